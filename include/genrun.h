@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * genrun.h: run AI generations from one SQLite file and never leave one stuck.
+ *
+ * Conventions
+ *   - A function returns 0 or a code of enum genrun_code; the same numbers are the
+ *     exit codes of the command line. genrun_message() has the reason in one line.
+ *   - A handle belongs to one thread at a time. Use a handle a thread; any number
+ *     of handles and processes may have the same file open.
+ *   - Out-parameters come before options. Text handed in is copied. Text handed out
+ *     is valid until the row it belongs to is freed, or until the callback returns.
+ *   - A generation or batch job is named by its whole id or by its last 8 or more
+ *     characters. One that fits several is GENRUN_INVALID and the message lists them.
+ *   - Option structs are filled by their macro (GENRUN_SPEC_INIT, …) before use.
+ *   - When memory is exhausted the process ends; what was accepted is in the file.
+ */
+#ifndef GENRUN_H
+#define GENRUN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GENRUN_VERSION "0.1.0"
+#define GENRUN_ID_SIZE 37 /* a UUID and its NUL */
+
+typedef struct genrun genrun;
+typedef struct genrun_row genrun_row;
+typedef struct genrun_batch genrun_batch;
+
+enum genrun_code {
+    GENRUN_OK = 0,
+    GENRUN_WORK_FAILED = 1, /* a waited-for generation failed or was cancelled; items failed */
+    GENRUN_INVALID = 2,     /* refused input */
+    GENRUN_CONFIG = 3,      /* the configuration cannot be used */
+    GENRUN_NOT_FOUND = 4,
+    GENRUN_CONFLICT = 5, /* illegal transition, another runner is running */
+    GENRUN_DATABASE = 6,
+    GENRUN_REMOTE = 7 /* a model or other server cannot be reached */
+};
+
+/* ---- the handle ------------------------------------------------------- */
+
+typedef struct genrun_options {
+    const char *config;   /* genrun.ini; NULL: looked for in the usual places */
+    const char *database; /* NULL: as the configuration says */
+    int create;           /* make the database when it does not exist */
+} genrun_options;
+#define GENRUN_OPTIONS_INIT {NULL, NULL, 0}
+
+/* Opens a handle. *out is set even on failure (unless memory is exhausted), so that
+ * genrun_message() can tell why; it must be closed in any case. options may be NULL. */
+int genrun_open(genrun **out, const genrun_options *options);
+/* Stops what the handle runs (its generations go back to the queue) and frees it. NULL is fine. */
+void genrun_close(genrun *g);
+/* The reason of the last failure on this handle, in one line; "" when there was none. */
+const char *genrun_message(const genrun *g);
+/* The library's version and those of the libraries and optional parts in use, one per line. */
+const char *genrun_versions(void);
+
+/* ---- rows: records with named columns ---------------------------------- */
+
+/* The text of a column; NULL when it is NULL or there is no such column. */
+const char *genrun_row_text(const genrun_row *row, const char *column);
+/* The bytes of a column (an output's content) and their number; NULL when NULL. */
+const void *genrun_row_bytes(const genrun_row *row, const char *column, size_t *length);
+/* Numbers; the fallback when NULL or absent. Times are Unix milliseconds. */
+int64_t genrun_row_integer(const genrun_row *row, const char *column, int64_t fallback);
+double genrun_row_number(const genrun_row *row, const char *column, double fallback);
+/* The row as one JSON object in one line: column names in camelCase, times RFC 3339 with
+ * milliseconds, JSON columns as JSON. Valid until the row is freed. */
+const char *genrun_row_json(genrun_row *row);
+void genrun_row_free(genrun_row *row);
+
+/* Called for each row of a list; the row is freed afterwards. Non-zero ends the list. */
+typedef int (*genrun_each)(void *payload, genrun_row *row);
+
+/* ---- single generations ------------------------------------------------ */
+
+typedef struct genrun_spec {
+    const char *prompt;      /* NULL: `parameters` is the whole request body */
+    const char *model;       /* NULL: the default model */
+    const char *parameters;  /* a JSON object, passed on to the model; NULL: {} */
+    const char *endpoint;    /* such as /v1/embeddings; NULL: the model's */
+    const char *user;
+    const char *session;
+    const char *client_id;   /* the same one of the same user creates nothing twice */
+    const char *custom_id;
+    const char *topic;
+    const char *tier;
+    const char *type;
+    const char *template_id;
+    int priority;            /* -1000 to 1000, higher first */
+    int64_t delay_ms;        /* not before now + this */
+} genrun_spec;
+#define GENRUN_SPEC_INIT {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
+
+/* Accepts one generation; when it returns 0 the id is on disk. With a client_id that is
+ * known already the first one's id is returned, *created (may be NULL) is 0 and nothing is
+ * stored; GENRUN_CONFLICT when that one has another prompt or model. */
+int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun_spec *spec);
+/* One generation as a row of the view `generations`; the caller frees *out. */
+int genrun_get(genrun *g, genrun_row **out, const char *id);
+
+typedef struct genrun_filter {
+    const char *status; /* a state, or "stuck" */
+    const char *user;
+    const char *session;
+    const char *model;
+    const char *batch;
+    const char *error_type;
+    int64_t since;      /* created at or after this Unix ms; 0: always */
+    int64_t until;      /* created before this Unix ms; 0: always */
+    int limit;          /* rows at most; 0: 20 for lists, no limit for changes */
+    const char *after;  /* cursor from genrun_cursor() of the page before */
+} genrun_filter;
+#define GENRUN_FILTER_INIT {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL}
+
+/* Lists generations, newest first (items of a batch in their order when filter->batch is set). */
+int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
+/* The cursor that continues the last list of this handle; NULL when that was the end. */
+const char *genrun_cursor(const genrun *g);
+/* The outputs of a generation in order: rows of the view `outputs`. */
+int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload);
+/* Writes what the model gave for the generation: the content of its outputs, as it is. */
+int genrun_write_output(genrun *g, const char *id, FILE *out);
+
+/* ---- changes of state ---------------------------------------------------- */
+
+/* Each is harmless when repeated: cancelling a cancelled one, retrying a queued one change
+ * nothing and return 0. GENRUN_CONFLICT, naming the state, when the transition is illegal. */
+int genrun_cancel(genrun *g, const char *id, const char *reason);
+int genrun_retry(genrun *g, const char *id);
+/* All that the filter selects, in short slices. *changed counts them; with dry_run nothing
+ * changes and *changed counts those that would. filter->limit 0: no limit. */
+int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason, int dry_run);
+int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
+
+/* ---- batch jobs ------------------------------------------------------------ */
+
+typedef struct genrun_batch_options {
+    const char *name;
+    const char *model;      /* for items that name none */
+    const char *user;
+    const char *client_id;  /* the same one of the same user creates nothing twice */
+    const char *parameters; /* a JSON object: defaults for every item's parameters */
+    const char *format;     /* openai, jsonl, txt; NULL: guessed from name and content */
+    int concurrency;        /* items in flight at most; 0: no limit of its own */
+    int stop_on_error;      /* the first failed item stops the batch */
+    const char *max_failures; /* "N" or "N%" of the items; NULL: any number */
+    double max_cost;        /* USD; the batch pauses when it is reached; 0: no limit */
+    int priority;
+    int paused;             /* opened, but started by a person */
+} genrun_batch_options;
+#define GENRUN_BATCH_OPTIONS_INIT {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0}
+
+/* Called now and then during long work with what is done and, where known (else 0), the
+ * total, in `unit`s ("lines", "items"). Non-zero interrupts, and nothing is stored. */
+typedef int (*genrun_progress)(void *payload, int64_t done, int64_t total, const char *unit);
+
+/* Builds a batch from code: begin, add each item, then open it, or abandon it. All items or
+ * none: until genrun_batch_open() nothing of it is seen or run. *out is freed by either end. */
+int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options *options);
+int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec);
+int genrun_batch_open(genrun_batch *batch, char id[GENRUN_ID_SIZE]);
+void genrun_batch_abandon(genrun_batch *batch);
+
+/* Submits every line of a stream (`name` is for messages and for guessing the format) as
+ * one batch. All lines or none: a line that is refused is named as "name:line: reason".
+ * *created (may be NULL) is 0 when the client_id was known. */
+int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
+                        const genrun_batch_options *options, genrun_progress progress, void *payload);
+int genrun_batch_get(genrun *g, genrun_row **out, const char *id);
+int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
+/* Rows of the view batch_items, in the order of the file; filter->status, limit, after hold. */
+int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each, void *payload);
+int genrun_batch_pause(genrun *g, const char *id, const char *reason);
+int genrun_batch_resume(genrun *g, const char *id);
+int genrun_batch_cancel(genrun *g, const char *id, const char *reason);
+
+typedef struct genrun_results_options {
+    const char *format; /* openai or jsonl; NULL: openai for a batch that came as openai, else jsonl */
+    int errors;         /* the failed and cancelled items instead of the completed ones */
+    int by_end;         /* in the order they ended instead of the order of the file */
+} genrun_results_options;
+#define GENRUN_RESULTS_OPTIONS_INIT {NULL, 0, 0}
+/* Writes the results so far, one line each; *written (may be NULL) counts them. */
+int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
+                         const genrun_results_options *options);
+
+/* ---- looking ------------------------------------------------------------------ */
+
+typedef struct genrun_event_filter {
+    const char *id;     /* of a generation or batch job; NULL: all */
+    const char *level;  /* at least this: debug, info, warn, error */
+    const char *event;  /* a name, or a prefix that ends in '.', such as "batch." */
+    int64_t since;      /* Unix ms; 0: always */
+    int64_t after;      /* log rows with a greater id only */
+    int limit;          /* the newest so many, oldest of them first; 0: all */
+} genrun_event_filter;
+#define GENRUN_EVENT_FILTER_INIT {NULL, NULL, NULL, 0, 0, 0}
+/* Rows of the view `logs`, oldest first. To follow, call again with `after` = the last id. */
+int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
+/* Waits until another process may have changed the database, at most timeout_ms. */
+int genrun_wait_change(genrun *g, int64_t timeout_ms);
+/* Counts by state, throughput, oldest queued, stuck, parked models, cost today: one row. */
+int genrun_stats(genrun *g, genrun_row **out);
+/* The configured and used models with their state: rows of name, provider, state, reason,
+ * until, running, queued. */
+int genrun_models(genrun *g, genrun_each each, void *payload);
+
+/* ---- running --------------------------------------------------------------------- */
+
+typedef struct genrun_run_options {
+    int drain;             /* end when nothing runs and nothing can start within drain_wait_ms */
+    int64_t drain_wait_ms; /* for retries, cool-downs and delays */
+    int signals;           /* handle SIGTERM and SIGINT: the first stops gracefully, the second at once */
+    int watchdog;          /* end the process when the loop hangs for heartbeat_timeout */
+} genrun_run_options;
+#define GENRUN_RUN_OPTIONS_INIT {0, 600000, 0, 0}
+
+/* Runs the queue until stopped. GENRUN_CONFLICT when another runner is up. With drain:
+ * 0 all completed, GENRUN_WORK_FAILED when any failed in this run, GENRUN_CONFLICT when work is
+ * left; genrun_left() then tells what and why. */
+int genrun_run(genrun *g, const genrun_run_options *options);
+/* One turn for a host with a loop of its own: does what is due and waits at most timeout_ms.
+ * The first call takes the owner's lock (GENRUN_CONFLICT when another runner has it). */
+int genrun_step(genrun *g, int64_t timeout_ms);
+/* Asks genrun_run() to stop gracefully; may be called from a signal handler or another thread. */
+void genrun_stop(genrun *g);
+/* What a drain left: rows of reason, model_id, count. */
+int genrun_left(genrun *g, genrun_each each, void *payload);
+
+/* Waits for a generation or batch job to end. When no runner is up it takes the owner's lock and
+ * runs that work itself, and nothing else. `each` (may be NULL) sees its row when it changed, at
+ * most four times a second; non-zero from it ends the wait with GENRUN_CONFLICT. Returns 0 when all
+ * completed, GENRUN_WORK_FAILED when it, or an item, failed or was cancelled. signals != 0: SIGINT and
+ * SIGTERM end the wait and what this handle runs goes back to the queue. */
+int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Small things done to text: validity, safe display, nearest names, splitting.
+#ifndef GENRUN_BASE_TEXT_H
+#define GENRUN_BASE_TEXT_H
+
+#include "base/buf.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+// True when the bytes are valid UTF-8 (RFC 3629: no surrogates, no overlong forms).
+bool text_is_utf8(const char *bytes, size_t length);
+// Appends text for a terminal or log line: C0, DEL and C1 controls and invalid bytes become
+// \n, \t, \xNN escapes. At most `columns` characters, the last one "…" when cut (0: no limit).
+void text_escape(struct buf *out, const char *bytes, size_t length, size_t columns);
+// The number of terminal columns of valid UTF-8 text (wide characters count 2, combining 0).
+size_t text_width(const char *text);
+// The candidate nearest to `name` by edit distance, NULL when none is near enough to suggest.
+const char *text_nearest(const char *name, const char *const *candidates, size_t count);
+// Splits a line into words as a POSIX shell does (quotes, backslashes; no expansion).
+// Returns a NULL-terminated array for text_words_free, or NULL when a quote is left open.
+char **text_words(const char *line);
+void text_words_free(char **words);
+// Removes blanks at both ends, in place; returns the first character kept.
+char *text_trim(char *text);
+bool text_starts_with(const char *text, const char *prefix);
+bool text_ends_with(const char *text, const char *suffix);
+// Case-insensitive search of ASCII text; NULL when not found.
+const char *text_find_nocase(const char *text, const char *needle);
+
+#endif
