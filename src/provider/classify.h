@@ -10,17 +10,17 @@
 
 struct verdict {
     enum verdict_action action;
-    const char *error_type;  // a literal of the contract's list
-    int64_t wait_ms;         // stated by the server or known; -1: none (back off)
-    bool server_down;        // counts towards parking the model as unreachable
-    bool reduce;             // lower the model's concurrency for a while
-    char code[64];           // the server's error.code, "" when none
-    char type[64];           // the server's error.type
-    char message[2048];      // what to show and store, never empty
+    const char *error_type; // a literal of the contract's list
+    int64_t wait_ms;        // stated by the server or known; -1: none (back off)
+    bool server_down;       // counts towards parking the model as unreachable
+    bool reduce;            // lower the model's concurrency for a while
+    char code[64];          // the server's error.code, "" when none
+    char type[64];          // the server's error.type
+    char message[2048];     // what to show and store, never empty
 };
 
 // `rules` of the model (may be NULL) override the table by HTTP status. `now_at`: wall time, for
-// Retry-After dates and resets at midnight.
+// Retry-After dates and resets at midnight. The message is one line of at most 2 KB, without credentials.
 void classify(const struct failure *failure, const struct model *model, int64_t now_at, struct verdict *out);
 const char *verdict_action_name(enum verdict_action action); // wait, retry, park, fail
 bool verdict_action_parse(const char *name, enum verdict_action *out);
@@ -31,6 +31,10 @@ bool verdict_action_parse(const char *name, enum verdict_action *out);
 int64_t retry_after_parse(const char *text, int64_t now_at);
 // The wait that a set of response headers asks for, in the order of precedence retry-after-ms, retry-after,
 // reset of the dimension whose remaining is 0; -1: none. `get` returns a header's value or NULL.
-int64_t retry_after_headers(const char *(*get)(void *payload, const char *name), void *payload, int64_t now_at);
+int64_t retry_after_headers(const char *(*get)(void *payload, const char *name), void *payload,
+                            int64_t now_at);
+// The first midnight in Los Angeles after `now_at`, when Google's daily quotas begin anew. US rules of
+// daylight saving in the program itself, so that no zone files are needed.
+int64_t pacific_midnight_at(int64_t now_at);
 
 #endif

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: MIT
+// The table of failures and the order in which it is read: PARK before FAIL before
+// WAIT before RETRY, names before statuses, a code before its coarser type. What
+// no row knows: another 4xx fails, everything else is tried again. Pure: the same
+// failure, model and time give the same verdict.
+#include "provider/classify.h"
+
+#include "base/text.h"
+#include "provider/error_body.h"
+#include "provider/redact.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
+#define YEAR_MS (365 * 24 * HOUR_MS)
+// A cool-down beyond this is shown as a parked model: a person may want to do something about it.
+#define LONGEST_WAIT_MS HOUR_MS
+// Just after midnight the server's clock may be behind ours: ask again after this, not after a day.
+#define MIDNIGHT_SLACK_MS (10 * MINUTE_MS)
+
+static const char RATE_LIMIT[] = "RateLimitError", AUTHENTICATION[] = "AuthenticationError",
+                  QUOTA[] = "QuotaError", TIMEOUT[] = "TimeoutError", NETWORK[] = "NetworkError",
+                  MODEL_GENERATION[] = "ModelGenerationError", INVALID_REQUEST[] = "InvalidRequestError",
+                  CONTENT_FILTER[] = "ContentFilterError", CONFIGURATION[] = "ConfigurationError",
+                  INTERNAL[] = "InternalError";
+
+// What error.code, error.type, innererror.code or details[].reason may say, whatever the status beside it.
+struct name_rule {
+    const char *name;
+    enum verdict_action action;
+    const char *error_type;
+    bool reduce;
+};
+
+static const struct name_rule name_rules[] = {
+    // money
+    {"insufficient_quota", VERDICT_PARK, QUOTA, false},
+    {"credit_balance_exhausted", VERDICT_PARK, QUOTA, false},
+    {"organization_spend_limit_exceeded", VERDICT_PARK, QUOTA, false},
+    {"project_spend_limit_exceeded", VERDICT_PARK, QUOTA, false},
+    {"organization_usage_limit_exceeded", VERDICT_PARK, QUOTA, false},
+    {"billing_hard_limit_reached", VERDICT_PARK, QUOTA, false},
+    {"billing_not_active", VERDICT_PARK, QUOTA, false},
+    {"billing_error", VERDICT_PARK, QUOTA, false}, // Anthropic
+    {"enforced_spend_limit_reached", VERDICT_PARK, QUOTA, false},
+    {"exceeded_current_quota_error", VERDICT_PARK, QUOTA, false}, // Moonshot
+    {"insufficient_balance", VERDICT_PARK, QUOTA, false},
+    // keys
+    {"invalid_api_key", VERDICT_PARK, AUTHENTICATION, false},
+    {"authentication_error", VERDICT_PARK, AUTHENTICATION, false},
+    {"account_deactivated", VERDICT_PARK, AUTHENTICATION, false},
+    {"API_KEY_INVALID", VERDICT_PARK, AUTHENTICATION, false}, // Gemini says it with a 400
+    {"UNAUTHENTICATED", VERDICT_PARK, AUTHENTICATION, false},
+    // too long
+    {"context_length_exceeded", VERDICT_FAIL, INVALID_REQUEST, false},
+    {"string_above_max_length", VERDICT_FAIL, INVALID_REQUEST, false},
+    {"exceed_context_size_error", VERDICT_FAIL, INVALID_REQUEST, false}, // llama.cpp
+    {"request_too_large", VERDICT_FAIL, INVALID_REQUEST, false},         // Anthropic
+    {"not_supported_error", VERDICT_FAIL, INVALID_REQUEST, false},       // llama.cpp, with a 501
+    {"model_not_found", VERDICT_FAIL, INVALID_REQUEST, false},
+    // refused content
+    {"content_filter", VERDICT_FAIL, CONTENT_FILTER, false},
+    {"content_policy_violation", VERDICT_FAIL, CONTENT_FILTER, false},
+    {"moderation_blocked", VERDICT_FAIL, CONTENT_FILTER, false},
+    {"ResponsibleAIPolicyViolation", VERDICT_FAIL, CONTENT_FILTER, false},
+    {"data_inspection_failed", VERDICT_FAIL, CONTENT_FILTER, false}, // Alibaba
+    // too fast, too busy
+    {"rate_limit_exceeded", VERDICT_WAIT, RATE_LIMIT, false},
+    {"slow_down", VERDICT_WAIT, RATE_LIMIT, true},
+    {"server_is_overloaded", VERDICT_WAIT, RATE_LIMIT, false},
+    {"overloaded_error", VERDICT_WAIT, RATE_LIMIT, false},
+};
+
+// How the message begins, where code and type are too coarse.
+static const struct name_rule message_rules[] = {
+    {"You have reached your specified", VERDICT_PARK, QUOTA, false}, // Anthropic, with a 400
+    {"Your credit balance is too low", VERDICT_PARK, QUOTA, false},
+    {"Incorrect API key provided", VERDICT_PARK, AUTHENTICATION, false}, // xAI, with a 400
+    {"API key not valid", VERDICT_PARK, AUTHENTICATION, false},
+    {"Loading model", VERDICT_WAIT, RATE_LIMIT, false}, // llama.cpp
+    {"server busy", VERDICT_WAIT, RATE_LIMIT, true},    // Ollama: its queue is full
+};
+
+static const struct {
+    int status;
+    enum verdict_action action;
+    const char *error_type;
+} status_rules[] = {
+    {401, VERDICT_PARK, AUTHENTICATION},    {402, VERDICT_PARK, QUOTA},
+    {403, VERDICT_PARK, AUTHENTICATION},    {407, VERDICT_PARK, AUTHENTICATION},
+    {408, VERDICT_RETRY, TIMEOUT},          {409, VERDICT_RETRY, MODEL_GENERATION},
+    {425, VERDICT_RETRY, MODEL_GENERATION}, {429, VERDICT_WAIT, RATE_LIMIT},
+    {499, VERDICT_RETRY, MODEL_GENERATION}, {503, VERDICT_WAIT, RATE_LIMIT},
+    {504, VERDICT_RETRY, TIMEOUT},          {522, VERDICT_RETRY, TIMEOUT}, // Cloudflare
+    {524, VERDICT_RETRY, TIMEOUT},          {529, VERDICT_WAIT, RATE_LIMIT},
+};
+
+// What a failure of a kind without HTTP status means, and what is said when its reporter said nothing.
+static const struct {
+    enum failure_kind kind;
+    enum verdict_action action;
+    const char *error_type;
+    bool server_down;
+    const char *message;
+} kind_rules[] = {
+    {FAILURE_CONNECT, VERDICT_RETRY, NETWORK, true, "the model's server could not be reached"},
+    {FAILURE_NETWORK, VERDICT_RETRY, NETWORK, false, "the connection broke before the answer was complete"},
+    {FAILURE_TIMEOUT, VERDICT_RETRY, TIMEOUT, false, "the model's server did not answer in time"},
+    {FAILURE_BAD_RESPONSE, VERDICT_RETRY, MODEL_GENERATION, false,
+     "the answer of the model's server cannot be used"},
+    {FAILURE_TOO_LARGE, VERDICT_FAIL, INVALID_REQUEST, false, "the answer is larger than max_output allows"},
+    {FAILURE_REQUEST, VERDICT_FAIL, INVALID_REQUEST, false, "the request cannot be sent as it was given"},
+    {FAILURE_CONFIGURATION, VERDICT_PARK, CONFIGURATION, false, "the model's configuration is not complete"},
+};
+
+static const struct {
+    const char *error_type;
+    enum verdict_action action;
+} scripted_rules[] = {
+    {RATE_LIMIT, VERDICT_WAIT},
+    {AUTHENTICATION, VERDICT_PARK},
+    {QUOTA, VERDICT_PARK},
+    {CONFIGURATION, VERDICT_PARK},
+    {TIMEOUT, VERDICT_RETRY},
+    {NETWORK, VERDICT_RETRY},
+    {MODEL_GENERATION, VERDICT_RETRY},
+    {"HeartbeatTimeoutError", VERDICT_RETRY},
+    {"CommandError", VERDICT_RETRY},
+    {INTERNAL, VERDICT_RETRY},
+    {INVALID_REQUEST, VERDICT_FAIL},
+    {CONTENT_FILTER, VERDICT_FAIL},
+    {"RunnerCrashError", VERDICT_FAIL},
+    {"CancelledError", VERDICT_FAIL},
+    {"OperatorError", VERDICT_FAIL},
+    {"DeadlineError", VERDICT_FAIL},
+};
+
+static const char *const action_names[] = {
+    [VERDICT_FAIL] = "fail", [VERDICT_RETRY] = "retry", [VERDICT_WAIT] = "wait", [VERDICT_PARK] = "park"};
+
+const char *verdict_action_name(enum verdict_action action) {
+    return (size_t)action < COUNT(action_names) ? action_names[action] : "fail";
+}
+
+bool verdict_action_parse(const char *name, enum verdict_action *out) {
+    for (size_t i = 0; i < COUNT(action_names); i++) {
+        if (name != NULL && strcasecmp(name, action_names[i]) == 0) {
+            *out = (enum verdict_action)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool contains(const char *text, const char *needle) {
+    return text_find_nocase(text, needle) != NULL;
+}
+
+static const struct name_rule *find_name(const char *name) {
+    for (size_t i = 0; i < COUNT(name_rules); i++) {
+        if (strcasecmp(name, name_rules[i].name) == 0)
+            return &name_rules[i];
+    }
+    return NULL;
+}
+
+static const struct name_rule *find_message_rule(const char *message) {
+    message += strspn(message, " \t\r\n");
+    for (size_t i = 0; i < COUNT(message_rules); i++) {
+        if (strncasecmp(message, message_rules[i].name, strlen(message_rules[i].name)) == 0)
+            return &message_rules[i];
+    }
+    return NULL;
+}
+
+// The one rule that counts. A code is finer than the type beside it: type insufficient_quota with code
+// rate_limit_exceeded waits.
+static const struct name_rule *find_rule(const struct error_body *body) {
+    const struct name_rule *found[] = {find_message_rule(body->message), find_name(body->detail),
+                                       find_name(body->code)};
+    const struct name_rule *best = NULL;
+    for (size_t i = 0; i < COUNT(found); i++) {
+        if (found[i] != NULL &&
+            (best == NULL || (best->action == VERDICT_WAIT && found[i]->action != VERDICT_WAIT)))
+            best = found[i];
+    }
+    return best != NULL ? best : find_name(body->type);
+}
+
+// The number after `word`, blanks and a colon, with or without thousands separators; -1: none.
+static int64_t number_after(const char *text, const char *word) {
+    for (const char *p = text; (p = text_find_nocase(p, word)) != NULL;) {
+        p += strlen(word);
+        const char *digits = p + strspn(p, " :");
+        int64_t n = 0;
+        if (digits == p || !isdigit((unsigned char)*digits))
+            continue;
+        for (; isdigit((unsigned char)*digits) || (*digits == ',' && isdigit((unsigned char)digits[1]));
+             digits++) {
+            if (*digits != ',' && n < INT64_MAX / 100)
+                n = n * 10 + (*digits - '0');
+        }
+        return n;
+    }
+    return -1;
+}
+
+// OpenAI, Groq: "… on tokens per min (TPM): Limit 30000, Requested 40000": that will never fit.
+static bool asks_beyond_limit(const struct error_body *body) {
+    if (strcmp(body->type, "tokens") != 0 && !contains(body->message, "token"))
+        return false;
+    int64_t limit = number_after(body->message, "limit"),
+            requested = number_after(body->message, "requested");
+    return limit >= 0 && requested > limit;
+}
+
+static bool is_moderation(const struct error_body *body) {
+    static const char *const words[] = {"moderation",     "guardrail",      "flagged",
+                                        "content policy", "content_policy", "content filter"};
+    for (size_t i = 0; i < COUNT(words); i++) {
+        if (contains(body->message, words[i]) || contains(body->code, words[i]) ||
+            contains(body->type, words[i]))
+            return true;
+    }
+    return body->moderation;
+}
+
+static bool is_too_long(const char *message) {
+    static const char *const words[] = {"maximum context length", "available context size",
+                                        "context length exceeded", "exceeds the context window",
+                                        "prompt is too long"};
+    for (size_t i = 0; i < COUNT(words); i++) {
+        if (contains(message, words[i]))
+            return true;
+    }
+    return false;
+}
+
+static void decide(struct verdict *out, enum verdict_action action, const char *error_type) {
+    out->action = action;
+    out->error_type = error_type;
+}
+
+// What the status alone says. A gateway that answers for a dead server behind it sends no API error.
+static void judge_status(int status, bool is_api_error, struct verdict *out) {
+    for (size_t i = 0; i < COUNT(status_rules); i++) {
+        if (status_rules[i].status == status) {
+            decide(out, status_rules[i].action, status_rules[i].error_type);
+            return;
+        }
+    }
+    if (status >= 300 && status < 400) {
+        decide(out, VERDICT_PARK, CONFIGURATION); // a redirect: base_url is not the address
+    } else if (status >= 400 && status < 500) {
+        decide(out, VERDICT_FAIL, INVALID_REQUEST);
+    } else {
+        bool is_gateway = !is_api_error && (status == 502 || status == 521 || status == 523 || status == 530);
+        decide(out, VERDICT_RETRY, is_gateway ? NETWORK : MODEL_GENERATION);
+        out->server_down = is_gateway;
+    }
+}
+
+static void judge(int status, const struct error_body *body, int64_t stated_ms, struct verdict *out) {
+    judge_status(status, body->is_error, out);
+    const struct name_rule *rule = find_rule(body);
+    bool by_status = out->action == VERDICT_PARK;
+    if (rule != NULL && rule->action == VERDICT_PARK) {
+        decide(out, rule->action, rule->error_type);
+    } else if (body->daily_quota) {
+        decide(out, VERDICT_PARK, QUOTA);
+    } else if (status == 402 && (stated_ms >= 0 || body->in_flight)) { // OpenRouter: comes back by itself
+        decide(out, VERDICT_WAIT, RATE_LIMIT);
+        out->reduce = body->in_flight;
+    } else if (status == 403 &&
+               (is_moderation(body) || (rule != NULL && rule->error_type == CONTENT_FILTER))) {
+        decide(out, VERDICT_FAIL, CONTENT_FILTER);
+    } else if (by_status) {
+        return;
+    } else if (rule != NULL && rule->action == VERDICT_FAIL) {
+        decide(out, rule->action, rule->error_type);
+    } else if (out->action == VERDICT_FAIL) {
+        if (body->moderation)
+            out->error_type = CONTENT_FILTER;
+    } else if (status == 429 ? asks_beyond_limit(body) : is_too_long(body->message)) {
+        decide(out, VERDICT_FAIL, INVALID_REQUEST);
+    } else if (rule != NULL && rule->action == VERDICT_WAIT) {
+        decide(out, rule->action, rule->error_type);
+        out->reduce = rule->reduce;
+    }
+    out->server_down = out->server_down && out->action == VERDICT_RETRY;
+    if (out->action == VERDICT_WAIT && contains(body->message, "concurren"))
+        out->reduce = true;
+}
+
+// "Please try again in 6m0s", "retry after 37 seconds": the wait, -1 for none.
+static int64_t wait_in_words(const char *message, int64_t now_at) {
+    static const char *const leads[] = {"again in ", "retry in ", "retry after ", "again after ", "wait "};
+    static const struct {
+        const char *word;
+        const char *unit;
+    } units[] = {{"millisecond", "ms"}, {"second", "s"}, {"sec", "s"},
+                 {"minute", "m"},       {"hour", "h"},   {"day", "d"}};
+    for (size_t i = 0; i < COUNT(leads); i++) {
+        const char *p = text_find_nocase(message, leads[i]);
+        if (p == NULL)
+            continue;
+        p += strlen(leads[i]);
+        size_t length = strspn(p, "0123456789.dhmsun");
+        while (length > 0 && p[length - 1] == '.')
+            length--;
+        if (length == 0 || length > 40 || !isdigit((unsigned char)*p))
+            continue;
+        char text[48];
+        snprintf(text, sizeof text, "%.*s", (int)length, p);
+        p += length;
+        p += *p == ' ';
+        for (size_t u = 0; u < COUNT(units) && isdigit((unsigned char)text[length - 1]); u++) {
+            if (strncasecmp(p, units[u].word, strlen(units[u].word)) == 0)
+                snprintf(text + length, sizeof text - length, "%s", units[u].unit);
+        }
+        int64_t wait_ms = retry_after_parse(text, now_at);
+        if (wait_ms >= 0)
+            return wait_ms;
+    }
+    return -1;
+}
+
+// Anthropic's spend limit: "You will regain access on 2026-08-01 at 00:00 UTC."
+static int64_t wait_for_access(const char *message, int64_t now_at) {
+    const char *p = text_find_nocase(message, "regain access on ");
+    int year, month, day, hour = 0, minute = 0;
+    if (p == NULL || sscanf(p + 17, "%4d-%2d-%2d at %2d:%2d", &year, &month, &day, &hour, &minute) < 3)
+        return -1;
+    char iso[80];
+    snprintf(iso, sizeof iso, "%04d-%02d-%02dT%02d:%02d:00Z", year, month, day, hour, minute);
+    return retry_after_parse(iso, now_at);
+}
+
+static int64_t wait_for_midnight(int64_t now_at) {
+    if (now_at > 0 && pacific_midnight_at(now_at - MIDNIGHT_SLACK_MS) <= now_at)
+        return MIDNIGHT_SLACK_MS;
+    return pacific_midnight_at(now_at) - now_at;
+}
+
+// What the table left: the wait of a parking is only what is known for that cause, never a Retry-After of
+// seconds that the server adds to every 429.
+static void set_wait(const struct error_body *body, int64_t stated_ms, int64_t now_at, struct verdict *out) {
+    out->wait_ms = -1;
+    if (out->action == VERDICT_WAIT || out->action == VERDICT_RETRY) {
+        out->wait_ms = stated_ms;
+        if (stated_ms < 0 && out->action == VERDICT_WAIT)
+            out->wait_ms = wait_in_words(body->message, now_at);
+        if (out->action == VERDICT_WAIT && out->wait_ms > LONGEST_WAIT_MS)
+            out->action = VERDICT_PARK;
+    } else if (out->action == VERDICT_PARK && body->daily_quota) {
+        out->wait_ms = wait_for_midnight(now_at);
+    } else if (out->action == VERDICT_PARK) {
+        out->wait_ms = wait_for_access(body->message, now_at);
+    }
+}
+
+static const struct model_status_rule *find_override(const struct model *model, int status) {
+    for (size_t i = 0; model != NULL && i < model->status_rule_count; i++) {
+        if (model->status_rules[i].status == status)
+            return &model->status_rules[i];
+    }
+    return NULL;
+}
+
+static void override(const struct model *model, int http_status, int status, int64_t stated_ms,
+                     struct verdict *out) {
+    const struct model_status_rule *rule = find_override(model, status);
+    if (rule == NULL)
+        rule = find_override(model, http_status);
+    if (rule == NULL || rule->action == out->action)
+        return;
+    out->action = rule->action;
+    if (out->wait_ms < 0)
+        out->wait_ms = stated_ms;
+    if (rule->action == VERDICT_FAIL)
+        out->wait_ms = -1;
+    out->server_down = out->server_down && rule->action == VERDICT_RETRY;
+    out->reduce = out->reduce && rule->action == VERDICT_WAIT;
+}
+
+// Appends one line without credentials; true when there was anything to say.
+static bool add_line(struct buf *out, const char *text) {
+    struct buf line, safe;
+    buf_init(&line, BUF_UNLIMITED);
+    buf_init(&safe, BUF_UNLIMITED);
+    for (const char *p = text; *p != '\0'; p++) { // runs of blanks become one, none at the ends
+        if (!isspace((unsigned char)*p))
+            buf_char(&line, *p);
+        else if (line.length > 0 && !isspace((unsigned char)p[1]) && p[1] != '\0')
+            buf_char(&line, ' ');
+    }
+    redact_append(&safe, buf_borrow(&line), line.length);
+    text_escape(out, buf_borrow(&safe), safe.length, 0);
+    bool any = line.length > 0;
+    buf_free(&line);
+    buf_free(&safe);
+    return any;
+}
+
+// Stores the text in the verdict, cut at the border of a character.
+static void set_message(struct verdict *out, const struct buf *text) {
+    size_t length = text->length;
+    if (length >= sizeof out->message) {
+        static const char ellipsis[] = "\xe2\x80\xa6";
+        length = sizeof out->message - sizeof ellipsis;
+        while (length > 0 && ((unsigned char)text->data[length] & 0xc0) == 0x80)
+            length--;
+        memcpy(out->message + length, ellipsis, sizeof ellipsis);
+    } else {
+        out->message[length] = '\0';
+    }
+    if (length > 0)
+        memcpy(out->message, text->data, length);
+}
+
+// "HTTP 429 rate_limit_exceeded: the server's words"
+static void write_http_message(const struct failure *failure, int status, const struct error_body *body,
+                               struct verdict *out) {
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    const char *name = out->code[0] != '\0' && !isdigit((unsigned char)out->code[0]) ? out->code : out->type;
+    if (failure->http_status >= 300)
+        buf_format(&text, "HTTP %d", failure->http_status);
+    else if (status > 0)
+        buf_format(&text, "error %d in an answer of HTTP %d", status, failure->http_status);
+    else
+        buf_format(&text, "error in an answer of HTTP %d", failure->http_status);
+    if (name[0] != '\0')
+        buf_format(&text, " %s", name);
+    buf_text(&text, ": ");
+    if (!add_line(&text, body->message) && (failure->message == NULL || !add_line(&text, failure->message)))
+        buf_text(&text, "the server gave no reason");
+    set_message(out, &text);
+    buf_free(&text);
+}
+
+static void write_plain_message(const char *message, const char *fallback, struct verdict *out) {
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    if (message == NULL || !add_line(&text, message))
+        buf_text(&text, fallback);
+    set_message(out, &text);
+    buf_free(&text);
+}
+
+// A word of the server's, without credentials in it.
+static void set_word(char out[64], const char *word) {
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    redact_append(&text, word, strlen(word));
+    snprintf(out, 64, "%s", buf_borrow(&text));
+    buf_free(&text);
+}
+
+static void judge_http(const struct failure *failure, const struct error_body *body,
+                       const struct model *model, int64_t now_at, struct verdict *out) {
+    int status = failure->http_status >= 300 ? failure->http_status : body->status;
+    int64_t stated_ms = failure->retry_after_ms >= 0 ? failure->retry_after_ms : body->wait_ms;
+    if (stated_ms > YEAR_MS)
+        stated_ms = YEAR_MS;
+    set_word(out->code, body->code);
+    set_word(out->type, body->type);
+    judge(status, body, stated_ms, out);
+    set_wait(body, stated_ms, now_at, out);
+    override(model, failure->http_status, status, stated_ms, out);
+    write_http_message(failure, status, body, out);
+}
+
+static void judge_scripted(const struct failure *failure, struct verdict *out) {
+    char fallback[160] = "";
+    decide(out, VERDICT_FAIL, INVALID_REQUEST);
+    size_t i = 0;
+    while (i < COUNT(scripted_rules) &&
+           (failure->type == NULL || strcmp(failure->type, scripted_rules[i].error_type) != 0))
+        i++;
+    if (i < COUNT(scripted_rules)) {
+        decide(out, scripted_rules[i].action, scripted_rules[i].error_type);
+        snprintf(fallback, sizeof fallback, "the echo model was told to fail with %s", out->error_type);
+    } else {
+        snprintf(fallback, sizeof fallback,
+                 "the echo model was told to fail with a type that does not exist: use one "
+                 "such as RateLimitError or ModelGenerationError");
+    }
+    if (out->action != VERDICT_FAIL && failure->retry_after_ms >= 0)
+        out->wait_ms = failure->retry_after_ms < YEAR_MS ? failure->retry_after_ms : YEAR_MS;
+    write_plain_message(failure->message, fallback, out);
+}
+
+static void judge_kind(const struct failure *failure, struct verdict *out) {
+    for (size_t i = 0; i < COUNT(kind_rules); i++) {
+        if (kind_rules[i].kind == failure->kind) {
+            decide(out, kind_rules[i].action, kind_rules[i].error_type);
+            out->server_down = kind_rules[i].server_down;
+            write_plain_message(failure->message, kind_rules[i].message, out);
+            return;
+        }
+    }
+    decide(out, VERDICT_RETRY, INTERNAL);
+    write_plain_message(failure->message,
+                        "the call ended with neither a result nor a reason: report this as a defect", out);
+}
+
+void classify(const struct failure *failure, const struct model *model, int64_t now_at, struct verdict *out) {
+    *out = (struct verdict){.wait_ms = -1};
+    if (failure->kind == FAILURE_SCRIPTED) {
+        judge_scripted(failure, out);
+        return;
+    }
+    if (failure->kind != FAILURE_HTTP && failure->kind != FAILURE_BAD_RESPONSE) {
+        judge_kind(failure, out);
+        return;
+    }
+    struct error_body body;
+    error_body_read(failure->body, now_at, &body);
+    if (failure->kind == FAILURE_HTTP || body.is_error) {
+        judge_http(failure, &body, model, now_at, out);
+    } else {
+        judge_kind(failure, out);
+        override(model, failure->http_status, failure->http_status, failure->retry_after_ms, out);
+    }
+    error_body_clear(&body);
+}
