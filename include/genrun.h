@@ -207,7 +207,9 @@ typedef struct genrun_event_filter {
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
 /* Waits until another process may have changed the database, at most timeout_ms. */
 int genrun_wait_change(genrun *g, int64_t timeout_ms);
-/* Counts by state, throughput, oldest queued, stuck, parked models, cost today: one row. */
+/* One row: queued, processing, completed, failed, cancelled, stuck (counts), oldest_queued_at (NULL: none),
+ * completed_last_minute, completed_last_hour, failed_last_hour, cost_today (USD, of the local day), runner_pid and
+ * runner_started_at (NULL: no runner is up), parked_models (JSON: a list of {name, reason, until}). */
 int genrun_stats(genrun *g, genrun_row **out);
 /* The configured and used models with their state: rows of name, provider, state, reason,
  * until, running, queued. */
