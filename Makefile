@@ -1,59 +1,164 @@
-# genrun: see README.md. Variables: SAN=address,undefined  CC=clang  DESTDIR= PREFIX=/usr/local
-VERSION := $(shell sed -n 's/.*GENRUN_VERSION "\(.*\)"/\1/p' include/genrun.h)
-CC      ?= gcc
+# genrun. The targets are listed by `make help`; README.md says more.
+#   SAN=address,undefined  build with sanitizers     CC=clang     another compiler
+#   PREFIX=/usr/local DESTDIR=                       where `make install` puts things
+#   CI=true                warnings are errors       CFLAGS, CPPFLAGS, LDFLAGS are added to ours
+# Each variant has a build folder of its own; build/genrun is the release program built last.
+
+# The two commands of the README must work before a compiler or pkg-config is there, also in one go
+# (`make deps check`). So whatever asks a tool is asked on first use, which is in a recipe, and kept.
+ask = $(eval $1 := $(shell $2))$($1)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SAN     ?=
 PREFIX  ?= /usr/local
+CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
+VERSION := $(shell sed -n 's/.*GENRUN_VERSION "\(.*\)"/\1/p' include/genrun.h)
 
-PACKAGES := sqlite3 libcurl libcjson inih
-VARIANT  := $(if $(SAN),san,release)$(if $(filter clang%,$(CC)),-clang)
+comma    := ,
+VARIANT  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
 BUILD    := build/$(VARIANT)
+PACKAGES := sqlite3 libcurl libcjson inih
 
-WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wformat=2 $(if $(CI),-Werror)
-HARDEN   := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
-OPT      := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -g)
-CFLAGS   += -std=c11 -D_GNU_SOURCE $(WARN) $(OPT) $(HARDEN) -Isrc -Iinclude $(shell pkg-config --cflags $(PACKAGES))
-LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS   += $(shell pkg-config --libs $(PACKAGES)) -lpthread
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
+PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES))
+# What not every compiler or processor takes.
+HARDEN_MORE = $(call ask,HARDEN_MORE,for flag in -fstack-clash-protection -fcf-protection; do \
+    $(CC) -Werror $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && echo $$flag; done)
 
-LIB_SRC  := $(wildcard src/base/*.c src/db/*.c src/loop/*.c src/queue/*.c src/provider/*.c src/run/*.c src/batch/*.c src/lib/*.c)
-PROG_SRC := $(wildcard src/*.c src/cli/*.c)
-UNIT_SRC := $(wildcard tests/unit/*.c)
-LIB_OBJ  := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(if $(wildcard schema/*.sql),$(BUILD)/schema_embed.o)
-PROG_OBJ := $(PROG_SRC:src/%.c=$(BUILD)/%.o)
-UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wformat=2 $(if $(CI),-Werror)
+HARDEN   = -fPIE -fstack-protector-strong $(HARDEN_MORE) $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) -Isrc -Iinclude $(PKG_CFLAGS) \
+    $(CPPFLAGS) $(CFLAGS)
+LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+LIBS     = $(PKG_LIBS) -lpthread
 
-.PHONY: all check check-fast clean
-all: $(BUILD)/libgenrun.a $(if $(PROG_SRC),build/genrun)
+LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
+PROG_SRC  := $(wildcard src/*.c src/cli/*.c src/http/*.c)
+LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(if $(wildcard src/db/migrate.h),$(BUILD)/schema_embed.o)
+PROG_OBJ  := $(PROG_SRC:src/%.c=$(BUILD)/%.o)
+UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+FUZZ_BIN  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+# With `make deps …` nothing is compiled before deps has ended, also under -j.
+AFTER     := $(filter deps,$(MAKECMDGOALS))
 
-build/genrun: $(BUILD)/genrun
-	@ln -sfn $(VARIANT)/genrun $@
+.PHONY: all deps check check-fast demo bench fuzz lint format install uninstall clean help FORCE
+.DELETE_ON_ERROR:
+all: $(BUILD)/libgenrun.a $(if $(PROG_SRC),$(BUILD)/genrun $(if $(SAN),,build/genrun))
+
+help:
+	@echo 'make [all]       the program build/genrun and the library $(BUILD)/libgenrun.a'
+	@echo 'make deps        install the Debian or Ubuntu packages that building and testing need'
+	@echo 'make demo        a batch on the built-in model, killed half-way, and its results'
+	@echo 'make check       all tests that end within a minute; check-fast: those that end at once'
+	@echo 'make bench       the numbers of this machine beside those to hold'
+	@echo 'make fuzz        hostile input, FUZZ_SECONDS=10 a target (clang)'
+	@echo 'make lint        formatting and static analysis; make format: rewrite to the format'
+	@echo 'make install     to $(DESTDIR)$(PREFIX); make uninstall takes it away'
+	@echo 'make clean       remove build/'
+
+deps:
+	@sh contrib/deps.sh build test $(if $(findstring clang,$(CC)),clang)
+
+# ---- compiling ------------------------------------------------------------------
+
+build/genrun: $(BUILD)/genrun FORCE
+	@[ "$$(readlink $@)" = $(VARIANT)/genrun ] || ln -sfn $(VARIANT)/genrun $@
 $(BUILD)/genrun: $(PROG_OBJ) $(BUILD)/libgenrun.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(BUILD)/libgenrun.a: $(LIB_OBJ)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LINKING) -o $@ $^ $(LIBS)
+$(BUILD)/libgenrun.a: $(LIB_OBJ) $(BUILD)/members
 	@rm -f $@
-	ar rcs $@ $^
-$(BUILD)/%.o: src/%.c
+	ar rcs $@ $(LIB_OBJ)
+$(BUILD)/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libgenrun.a
+	$(COMPILE) -MMD -MP -c -o $@ $<
+$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libgenrun.a $(LDLIBS) -lcmocka
+	$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS) -lcmocka
+$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS)
 
-# The schema's files become arrays of C strings.
+# Rewritten only when they change: other flags rebuild everything, a removed file the library.
+keep = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
+$(BUILD)/flags: FORCE | $(AFTER)
+	$(call keep,$(COMPILE))
+$(BUILD)/members: FORCE
+	$(call keep,$(LIB_OBJ))
+
+# The schema's files become an array of named C strings.
 $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
 	@mkdir -p $(@D)
 	@{ echo '#include "db/migrate.h"'; echo 'const struct migration migration_list[] = {'; \
 	for f in $(sort $(wildcard schema/*.sql)); do \
-	  echo "{\"$$(basename $$f)\","; sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo '},'; done; \
-	echo '{0, 0}};'; } > $@
-$(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c
-	$(CC) $(CFLAGS) -Wno-overlength-strings -MMD -MP -c -o $@ $<
+	  echo "{\"$${f##*/}\","; sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo '},'; done; \
+	echo '{0, 0}};'; } >$@
+$(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
+	$(COMPILE) -Wno-overlength-strings -MMD -MP -c -o $@ $<
+
+# ---- testing --------------------------------------------------------------------
+
+# Every test is a program that prints TAP; prove runs two at a time. Tests that drive the program find it in
+# $GENRUN, so a sanitizer build tests itself. The law reads symbols, which sanitizers blur.
+LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
+CASES := $(wildcard tests/crash/short.py tests/cases/*.py tests/cli/*.py tests/fault/*.py)
+PROVE  = GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
+    PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 
 check-fast: all $(UNIT_BIN)
-	CMOCKA_MESSAGE_OUTPUT=TAP prove -j2 -e '' $(UNIT_BIN)
-check: check-fast
+	$(PROVE) $(LAW) $(UNIT_BIN)
+check: all $(UNIT_BIN)
+	$(PROVE) $(CASES) $(LAW) $(UNIT_BIN)
+
+demo: all
+	sh contrib/demo/demo.sh
+
+bench: all $(BENCH_BIN)
+	GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) python3 tests/bench/bench.py
+
+# ---- looking closer -----------------------------------------------------------------
+
+FUZZ_SECONDS ?= 10
+build/fuzz/%: tests/fuzz/%.c FORCE
+	@mkdir -p $(@D)
+	$(MAKE) -s CC=clang SAN=fuzzer-no-link,address,undefined all
+	clang -std=c11 -D_GNU_SOURCE $(WARN) -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  -Isrc -Iinclude $(PKG_CFLAGS) -o $@ $< build/san-fuzzer-no-link-address-undefined-clang/libgenrun.a $(LIBS)
+fuzz: $(FUZZ_BIN)
+	@for f in $(FUZZ_BIN); do mkdir -p $$f.corpus; echo "$$f"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -print_final_stats=0 -artifact_prefix=build/fuzz/ $$f.corpus || exit 1; done
+
+FORMATTED := $(wildcard include/*.h src/*.[ch] src/*/*.[ch] tests/*/*.[ch])
+lint:
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --std=c11 -D_GNU_SOURCE --enable=warning,portability --inline-suppr --error-exitcode=1 \
+	  -Isrc -Iinclude $(LIB_SRC) $(PROG_SRC)
+	shellcheck contrib/*.sh contrib/*/*.sh .ci/run
+format:
+	clang-format -i $(FORMATTED)
+
+# ---- installing -------------------------------------------------------------------------
+
+INSTALLED := bin/genrun lib/libgenrun.a include/genrun.h lib/pkgconfig/genrun.pc share/doc/genrun/LICENSE
+install: all
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,$(sort $(dir $(INSTALLED))))
+	install -m 755 $(BUILD)/genrun $(DESTDIR)$(PREFIX)/bin/genrun
+	install -m 644 $(BUILD)/libgenrun.a $(DESTDIR)$(PREFIX)/lib/libgenrun.a
+	install -m 644 include/genrun.h $(DESTDIR)$(PREFIX)/include/genrun.h
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/genrun/LICENSE
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	  'Name: genrun' 'Description: runs AI generations from one SQLite file and never leaves one stuck' \
+	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Libs: -L$${libdir} -lgenrun -lpthread' \
+	  'Cflags: -I$${includedir}' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
+	-rmdir $(DESTDIR)$(PREFIX)/share/doc/genrun 2>/dev/null
 
 clean:
 	rm -rf build
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(wildcard $(addsuffix .d,$(basename $(LIB_OBJ) $(PROG_OBJ))) $(addsuffix .d,$(UNIT_BIN) $(BENCH_BIN)))
