@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A growable byte buffer with a hard maximum given at init. The data is always
 // NUL-terminated beyond `length`. Past the maximum an append stores nothing,
-// sets `overflow` and returns false: the caller decides what that means.
+// sets `overflow` and returns false: the caller decides what that means. Every
+// later append fails too, so that the data is never text with a hole in it,
+// until buf_clear, buf_free or buf_take. Appended bytes must not lie in the
+// buffer itself.
 #ifndef GENRUN_BASE_BUF_H
 #define GENRUN_BASE_BUF_H
 
@@ -11,8 +14,8 @@
 struct buf {
     char *data; // NULL until the first append
     size_t length;
-    size_t capacity;
-    size_t maximum;
+    size_t capacity; // bytes allocated, the NUL's included
+    size_t maximum;  // the greatest length
     bool overflow;
 };
 
