@@ -13,14 +13,16 @@ int64_t clock_monotonic_ms(void); // CLOCK_MONOTONIC: deadlines of live work; st
 int64_t clock_boottime_ms(void);  // CLOCK_BOOTTIME: like it, but counts suspend
 
 #define CLOCK_ISO_SIZE 25
-// Writes RFC 3339 UTC with milliseconds ("2026-01-02T03:04:05.678Z").
+// Writes RFC 3339 UTC with milliseconds ("2026-01-02T03:04:05.678Z"); a time outside the years
+// 0000 to 9999 becomes the nearest one inside.
 void clock_format_iso(int64_t at, char out[CLOCK_ISO_SIZE]);
-// Parses RFC 3339 with any offset and fraction; ERR_INVALID when it is none.
+// Parses RFC 3339 with any offset and fraction (cut to milliseconds); ERR_INVALID when it is none.
 int clock_parse_iso(const char *text, int64_t *at) must_check;
-// Parses a duration such as 500ms, 90s, 5m, 3h, 7d, 2w, 1h30m, or 0; never negative.
-// ERR_INVALID with a message that names the text.
+// Parses a duration such as 500ms, 90s, 5m, 3h, 7d, 2w, 1h30m, or 0; never negative, at most 36500d
+// (so a time plus a duration cannot overflow). ERR_INVALID with a message that names the text.
 int clock_parse_duration(const char *text, int64_t *ms, struct err *e) must_check;
-// Writes the shortest exact form of a duration ("90s", "1m30s", "3h", "250ms").
+// Writes a short exact form of a duration ("90s", "36h", "2h13m", "7d", "250ms"); for all that
+// clock_parse_duration accepts it reads the same back. 32 bytes hold any.
 void clock_format_duration(int64_t ms, char *out, size_t size);
 
 #endif

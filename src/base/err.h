@@ -28,8 +28,7 @@ struct err {
 // Fills `e` (which may be NULL) with a printf-formatted message and returns
 // `code`, so that a failing path reads `return err_set(e, ERR_INVALID, "…")`.
 // Control characters are replaced: the message is one line.
-int err_set(struct err *e, enum err_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+int err_set(struct err *e, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 // Puts "context: " in front of the message already in `e`; returns its code.
 int err_prefix(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

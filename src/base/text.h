@@ -6,14 +6,25 @@
 #include "base/buf.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 // True when the bytes are valid UTF-8 (RFC 3629: no surrogates, no overlong forms).
 bool text_is_utf8(const char *bytes, size_t length);
+// The bytes of the valid UTF-8 character at the start of `bytes` (1 to 4), 0 when there is none.
+size_t text_utf8_size(const char *bytes, size_t length);
+// As text_utf8_size, and stores its code point.
+size_t text_utf8_decode(const char *bytes, size_t length, uint32_t *code_point);
 // Appends text for a terminal or log line: C0, DEL and C1 controls and invalid bytes become
-// \n, \t, \xNN escapes. At most `columns` characters, the last one "…" when cut (0: no limit).
+// \n, \t, \r, \xNN escapes, line separators and direction overrides \uNNNN. At most `columns`
+// columns of a terminal, the last one "…" when cut (0: no limit).
+// Escaped text passes through unchanged: escaping twice is harmless.
 void text_escape(struct buf *out, const char *bytes, size_t length, size_t columns);
+// The same into an array of `size` bytes (at least 4), NUL-terminated; what does not fit is cut
+// between characters and ends in "…". Allocates nothing. Returns the length.
+size_t text_escape_array(char *out, size_t size, const char *bytes, size_t length);
 // The number of terminal columns of valid UTF-8 text (wide characters count 2, combining 0).
 size_t text_width(const char *text);
+size_t text_char_width(uint32_t code_point);
 // The candidate nearest to `name` by edit distance, NULL when none is near enough to suggest.
 const char *text_nearest(const char *name, const char *const *candidates, size_t count);
 // Splits a line into words as a POSIX shell does (quotes, backslashes; no expansion).
