@@ -13,8 +13,11 @@
 #include <stdint.h>
 
 // Parses exactly one JSON value. Refused with ERR_INVALID and a reason: invalid UTF-8, a NUL
-// byte or \u0000, anything but blanks after the value, raw control characters in strings,
-// nesting deeper than 64, numbers that are not JSON. The caller frees *out with cJSON_Delete.
+// byte or \u0000, half a surrogate pair, anything but blanks after the value, raw control
+// characters in strings, nesting deeper than 64, numbers that are not JSON, that overflow a double or
+// take more than 63 characters, a byte order mark. The reason names the byte, counted from 1.
+// `text` needs no NUL at its end. The caller frees *out with cJSON_Delete; it is NULL on an error.
+#define JSON_DEPTH 64
 int json_parse(const char *text, size_t length, cJSON **out, struct err *e) must_check;
 // As json_parse, and refuses what is not an object, or an object that names a key twice at its top.
 int json_parse_object(const char *text, size_t length, cJSON **out, struct err *e) must_check;
@@ -23,7 +26,8 @@ int json_parse_object(const char *text, size_t length, cJSON **out, struct err *
 const cJSON *json_get(const cJSON *object, const char *key);
 const char *json_text(const cJSON *object, const char *key, const char *fallback);
 double json_number(const cJSON *object, const char *key, double fallback);
-int64_t json_integer(const cJSON *object, const char *key, int64_t fallback); // |n| <= 2^53
+// Whole numbers below 2^53 in size: from there on a double stands for several.
+int64_t json_integer(const cJSON *object, const char *key, int64_t fallback);
 bool json_bool(const cJSON *object, const char *key, bool fallback);
 
 // Finds the raw text of a top-level member of an object, exactly as written (so big numbers,
@@ -34,7 +38,8 @@ bool json_raw_member(const char *text, const char *key, const char **start, size
 // left out and `extra` ("\"k\":v,\"k2\":v2", may be NULL or "") added at the end; every other byte is kept.
 void json_object_edit(struct buf *out, const char *text, const char *const *drop, const char *extra);
 
-// Writer: appends one escaped string with quotes; invalid UTF-8 becomes U+FFFD.
+// Writer: appends one escaped string with quotes; a byte that is not UTF-8, and NUL, becomes U+FFFD,
+// so that whatever is written passes json_parse.
 void json_write_text(struct buf *out, const char *text);
 void json_write_bytes(struct buf *out, const char *bytes, size_t length);
 // Appends ,"key": (without the comma right after { or [).
