@@ -5,10 +5,12 @@
 #ifndef GENRUN_LIB_CONFIG_H
 #define GENRUN_LIB_CONFIG_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "provider/model.h"
 #include "run/settings.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 struct config {
@@ -17,36 +19,44 @@ struct config {
     char *default_model; // NULL: not set
     enum log_level log_level;
     bool log_json;
-    size_t max_output;   // bytes
+    size_t max_output; // bytes
     struct run_settings scheduler;
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
-    // origin of each value for `config show`: kept by options.c
+    size_t configured_count; // of them, those with a section of their own; they stand first
+    // where each value that is not the default comes from, for config_origin()
     struct option_origin *origins;
     size_t origin_count;
 };
 
 // Reads the configuration. `path` NULL: looked for in $GENRUN_CONFIG, ./genrun.ini,
 // $XDG_CONFIG_HOME/genrun/genrun.ini (~/.config), /etc/genrun.ini; none is fine. `database` (may be
-// NULL) overrides. On ERR_CONFIG the message holds every mistake, one a line. Free with config_free.
+// NULL) overrides. Nothing is created. On ERR_CONFIG the message holds every mistake, one a line, each
+// "file:line: what was wrong: what to do", and as the last line "… and N more mistakes" when they do not
+// all fit. Free *out (NULL on failure) with config_free.
 int config_load(struct config **out, const char *path, const char *database, struct err *e) must_check;
 void config_free(struct config *config);
-// The model that a submission that names `name` (NULL: none) means: its model_id in *model_id (borrowed)
-// and its entry. ERR_INVALID, with the nearest name, when no section serves it.
+// The model that a submission that names `name` (NULL: none) means: its model_id in *model_id (borrowed
+// from `name` or the configuration) and its entry. ERR_INVALID, with the nearest name, when no section
+// serves it.
 int config_model(const struct config *config, const char *name, const char **model_id,
                  const struct model **model, struct err *e) must_check;
+// Where the value of an option comes from: "default", "genrun.ini:12", "environment GENRUN_DATABASE",
+// "command line". `section` as in the file ("model gpt-4o").
+const char *config_origin(const struct config *config, const char *section, const char *name);
 
 // ---- the option table, for help, the sample file and the man page ----
 struct option_info {
     const char *section; // "genrun", "scheduler", "model NAME"
     const char *name;    // "concurrency", "header.X"
-    const char *type;    // "duration", "number", …
-    const char *preset;  // the default as text; "" when unset
-    const char *help;    // one sentence
+    const char *preset;  // the default as text; "" when there is none
+    const char *unset;   // what holds without a value and without a default: "that of [scheduler]"
+    const char *example; // a line for the sample; NULL: the preset under the option's own name
+    const char *help;    // one sentence or two
 };
-const struct option_info *option_table(size_t *count);
+// The row at `index`; NULL past the end.
+const struct option_info *option_at(size_t index);
 // Writes the complete commented sample genrun.ini that the table makes.
-#include "base/buf.h"
 void option_write_sample(struct buf *out);
 
 #endif

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+// The option table: one row an option. It drives reading genrun.ini, the
+// environment, the defaults, the sample file and help; adding an option is adding
+// a row (and the field that the row fills).
+#include "lib/options.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include <ctype.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECONDS(n) ((int64_t)(n)*1000)
+#define MINUTES(n) SECONDS((n)*60)
+#define HOURS(n) MINUTES((n)*60)
+#define DAYS(n) HOURS((n)*24)
+#define KIB(n) ((int64_t)(n)*1024)
+#define MIB(n) KIB((n)*1024)
+
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}; // enum log_level
+static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const no_yes[] = {"no", "yes", NULL};
+
+// clang-format off
+// {section, name, default, without one, example, help}, type, field, minimum, maximum, choices
+#define IN_GENRUN(field)    offsetof(struct config, field)
+#define IN_SCHEDULER(field) offsetof(struct run_settings, field)
+#define IN_MODEL(field)     offsetof(struct model, field)
+static const struct option rows[] = {
+    {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
+      "database = genrun.db", "The database file. It must stand on a local disk."},
+     OPTION_PATH, IN_GENRUN(database), 0, 0, NULL},
+    {{"genrun", "default_model", "", "the only configured model, if there is just one",
+      "default_model = gpt-4o-mini", "The model of a submission that names none."},
+     OPTION_TEXT, IN_GENRUN(default_model), 0, 0, NULL},
+    {{"genrun", "log_level", "info", "", NULL, "How much the program tells on stderr."},
+     OPTION_CHOICE, IN_GENRUN(log_level), 0, 0, log_levels},
+    {{"genrun", "log_format", "text", "", NULL, "The form of the lines on stderr."},
+     OPTION_FLAG, IN_GENRUN(log_json), 0, 0, log_formats},
+    {{"genrun", "max_output", "16M", "", NULL, "A generation whose output is larger fails."},
+     OPTION_SIZE, IN_GENRUN(max_output), KIB(1), MIB(900), NULL}, // SQLite's largest value is 10^9 bytes
+
+    {{"scheduler", "concurrency", "1", "", NULL, "Generations that run at the same time, of all models."},
+     OPTION_NUMBER, IN_SCHEDULER(concurrency), 1, 10000, NULL},
+    {{"scheduler", "poll_interval", "1s", "", NULL,
+      "How often the queue is looked at when nothing announces a change."},
+     OPTION_DURATION, IN_SCHEDULER(poll_interval_ms), 10, HOURS(1), NULL},
+    {{"scheduler", "heartbeat_interval", "5s", "", NULL,
+      "How often running generations are marked as alive."},
+     OPTION_DURATION, IN_SCHEDULER(heartbeat_interval_ms), 100, MINUTES(10), NULL},
+    {{"scheduler", "heartbeat_timeout", "60s", "", NULL,
+      "Without a heartbeat for this long a generation is stuck, and a runner that hangs ends itself."},
+     OPTION_DURATION, IN_SCHEDULER(heartbeat_timeout_ms), 200, DAYS(1), NULL},
+    {{"scheduler", "progress_timeout", "2m", "", NULL,
+      "An attempt that has begun to answer ends when no content arrives for this long."},
+     OPTION_DURATION, IN_SCHEDULER(progress_timeout_ms), 10, DAYS(7), NULL},
+    {{"scheduler", "first_byte_timeout", "10m", "", NULL,
+      "An attempt ends when its answer has not begun after this time."},
+     OPTION_DURATION, IN_SCHEDULER(first_byte_timeout_ms), 10, DAYS(7), NULL},
+    {{"scheduler", "max_runtime", "3h", "", NULL, "No attempt runs longer than this."},
+     OPTION_DURATION, IN_SCHEDULER(max_runtime_ms), 10, DAYS(30), NULL},
+    {{"scheduler", "max_attempts", "3", "", NULL,
+      "Attempts of a generation that may fail, the first one counted. Waiting for a rate limit spends none."},
+     OPTION_NUMBER, IN_SCHEDULER(max_attempts), 1, 1000, NULL},
+    {{"scheduler", "max_wait", "7d", "", NULL,
+      "A generation that waits this long for a rate limit or a parked model fails. 0: never."},
+     OPTION_DURATION, IN_SCHEDULER(max_wait_ms), 0, DAYS(3650), NULL},
+    {{"scheduler", "backoff_min", "2s", "", NULL, "The pause before the second attempt; it doubles each time."},
+     OPTION_DURATION, IN_SCHEDULER(backoff_min_ms), 1, DAYS(1), NULL},
+    {{"scheduler", "backoff_max", "5m", "", NULL, "The longest pause between two attempts."},
+     OPTION_DURATION, IN_SCHEDULER(backoff_max_ms), 1, DAYS(7), NULL},
+    {{"scheduler", "max_crashes", "3", "", NULL,
+      "A generation during which the runner crashed this often, while it ran alone, fails."},
+     OPTION_NUMBER, IN_SCHEDULER(max_crashes), 1, 1000000, NULL},
+    {{"scheduler", "shutdown_grace", "15s", "", NULL,
+      "What runs when the runner is asked to stop may go on for this long; the rest goes back to the queue."},
+     OPTION_DURATION, IN_SCHEDULER(shutdown_grace_ms), 0, HOURS(24), NULL},
+    {{"scheduler", "account_concurrency", "0", "", NULL,
+      "Generations of one user that run at the same time, held by a lock per account. 0: no such limit."},
+     OPTION_NUMBER, IN_SCHEDULER(account_concurrency), 0, 10000, NULL},
+
+    {{MODEL_SECTION, "provider", "", "openai (of [model echo]: echo)", "provider = openai",
+      "The kind of server: openai is any server that speaks the OpenAI API, echo answers by itself."},
+     OPTION_PROVIDER, IN_MODEL(provider), 0, 0, NULL},
+    {{MODEL_SECTION, "base_url", "", "https://api.openai.com/v1", "base_url = https://api.openai.com/v1",
+      "The address of the server, without the endpoint."},
+     OPTION_URL, IN_MODEL(base_url), 0, 0, NULL},
+    {{MODEL_SECTION, "endpoint", "", "/chat/completions", "endpoint = /chat/completions",
+      "The path after base_url that requests go to."},
+     OPTION_ENDPOINT, IN_MODEL(endpoint), 0, 0, NULL},
+    {{MODEL_SECTION, "model", "", "NAME", "model = gpt-4o-mini", "The name that is sent to the server."},
+     OPTION_TEXT, IN_MODEL(remote_name), 0, 0, NULL},
+    {{MODEL_SECTION, "api_key_env", "", "no key is sent", "api_key_env = OPENAI_API_KEY",
+      "The environment variable that holds the API key. Keys never stand in this file."},
+     OPTION_VARIABLE, IN_MODEL(api_key_env), 0, 0, NULL},
+    {{MODEL_SECTION, "api_key_file", "", "no key is sent", "api_key_file = /etc/genrun/openai.key",
+      "The file that holds the API key; instead of api_key_env."},
+     OPTION_PATH, IN_MODEL(api_key_file), 0, 0, NULL},
+    {{MODEL_SECTION, "api_key", "", "", NULL, ""}, OPTION_SECRET, 0, 0, 0, NULL},
+    {{MODEL_SECTION, "concurrency", "0", "", NULL,
+      "Generations of this model that run at the same time. 0: only the scheduler's limit holds."},
+     OPTION_NUMBER, IN_MODEL(concurrency), 0, 10000, NULL},
+    {{MODEL_SECTION, "requests_per_minute", "0", "", NULL, "Requests begun in a minute. 0: no limit."},
+     OPTION_NUMBER, IN_MODEL(requests_per_minute), 0, 1000000, NULL},
+    {{MODEL_SECTION, "tokens_per_minute", "0", "", NULL, "Tokens used in a minute. 0: no limit."},
+     OPTION_BIG, IN_MODEL(tokens_per_minute), 0, 1000000000000, NULL},
+    {{MODEL_SECTION, "connect_timeout", "10s", "", NULL, "The time for the connection, TLS included."},
+     OPTION_DURATION, IN_MODEL(connect_timeout_ms), 10, MINUTES(10), NULL},
+    {{MODEL_SECTION, "first_byte_timeout", "", "that of [scheduler]", "first_byte_timeout = 10m",
+      "As in [scheduler], for this model."},
+     OPTION_DURATION, IN_MODEL(first_byte_timeout_ms), 10, DAYS(7), NULL},
+    {{MODEL_SECTION, "progress_timeout", "", "that of [scheduler]", "progress_timeout = 2m",
+      "As in [scheduler], for this model."},
+     OPTION_DURATION, IN_MODEL(progress_timeout_ms), 10, DAYS(7), NULL},
+    {{MODEL_SECTION, "max_runtime", "", "that of [scheduler]", "max_runtime = 3h",
+      "As in [scheduler], for this model."},
+     OPTION_DURATION, IN_MODEL(max_runtime_ms), 10, DAYS(30), NULL},
+    {{MODEL_SECTION, "stream", "yes", "", NULL,
+      "Ask the server to stream its answer, so that progress is seen and a partial text survives."},
+     OPTION_FLAG, IN_MODEL(stream), 0, 0, no_yes},
+    {{MODEL_SECTION, "price_input", "0", "", NULL, "USD per million tokens of the request."},
+     OPTION_PRICE, IN_MODEL(price_input), 0, 1000000, NULL},
+    {{MODEL_SECTION, "price_output", "0", "", NULL, "USD per million tokens of the answer."},
+     OPTION_PRICE, IN_MODEL(price_output), 0, 1000000, NULL},
+    {{MODEL_SECTION, "price_request", "0", "", NULL, "USD per request."},
+     OPTION_PRICE, IN_MODEL(price_request), 0, 1000000, NULL},
+    {{MODEL_SECTION, "header.X", "", "none", "header.X-Title = genrun",
+      "Sends the header X with every request. Any number of them; keys do not belong here."},
+     OPTION_HEADER, 0, 0, 0, NULL},
+    {{MODEL_SECTION, "on_status.NNN", "", "decided by genrun", "on_status.404 = retry",
+      "What an answer with HTTP status NNN means: wait (a limit, try later), retry (spends an attempt), "
+      "park (stop sending to this model), fail."},
+     OPTION_STATUS, 0, 300, 599, NULL},
+};
+// clang-format on
+
+#define ROW_COUNT (sizeof rows / sizeof *rows)
+
+const struct option *option_row(size_t index) {
+    return index < ROW_COUNT ? &rows[index] : NULL;
+}
+
+const struct option_info *option_at(size_t index) {
+    return index < ROW_COUNT ? &rows[index].info : NULL;
+}
+
+// "header.X" and "on_status.NNN" stand for every name that begins up to their dot.
+static bool is_named_by(const struct option *row, const char *name) {
+    if (row->type == OPTION_HEADER || row->type == OPTION_STATUS) {
+        size_t stem = (size_t)(strchr(row->info.name, '.') - row->info.name) + 1;
+        return strncmp(row->info.name, name, stem) == 0;
+    }
+    return strcmp(row->info.name, name) == 0;
+}
+
+const struct option *option_find(const char *section, const char *name) {
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (strcmp(rows[i].info.section, section) == 0 && is_named_by(&rows[i], name)) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+const char *option_home(const char *name) {
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].type != OPTION_SECRET && is_named_by(&rows[i], name)) {
+            return rows[i].info.section;
+        }
+    }
+    return NULL;
+}
+
+const char *option_nearest(const char *section, const char *name) {
+    const char *known[ROW_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].type != OPTION_SECRET && strcmp(rows[i].info.section, section) == 0) {
+            known[count++] = rows[i].info.name;
+        }
+    }
+    return text_nearest(name, known, count);
+}
+
+bool option_variable(const struct option *option, char *out, size_t size) {
+    const char *section = option->info.section;
+    if (strchr(section, ' ') != NULL) {
+        return false;
+    }
+    bool is_main = strcmp(section, "genrun") == 0;
+    snprintf(out, size, "GENRUN_%s%s%s", is_main ? "" : section, is_main ? "" : "_", option->info.name);
+    for (char *c = out; *c != '\0'; c++) {
+        *c = (char)toupper((unsigned char)*c);
+    }
+    return true;
+}
+
+void option_preset(const char *section, void *target) {
+    struct buf why;
+    buf_init(&why, BUF_UNLIMITED);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const struct option_info *info = &rows[i].info;
+        if (strcmp(info->section, section) == 0 && info->preset[0] != '\0') {
+            option_store(&rows[i], info->name, info->preset, NULL, target, &why); // a test proves each preset
+        }
+    }
+    buf_free(&why);
+}
+
+// ---- the sample file ----
+
+// Appends text as comment lines of at most 100 columns.
+static void write_comment(struct buf *out, const char *text) {
+    size_t column = 0;
+    while (*text != '\0') {
+        size_t word = strcspn(text, " ");
+        if (column > 0 && column + 1 + word > 100) {
+            buf_char(out, '\n');
+            column = 0;
+        }
+        buf_text(out, column == 0 ? "# " : " ");
+        buf_append(out, text, word);
+        column += word + (column == 0 ? 2 : 1);
+        text += word;
+        text += strspn(text, " ");
+    }
+    buf_char(out, '\n');
+}
+
+static void write_option(struct buf *out, const struct option *row) {
+    const struct option_info *info = &row->info;
+    struct buf facts;
+    buf_init(&facts, BUF_UNLIMITED);
+    option_describe(row, &facts);
+    if (info->preset[0] != '\0') {
+        buf_format(&facts, "; default %s", info->preset);
+    } else {
+        buf_format(&facts, "; default: %s", info->unset);
+    }
+    char variable[128];
+    if (option_variable(row, variable, sizeof variable)) {
+        buf_format(&facts, "; environment %s", variable);
+    }
+    buf_char(out, '\n');
+    write_comment(out, info->help);
+    write_comment(out, buf_borrow(&facts));
+    if (info->example != NULL) {
+        buf_format(out, "#%s\n", info->example);
+    } else {
+        buf_format(out, "#%s = %s\n", info->name, info->preset);
+    }
+    buf_free(&facts);
+}
+
+static const char sample_head[] =
+    "# genrun.ini: every option of genrun, commented out, with its default or an example.\n"
+    "#\n"
+    "# The first of these files that is found is read; none is fine:\n"
+    "#   the one given by -c FILE, $GENRUN_CONFIG, ./genrun.ini,\n"
+    "#   $XDG_CONFIG_HOME/genrun/genrun.ini (~/.config/genrun/genrun.ini), /etc/genrun.ini\n"
+    "#\n"
+    "# Each option stands on one line of at most 195 bytes, each comment on a line of its own.\n"
+    "# Durations: 500ms, 90s, 5m, 3h, 7d. Sizes: 200K, 16M. Relative paths are relative to this file.\n"
+    "# Remove the # before an option (not one with a blank after it) to set the option.\n"
+    "# Environment variables that are named below go before this file. Keys never stand in it.\n";
+
+static const char sample_models[] =
+    "# One section for each model; NAME is what submissions name. Without any, `echo` is there, and where\n"
+    "# OPENAI_BASE_URL or OPENAI_API_KEY is set a [model *] made of them. [model *] serves every name that\n"
+    "# has no section of its own, and passes it on.\n";
+
+static const char sample_examples[] =
+    "\n"
+    "# Further examples. All models of an Ollama on this machine:\n"
+    "#[model *]\n"
+    "#base_url = http://127.0.0.1:11434/v1\n"
+    "\n"
+    "# A vLLM or llama.cpp server that computes sixteen requests at once:\n"
+    "#[model llama]\n"
+    "#base_url = http://127.0.0.1:8000/v1\n"
+    "#model = meta-llama/Llama-3.1-8B-Instruct\n"
+    "#concurrency = 16\n"
+    "\n"
+    "# The built-in model that answers with its prompt; it is there without a section too:\n"
+    "#[model echo]\n"
+    "#concurrency = 64\n";
+
+void option_write_sample(struct buf *out) {
+    const char *section = "";
+    buf_text(out, sample_head);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].type == OPTION_SECRET) {
+            continue;
+        }
+        if (strcmp(section, rows[i].info.section) != 0) {
+            section = rows[i].info.section;
+            buf_char(out, '\n');
+            if (strcmp(section, MODEL_SECTION) == 0) {
+                buf_text(out, sample_models);
+                buf_text(out, "#[model gpt-4o-mini]\n");
+            } else {
+                buf_format(out, "[%s]\n", section);
+            }
+        }
+        write_option(out, &rows[i]);
+    }
+    buf_text(out, sample_examples);
+}

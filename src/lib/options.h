@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// The option table, as the configuration itself uses it: besides the words for
+// people (struct option_info) each row says where the value goes and what it may be.
+#ifndef GENRUN_LIB_OPTIONS_H
+#define GENRUN_LIB_OPTIONS_H
+
+#include "lib/config.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MODEL_SECTION "model NAME" // the section of the table's rows for models
+
+enum option_type {
+    OPTION_TEXT,     // char *
+    OPTION_PATH,     // char *, made absolute
+    OPTION_URL,      // char *, http or https, without a slash at the end
+    OPTION_ENDPOINT, // char *, begins with a slash
+    OPTION_VARIABLE, // char *, the name of an environment variable
+    OPTION_PROVIDER, // char *, a known provider
+    OPTION_NUMBER,   // int
+    OPTION_BIG,      // int64_t
+    OPTION_DURATION, // int64_t, milliseconds
+    OPTION_SIZE,     // size_t, bytes
+    OPTION_PRICE,    // double, USD
+    OPTION_FLAG,     // bool: choices[1] is true
+    OPTION_CHOICE,   // int: index into choices
+    OPTION_HEADER,   // header.X of a struct model
+    OPTION_STATUS,   // on_status.NNN of a struct model
+    OPTION_SECRET    // never taken: tells where a secret belongs
+};
+
+struct option {
+    struct option_info info;
+    enum option_type type;
+    size_t offset;   // of the field in struct config, run_settings or model, after the section
+    int64_t minimum; // of numbers, durations and sizes
+    int64_t maximum;
+    const char *const *choices; // NULL-terminated
+};
+
+// The row of a name as written ("header.X-Title" finds header.X), NULL when unknown.
+const struct option *option_find(const char *section, const char *name);
+// The section with an option of exactly this name, for a hint; NULL: none.
+const char *option_home(const char *name);
+// The known name nearest to `name` in the section, NULL when none is near.
+const char *option_nearest(const char *section, const char *name);
+// The row at `index`, NULL past the end.
+const struct option *option_row(size_t index);
+// The variable that overrides the option; false for options of sections with a name.
+bool option_variable(const struct option *option, char *out, size_t size);
+// Fills `target` (what the offsets of the section mean) with the presets of the section.
+void option_preset(const char *section, void *target);
+
+// ---- values (value.c) ----
+
+// Where a value comes from, for the paths in it: relative ones are relative to base_file (NULL: the
+// current folder).
+// Stores `value` in `target`. On refusal false, nothing is stored, and `why` has "what was wrong: what to
+// do", beginning with `name` (the option's name as written). Values that may be secrets are not repeated.
+bool option_store(const struct option *option, const char *name, const char *value, const char *base_file,
+                  void *target, struct buf *why);
+// Appends what the option accepts: "duration from 10ms to 1h", "text or json", "path".
+void option_describe(const struct option *option, struct buf *out);
+// Appends a value in a message: quoted, escaped, cut short; "the value" when it looks like a secret.
+void option_quote(struct buf *out, const char *value);
+bool option_looks_secret(const char *value);
+
+#endif

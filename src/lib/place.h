@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Where the configuration is looked for and data goes: command line, environment,
+// the XDG base directories, /etc.
+#ifndef GENRUN_LIB_PLACE_H
+#define GENRUN_LIB_PLACE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include <stdbool.h>
+
+// The configuration file to read, in *found for the caller to free; NULL when there is none. ERR_CONFIG
+// when `path` (may be NULL) or $GENRUN_CONFIG names one that does not exist.
+int place_of_config(const char *path, char **found, struct err *e) must_check;
+// Reads it whole. ERR_CONFIG with the reason when that is impossible: a folder, unreadable, too large.
+int place_read(const char *path, size_t maximum, struct buf *out, struct err *e) must_check;
+// False for what has no place of its own, such as /dev/null or a pipe.
+bool place_is_file(const char *path);
+// $XDG_DATA_HOME/genrun/NAME (~/.local/share/genrun/NAME) for the caller to free; NULL when HOME is not
+// set. Nothing is created.
+char *place_of_data(const char *name);
+
+#endif

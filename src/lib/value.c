@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: MIT
+// From the text of an option to the field it fills: one small reader for each
+// type. All are strict (the whole text or nothing), say what they accept, and
+// never repeat what may be a secret.
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "lib/options.h"
+#include "provider/classify.h"
+#include "provider/provider.h"
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define QUOTE_COLUMNS 40
+#define PRICE_DIGITS 15 // decimal digits that a double holds exactly
+
+// ---- words about values ----
+
+bool option_looks_secret(const char *value) {
+    static const char *const starts[] = {"sk-",  "sk_",  "Bearer ", "Basic ", "ghp_", "github_pat_", "hf_",
+                                         "AIza", "xai-", "gsk_",    "AKIA",   "r8_",  "eyJ"};
+    if (strlen(value) < 20) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        if (text_starts_with(value, starts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void option_quote(struct buf *out, const char *value) {
+    if (option_looks_secret(value)) {
+        buf_text(out, "the value");
+        return;
+    }
+    buf_char(out, '\'');
+    text_escape(out, value, strlen(value), QUOTE_COLUMNS);
+    buf_char(out, '\'');
+}
+
+static void write_list(struct buf *out, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        buf_format(out, "%s%s", i == 0 ? "" : i + 1 == count ? " or " : ", ", words[i]);
+    }
+}
+
+static void write_size(struct buf *out, int64_t bytes) {
+    static const char units[] = "KMG";
+    int unit = -1;
+    while (unit < 2 && bytes > 0 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    buf_format(out, "%lld", (long long)bytes);
+    if (unit >= 0) {
+        buf_char(out, units[unit]);
+    }
+}
+
+static void write_limit(struct buf *out, enum option_type type, int64_t limit) {
+    char duration[64];
+    if (type == OPTION_DURATION) {
+        clock_format_duration(limit, duration, sizeof duration);
+        buf_text(out, duration);
+    } else if (type == OPTION_SIZE) {
+        write_size(out, limit);
+    } else {
+        buf_format(out, "%lld", (long long)limit);
+    }
+}
+
+// What a value is called, and whether its limits are told.
+static const struct {
+    const char *noun;
+    bool has_limits;
+} type_words[] = {
+    [OPTION_TEXT] = {"text", false},
+    [OPTION_PATH] = {"path", false},
+    [OPTION_URL] = {"URL (http or https)", false},
+    [OPTION_ENDPOINT] = {"path of a URL", false},
+    [OPTION_VARIABLE] = {"name of an environment variable", false},
+    [OPTION_NUMBER] = {"whole number", true},
+    [OPTION_BIG] = {"whole number", true},
+    [OPTION_DURATION] = {"duration", true},
+    [OPTION_SIZE] = {"size", true},
+    [OPTION_PRICE] = {"number", true},
+    [OPTION_HEADER] = {"text", false},
+    [OPTION_SECRET] = {"nothing", false},
+};
+
+void option_describe(const struct option *option, struct buf *out) {
+    static const char *const actions[] = {"wait", "retry", "park", "fail"};
+    size_t count = 0;
+    switch (option->type) {
+    case OPTION_PROVIDER: {
+        const char *const *names = provider_names(&count);
+        write_list(out, names, count);
+        return;
+    }
+    case OPTION_FLAG:
+    case OPTION_CHOICE:
+        while (option->choices[count] != NULL) {
+            count++;
+        }
+        write_list(out, option->choices, count);
+        return;
+    case OPTION_STATUS:
+        write_list(out, actions, sizeof actions / sizeof *actions);
+        buf_format(out, ", NNN from %lld to %lld", (long long)option->minimum, (long long)option->maximum);
+        return;
+    default:
+        buf_text(out, type_words[option->type].noun);
+    }
+    if (type_words[option->type].has_limits) {
+        buf_text(out, " from ");
+        write_limit(out, option->type, option->minimum);
+        buf_text(out, " to ");
+        write_limit(out, option->type, option->maximum);
+    }
+}
+
+// ---- the readers ----
+
+struct reading {
+    const struct option *option;
+    const char *name;
+    const char *value;
+    const char *base_file;
+    struct buf *why;
+};
+
+// "name = 'value' PROBLEM: give DESCRIPTION"
+static bool refuse(const struct reading *r, const char *problem) {
+    buf_format(r->why, "%s = ", r->name);
+    option_quote(r->why, r->value);
+    buf_format(r->why, " %s: give ", problem);
+    if (type_words[r->option->type].noun != NULL && r->option->type < OPTION_FLAG) {
+        buf_text(r->why, "a ");
+    }
+    option_describe(r->option, r->why);
+    if (r->option->type == OPTION_DURATION) {
+        buf_text(r->why, ", such as 500ms, 90s, 5m, 3h or 7d");
+    } else if (r->option->type == OPTION_SIZE) {
+        buf_text(r->why, ", such as 200K or 16M");
+    }
+    if (strstr(r->value, " #") != NULL) {
+        buf_text(r->why, " (a comment stands on a line of its own)");
+    }
+    return false;
+}
+
+// A refusal with words of its own, without the value.
+static bool refuse_plainly(const struct reading *r, const char *what) {
+    buf_format(r->why, "%s %s", r->name, what);
+    return false;
+}
+
+static void replace_text(char **field, char *taken) {
+    free(*field);
+    *field = taken;
+}
+
+// Digits only; false also when the number does not fit.
+static bool parse_digits(const char *text, size_t length, int64_t *out) {
+    int64_t number = 0;
+    if (length == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9' || __builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, text[i] - '0', &number)) {
+            return false;
+        }
+    }
+    *out = number;
+    return true;
+}
+
+static bool is_all_digits(const char *text) {
+    text += *text == '-';
+    return *text != '\0' && strspn(text, "0123456789") == strlen(text);
+}
+
+static bool read_number(const struct reading *r, int64_t *out) {
+    if (!is_all_digits(r->value)) {
+        return refuse(r, "is not a whole number");
+    }
+    int64_t number = 0;
+    if (!parse_digits(r->value, strlen(r->value), &number) || number < r->option->minimum ||
+        number > r->option->maximum) {
+        return refuse(r, "is out of range");
+    }
+    *out = number;
+    return true;
+}
+
+static bool read_duration(const struct reading *r, int64_t *out) {
+    int64_t duration = 0;
+    if (clock_parse_duration(r->value, &duration, NULL) != 0) {
+        return refuse(r, "is not a duration");
+    }
+    if (duration < r->option->minimum || duration > r->option->maximum) {
+        return refuse(r, "is out of range");
+    }
+    *out = duration;
+    return true;
+}
+
+static bool read_size(const struct reading *r, size_t *out) {
+    static const char units[] = "KMG";
+    size_t length = strlen(r->value);
+    const char *unit = length > 0 ? strchr(units, r->value[length - 1]) : NULL;
+    int64_t size = 0;
+    if (unit != NULL) {
+        length--;
+    }
+    if (length == 0 || strspn(r->value, "0123456789") != length) {
+        return refuse(r, "is not a size");
+    }
+    bool fits = parse_digits(r->value, length, &size);
+    for (const char *u = units; fits && unit != NULL && u <= unit; u++) {
+        fits = !__builtin_mul_overflow(size, 1024, &size);
+    }
+    if (!fits || size < r->option->minimum || size > r->option->maximum) {
+        return refuse(r, "is out of range");
+    }
+    *out = (size_t)size;
+    return true;
+}
+
+// Decimal digits with at most one point, whatever the locale.
+static bool read_price(const struct reading *r, double *out) {
+    const char *point = strchr(r->value, '.');
+    size_t length = strlen(r->value);
+    size_t whole = point != NULL ? (size_t)(point - r->value) : length;
+    size_t fraction = point != NULL ? length - whole - 1 : 0;
+    char digits[PRICE_DIGITS + 1];
+    if (whole == 0 || (point != NULL && fraction == 0) || whole + fraction > PRICE_DIGITS) {
+        return refuse(r, "is not a plain decimal number");
+    }
+    memcpy(digits, r->value, whole);
+    memcpy(digits + whole, r->value + length - fraction, fraction);
+    int64_t number = 0;
+    if (!parse_digits(digits, whole + fraction, &number)) {
+        return refuse(r, "is not a plain decimal number");
+    }
+    double divisor = 1;
+    for (size_t i = 0; i < fraction; i++) {
+        divisor *= 10;
+    }
+    double price = (double)number / divisor; // both exact, so this is the nearest double
+    if (price > (double)r->option->maximum) {
+        return refuse(r, "is out of range");
+    }
+    *out = price;
+    return true;
+}
+
+static bool read_choice(const struct reading *r, int *out) {
+    for (int i = 0; r->option->choices[i] != NULL; i++) {
+        if (strcmp(r->value, r->option->choices[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return refuse(r, "is unknown");
+}
+
+static bool read_flag(const struct reading *r, bool *out) {
+    static const char *const synonyms[][2] = {{"false", "true"}, {"off", "on"}, {"0", "1"}};
+    bool is_no_yes = strcmp(r->option->choices[0], "no") == 0;
+    for (size_t i = 0; is_no_yes && i < sizeof synonyms / sizeof *synonyms; i++) {
+        for (int truth = 0; truth < 2; truth++) {
+            if (strcmp(r->value, synonyms[i][truth]) == 0) {
+                *out = truth == 1;
+                return true;
+            }
+        }
+    }
+    int index = 0;
+    if (!read_choice(r, &index)) {
+        return false;
+    }
+    *out = index == 1;
+    return true;
+}
+
+static bool read_text(const struct reading *r, char **field) {
+    if (option_looks_secret(r->value)) {
+        return refuse_plainly(
+            r, "looks like a key, and keys do not stand here: use api_key_env or api_key_file");
+    }
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+static bool read_path(const struct reading *r, char **field) {
+    if (option_looks_secret(r->value)) {
+        return refuse_plainly(
+            r, "looks like a key, not like a path: write the key into a file and its path here");
+    }
+    if (text_starts_with(r->value, "~")) {
+        return refuse_plainly(r, "begins with '~', which only a shell expands: write the whole path");
+    }
+    replace_text(field, file_resolve(r->value, r->base_file));
+    return true;
+}
+
+static bool has_part(CURLU *url, CURLUPart part) {
+    char *text = NULL;
+    bool found = curl_url_get(url, part, &text, 0) == CURLUE_OK;
+    curl_free(text);
+    return found;
+}
+
+static bool read_url(const struct reading *r, char **field) {
+    bool is_web = strncasecmp(r->value, "http://", 7) == 0 || strncasecmp(r->value, "https://", 8) == 0;
+    CURLU *url = curl_url();
+    const char *problem = NULL;
+    if (!is_web || curl_url_set(url, CURLUPART_URL, r->value, 0) != CURLUE_OK) {
+        problem = "is not an address: give a URL such as http://127.0.0.1:8000/v1";
+    } else if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD)) {
+        problem = "holds a user or password, which do not stand here: use api_key_env or api_key_file";
+    } else if (has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT)) {
+        problem = "has a '?' or '#': leave that part out (a query belongs to endpoint)";
+    }
+    curl_url_cleanup(url);
+    if (problem != NULL) {
+        return refuse_plainly(r, problem);
+    }
+    size_t length = strlen(r->value);
+    while (r->value[length - 1] == '/') {
+        length--;
+    }
+    replace_text(field, mem_copy_bytes(r->value, length));
+    return true;
+}
+
+static bool read_endpoint(const struct reading *r, char **field) {
+    if (r->value[0] != '/' || strpbrk(r->value, " \t#") != NULL) {
+        return refuse_plainly(r,
+                              "is not the path of a URL: begin it with '/', as in /chat/completions, without "
+                              "blanks and '#'");
+    }
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+static bool read_variable(const struct reading *r, char **field) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+    if (strspn(r->value, letters) != strlen(r->value) || (r->value[0] >= '0' && r->value[0] <= '9') ||
+        option_looks_secret(r->value)) {
+        return refuse_plainly(
+            r, "is not the name of an environment variable: write the name of the variable that "
+               "holds the key (letters, digits and _), not the key");
+    }
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+static bool read_provider(const struct reading *r, char **field) {
+    if (provider_find(r->value) == NULL) {
+        size_t count = 0;
+        const char *const *names = provider_names(&count);
+        const char *near = text_nearest(r->value, names, count);
+        struct buf problem;
+        buf_init(&problem, BUF_UNLIMITED);
+        buf_text(&problem, "is unknown");
+        if (near != NULL) {
+            buf_format(&problem, ", did you mean %s?", near);
+        }
+        refuse(r, buf_borrow(&problem));
+        buf_free(&problem);
+        return false;
+    }
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+static bool is_one_of(const char *name, const char *const *list) {
+    for (; *list != NULL; list++) {
+        if (strcasecmp(name, *list) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_header(const struct reading *r, struct model *model) {
+    // RFC 9110, section 5.6.2: the characters of a token.
+    static const char token[] =
+        "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static const char *const secret[] = {"Authorization",  "Proxy-Authorization", "api-key", "x-api-key",
+                                         "x-goog-api-key", "x-auth-token",        "Cookie",  NULL};
+    static const char *const own[] = {
+        "Content-Length", "Content-Type", "Transfer-Encoding", "Connection", "Host", "Expect", NULL};
+    const char *header = strchr(r->name, '.') + 1;
+    if (*header == '\0' || strspn(header, token) != strlen(header)) {
+        return refuse_plainly(r,
+                              "is not the name of an HTTP header: write header.NAME, as in header.X-Title");
+    }
+    if (is_one_of(header, secret) || option_looks_secret(r->value)) {
+        return refuse_plainly(
+            r, "would hold a key, and keys do not stand here: use api_key_env or api_key_file");
+    }
+    if (is_one_of(header, own)) {
+        return refuse_plainly(r, "is a header that genrun sets itself: remove this line");
+    }
+    size_t count = model->header_count++;
+    model->headers = mem_resize(model->headers, count + 1, sizeof *model->headers);
+    model->headers[count].name = mem_copy(header);
+    model->headers[count].value = mem_copy(r->value);
+    return true;
+}
+
+static bool read_status(const struct reading *r, struct model *model) {
+    const char *text = strchr(r->name, '.') + 1;
+    int64_t status = 0;
+    enum verdict_action action = VERDICT_FAIL;
+    if (strlen(text) != 3 || !parse_digits(text, 3, &status) || status < r->option->minimum ||
+        status > r->option->maximum) {
+        return refuse_plainly(
+            r, "does not name an HTTP status of a failure: write a number from 300 to 599, as in "
+               "on_status.404");
+    }
+    if (!verdict_action_parse(r->value, &action)) {
+        return refuse(r, "is unknown");
+    }
+    size_t count = model->status_rule_count++;
+    model->status_rules = mem_resize(model->status_rules, count + 1, sizeof *model->status_rules);
+    model->status_rules[count] = (struct model_status_rule){(int)status, action};
+    return true;
+}
+
+static bool store_int(const struct reading *r, int *field) {
+    int64_t number = 0;
+    if (!read_number(r, &number)) {
+        return false;
+    }
+    *field = (int)number; // the table's limits fit
+    return true;
+}
+
+bool option_store(const struct option *option, const char *name, const char *value, const char *base_file,
+                  void *target, struct buf *why) {
+    struct reading r = {option, name, value, base_file, why};
+    void *field = (char *)target + option->offset;
+    if (option->type == OPTION_SECRET) {
+        return refuse_plainly(&r,
+                              "does not stand here, for keys are not kept in this file: use api_key_env (the "
+                              "name of a variable) or api_key_file");
+    }
+    if (value[0] == '\0') {
+        return refuse_plainly(&r, "has no value: give one, or remove the line");
+    }
+    switch (option->type) {
+    case OPTION_TEXT:
+        return read_text(&r, field);
+    case OPTION_PATH:
+        return read_path(&r, field);
+    case OPTION_URL:
+        return read_url(&r, field);
+    case OPTION_ENDPOINT:
+        return read_endpoint(&r, field);
+    case OPTION_VARIABLE:
+        return read_variable(&r, field);
+    case OPTION_PROVIDER:
+        return read_provider(&r, field);
+    case OPTION_NUMBER:
+        return store_int(&r, field);
+    case OPTION_BIG:
+        return read_number(&r, field);
+    case OPTION_DURATION:
+        return read_duration(&r, field);
+    case OPTION_SIZE:
+        return read_size(&r, field);
+    case OPTION_PRICE:
+        return read_price(&r, field);
+    case OPTION_FLAG:
+        return read_flag(&r, field);
+    case OPTION_CHOICE:
+        return read_choice(&r, field);
+    case OPTION_HEADER:
+        return read_header(&r, target);
+    case OPTION_STATUS:
+        return read_status(&r, target);
+    case OPTION_SECRET:
+        break;
+    }
+    return false;
+}
