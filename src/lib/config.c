@@ -5,7 +5,6 @@
 // reported together. Finding the file is place.c's job, values are value.c's.
 #include "lib/config.h"
 #include "base/buf.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/ini.h"
@@ -395,10 +394,10 @@ static void complete_database(struct loader *loader, const char *given) {
         mistakes_add(&loader->mistakes, "the database given on the command line has no name: write -d FILE");
     } else if (given != NULL) {
         free(config->database);
-        config->database = file_resolve(given, NULL);
+        config->database = place_absolute(given, NULL);
         add_origin(config, "genrun", "database", mem_copy("command line"), 0);
     } else if (config->database == NULL && loader->base_file != NULL) {
-        config->database = file_resolve("genrun.db", loader->base_file);
+        config->database = place_absolute("genrun.db", loader->base_file);
     } else if (config->database == NULL) {
         config->database = place_of_data("genrun.db");
     }
@@ -459,7 +458,7 @@ static int load(struct loader *loader, const char *path, const char *database, s
     option_preset("genrun", config);
     option_preset("scheduler", &config->scheduler);
     if (found != NULL) {
-        config->path = file_resolve(found, NULL);
+        config->path = place_absolute(found, NULL);
         shown = shorten_path(found);
         loader->file = shown;
         loader->base_file = place_is_file(found) ? config->path : NULL;

@@ -3,6 +3,7 @@
 // A file that is there but cannot be read is an error, never passed over:
 // going on with another configuration would use another database.
 #include "lib/place.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,15 @@ static char *xdg_path(const char *variable, const char *below, const char *name)
 
 char *place_of_data(const char *name) {
     return xdg_path("XDG_DATA_HOME", ".local/share", name);
+}
+
+char *place_absolute(const char *path, const char *base_file) {
+    char *folder = base_file == NULL && *path != '/' ? getcwd(NULL, 0) : NULL;
+    // Without a current folder (it was removed) the path stays as it is, and opening it tells why.
+    char *absolute = folder != NULL ? mem_format("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path)
+                                    : file_resolve(path, base_file);
+    free(folder);
+    return absolute;
 }
 
 bool place_is_file(const char *path) {

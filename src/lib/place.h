@@ -15,6 +15,9 @@ int place_of_config(const char *path, char **found, struct err *e) must_check;
 int place_read(const char *path, size_t maximum, struct buf *out, struct err *e) must_check;
 // False for what has no place of its own, such as /dev/null or a pipe.
 bool place_is_file(const char *path);
+// `path` made absolute: below the folder of `base_file` (an absolute path), or below the current folder
+// where that is NULL. The caller frees it.
+char *place_absolute(const char *path, const char *base_file);
 // $XDG_DATA_HOME/genrun/NAME (~/.local/share/genrun/NAME) for the caller to free; NULL when HOME is not
 // set. Nothing is created.
 char *place_of_data(const char *name);

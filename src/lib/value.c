@@ -3,10 +3,10 @@
 // type. All are strict (the whole text or nothing), say what they accept, and
 // never repeat what may be a secret.
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/options.h"
+#include "lib/place.h"
 #include "provider/classify.h"
 #include "provider/provider.h"
 #include <curl/curl.h>
@@ -307,7 +307,7 @@ static bool read_path(const struct reading *r, char **field) {
     if (text_starts_with(r->value, "~")) {
         return refuse_plainly(r, "begins with '~', which only a shell expands: write the whole path");
     }
-    replace_text(field, file_resolve(r->value, r->base_file));
+    replace_text(field, place_absolute(r->value, r->base_file));
     return true;
 }
 
