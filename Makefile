@@ -2,6 +2,7 @@
 #   SAN=address,undefined  build with sanitizers     CC=clang     another compiler
 #   PREFIX=/usr/local DESTDIR=                       where `make install` puts things
 #   CI=true                warnings are errors       CFLAGS, CPPFLAGS, LDFLAGS are added to ours
+#   V=1                    show the commands
 # Each variant has a build folder of its own; build/genrun is the release program built last.
 
 # The two commands of the README must work before a compiler or pkg-config is there, also in one go
@@ -16,6 +17,7 @@ PREFIX  ?= /usr/local
 CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 VERSION := $(shell sed -n 's/.*GENRUN_VERSION "\(.*\)"/\1/p' include/genrun.h)
 
+Q        := $(if $(V),,@)
 comma    := ,
 VARIANT  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
 BUILD    := build/$(VARIANT)
@@ -68,19 +70,24 @@ deps:
 build/genrun: $(BUILD)/genrun FORCE
 	@[ "$$(readlink $@)" = $(VARIANT)/genrun ] || ln -sfn $(VARIANT)/genrun $@
 $(BUILD)/genrun: $(PROG_OBJ) $(BUILD)/libgenrun.a
-	$(CC) $(CFLAGS) $(SANITIZE) $(LINKING) -o $@ $^ $(LIBS)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LINKING) -o $@ $^ $(LIBS)
 $(BUILD)/libgenrun.a: $(LIB_OBJ) $(BUILD)/members
 	@rm -f $@
-	ar rcs $@ $(LIB_OBJ)
+	@echo '  AR   $@'
+	$(Q)ar rcs $@ $(LIB_OBJ)
 $(BUILD)/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	@echo '  CC   $@'
+	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS) -lcmocka
+	@echo '  CC   $@'
+	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS) -lcmocka
 $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS)
+	@echo '  CC   $@'
+	$(Q)$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS)
 
 # Rewritten only when they change: other flags rebuild everything, a removed file the library.
 keep = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
@@ -97,27 +104,29 @@ $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
 	  echo "{\"$${f##*/}\","; sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo '},'; done; \
 	echo '{0, 0}};'; } >$@
 $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
-	$(COMPILE) -Wno-overlength-strings -MMD -MP -c -o $@ $<
+	@echo '  CC   $@'
+	$(Q)$(COMPILE) -Wno-overlength-strings -MMD -MP -c -o $@ $<
 
 # ---- testing --------------------------------------------------------------------
 
 # Every test is a program that prints TAP; prove runs two at a time. Tests that drive the program find it in
 # $GENRUN, so a sanitizer build tests itself. The law reads symbols, which sanitizers blur.
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
+BUILT := $(if $(SAN),,$(if $(PROG_SRC),$(wildcard tests/install/*.py)))
 CASES := $(wildcard tests/crash/short.py tests/cases/*.py tests/cli/*.py tests/fault/*.py)
-PROVE  = GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
+PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 
 check-fast: all $(UNIT_BIN)
-	$(PROVE) $(LAW) $(UNIT_BIN)
+	$(Q)$(PROVE) $(LAW) $(UNIT_BIN)
 check: all $(UNIT_BIN)
-	$(PROVE) $(CASES) $(LAW) $(UNIT_BIN)
+	$(Q)$(PROVE) $(CASES) $(BUILT) $(LAW) $(UNIT_BIN)
 
 demo: all
-	sh contrib/demo/demo.sh
+	@sh contrib/demo/demo.sh
 
 bench: all $(BENCH_BIN)
-	GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) python3 tests/bench/bench.py
+	$(Q)GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) python3 tests/bench/bench.py
 
 # ---- looking closer -----------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What `make install` puts where, that a program builds against it by pkg-config alone
+and runs, that the public header stands alone, and that `make uninstall` leaves nothing.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+import tap
+
+FILES = ["bin/genrun", "include/genrun.h", "lib/libgenrun.a", "lib/pkgconfig/genrun.pc", "share/doc/genrun/LICENSE"]
+
+HOST = r"""
+#include <genrun.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    genrun *g = NULL;
+    genrun_options options = GENRUN_OPTIONS_INIT;
+    genrun_spec spec = GENRUN_SPEC_INIT;
+    char id[GENRUN_ID_SIZE];
+    (void)argc;
+    options.database = argv[1];
+    options.create = 1;
+    spec.prompt = "hello from a host";
+    spec.model = "echo";
+    if (genrun_open(&g, &options) || genrun_submit(g, id, NULL, &spec) || genrun_wait(g, id, 0, NULL, NULL) ||
+        genrun_write_output(g, id, stdout))
+        fprintf(stderr, "%s\n", genrun_message(g));
+    genrun_close(g);
+    return 0;
+}
+"""
+
+
+def run(*command, **popen):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "GENRUN", "OPENAI"))}
+    env.update(popen.pop("env", {}))
+    return subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True, timeout=300, **popen)
+
+
+def make(*words):
+    done = run("make", "-s", f"CC={os.environ.get('CC', 'gcc')}", *words)
+    if done.returncode != 0:
+        raise RuntimeError(f"make {words}\n{done.stdout}")
+
+
+def files_below(folder):
+    return sorted(os.path.relpath(os.path.join(where, n), folder) for where, _, names in os.walk(folder) for n in names)
+
+
+def test_destdir():
+    with tempfile.TemporaryDirectory() as stage:
+        make("install", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
+        tap.equal(files_below(stage), [f"opt/genrun/{f}" for f in FILES], "install puts these files below DESTDIR")
+        with open(f"{stage}/opt/genrun/lib/pkgconfig/genrun.pc", encoding="utf-8") as f:
+            pc = f.read()
+        tap.contains(pc, "prefix=/opt/genrun\n", "genrun.pc names the prefix")
+        tap.lacks(pc, stage, "genrun.pc does not name DESTDIR")
+        tap.equal(os.stat(f"{stage}/opt/genrun/bin/genrun").st_mode & 0o777, 0o755, "the program is executable")
+        make("uninstall", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
+        tap.equal(files_below(stage), [], "uninstall removes them")
+
+
+def test_host():
+    with tempfile.TemporaryDirectory() as prefix:
+        make("install", f"PREFIX={prefix}")
+        source, host = f"{prefix}/host.c", f"{prefix}/host"
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(HOST)
+        pc = run("pkg-config", "--cflags", "--libs", "genrun",
+                 env={"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"})
+        tap.equal(pc.returncode, 0, "pkg-config knows genrun")
+        version = run("pkg-config", "--modversion", "genrun", env={"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"})
+        shown = run(f"{prefix}/bin/genrun", "--version")
+        tap.contains(shown.stdout, version.stdout.strip(), "genrun.pc and --version agree")
+        built = run("gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o", host, source, *pc.stdout.split())
+        tap.equal((built.returncode, built.stdout), (0, ""), "a host in C99 builds without a warning")
+        ran = run(host, f"{prefix}/host.db")
+        tap.equal(ran.stdout, "hello from a host", "and runs a generation in its own process")
+
+
+tap.main(globals())
