@@ -7,9 +7,8 @@
 // The state is the process's: a forked child starts with a state of its own.
 #include "base/id.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,9 +34,8 @@ static void take_random(void *out, size_t bytes) {
     while (bytes) {
         if (state.unused == 0) {
             if (getentropy(state.pool, sizeof state.pool) != 0) {
-                // without randomness no id or key can be made, and going on with poor ones is worse
-                fputs("genrun: the kernel gives no random bytes: getrandom(2) must be allowed\n", stderr);
-                abort();
+                // no id and no key can be made, and to go on with poor ones is worse
+                mem_give_up("genrun: the kernel gives no random bytes: allow it getrandom(2)\n");
             }
             state.unused = sizeof state.pool;
         }

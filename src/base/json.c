@@ -90,11 +90,11 @@ double json_number(const cJSON *object, const char *key, double fallback) {
 
 int64_t json_integer(const cJSON *object, const char *key, int64_t fallback) {
     const cJSON *item = json_get(object, key);
-    if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= INTEGER_LAST) ||
-        item->valuedouble != trunc(item->valuedouble)) {
+    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    if (!(value >= -INTEGER_LAST && value <= INTEGER_LAST) || value != (double)(int64_t)value) {
         return fallback;
     }
-    return (int64_t)item->valuedouble; // never valueint: it stops at 2^31
+    return (int64_t)value; // never valueint: it stops at 2^31
 }
 
 bool json_bool(const cJSON *object, const char *key, bool fallback) {

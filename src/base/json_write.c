@@ -4,7 +4,6 @@
 #include "base/json.h"
 #include "base/json_check.h"
 #include "base/text.h"
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +71,7 @@ void json_write_member_text(struct buf *out, const char *key, const char *text) 
     }
 }
 
-void json_write_member_integer(struct buf *out, const char *key, int64_t value) {
+static void write_integer(struct buf *out, int64_t value) {
     char digits[24];
     char *p = digits + sizeof digits;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -82,12 +81,20 @@ void json_write_member_integer(struct buf *out, const char *key, int64_t value) 
     if (value < 0) {
         *--p = '-';
     }
-    json_write_key(out, key);
     buf_append(out, p, (size_t)(digits + sizeof digits - p));
+}
+
+void json_write_member_integer(struct buf *out, const char *key, int64_t value) {
+    json_write_key(out, key);
+    write_integer(out, value);
 }
 
 // The fewest of 15 to 17 digits that read back as the same double.
 static void write_number(struct buf *out, double value) {
+    if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) { // most are whole
+        write_integer(out, (int64_t)value);
+        return;
+    }
     char text[40];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);

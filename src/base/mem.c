@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Allocation that does not fail. The only state is the handler that is told
-// before the process ends; it stands alone because running out of memory has no
-// caller that could be asked.
+// before the process ends: where memory is gone there is no caller to ask.
 #include "base/mem.h"
 #include <stdarg.h>
 #include <stdint.h>
@@ -16,27 +15,34 @@ void mem_on_exhausted(void (*handler)(size_t bytes)) {
     exhausted_handler = handler;
 }
 
+void mem_give_up(const char *line) {
+    ssize_t written = write(STDERR_FILENO, line, strlen(line));
+    (void)written; // nothing is left to do when stderr is gone too
+    abort();
+}
+
 static void mem_exhausted(size_t bytes) __attribute__((noreturn, cold));
 static void mem_exhausted(size_t bytes) {
+    char line[128] = ""; // no allocation here: there is no memory
     if (exhausted_handler) {
         exhausted_handler(bytes);
     } else {
-        char line[128]; // no allocation here: there is no memory
-        int n = snprintf(line, sizeof line,
-                         "genrun: no memory for %zu bytes: give it more, or run less at once\n", bytes);
-        ssize_t written = write(STDERR_FILENO, line, (size_t)n);
-        (void)written; // nothing is left to do when stderr is gone too
+        snprintf(line, sizeof line, "genrun: no memory for %zu bytes: give it more, or run less at once\n",
+                 bytes);
     }
-    abort();
+    mem_give_up(line);
 }
 
 void *mem_alloc(size_t count, size_t size) {
     if (count == 0 || size == 0) {
         count = size = 1;
     }
-    void *p = calloc(count, size); // checks the multiplication
+    if (count > SIZE_MAX / size) {
+        mem_exhausted(SIZE_MAX);
+    }
+    void *p = calloc(count, size);
     if (!p) {
-        mem_exhausted(count > SIZE_MAX / size ? SIZE_MAX : count * size);
+        mem_exhausted(count * size);
     }
     return p;
 }
@@ -58,7 +64,7 @@ char *mem_copy(const char *text) {
 }
 
 char *mem_copy_bytes(const void *bytes, size_t length) {
-    char *copy = malloc(length + 1);
+    char *copy = length < SIZE_MAX ? malloc(length + 1) : NULL;
     if (!copy) {
         mem_exhausted(length);
     }

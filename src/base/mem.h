@@ -20,5 +20,8 @@ char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2), r
 // Called before the process ends for lack of memory; NULL restores the default
 // (one line on stderr).
 void mem_on_exhausted(void (*handler)(size_t bytes));
+// Writes `line` (with its line end) to stderr and ends the process. The only way in which code below the
+// commands does so, for what no caller could go on from: no memory, no random numbers.
+void mem_give_up(const char *line) __attribute__((noreturn, cold));
 
 #endif
