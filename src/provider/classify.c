@@ -7,10 +7,9 @@
 
 #include "base/text.h"
 #include "provider/error_body.h"
-#include "provider/redact.h"
+#include "provider/verdict.h"
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -139,23 +138,6 @@ static const struct {
     {"OperatorError", VERDICT_FAIL},
     {"DeadlineError", VERDICT_FAIL},
 };
-
-static const char *const action_names[] = {
-    [VERDICT_FAIL] = "fail", [VERDICT_RETRY] = "retry", [VERDICT_WAIT] = "wait", [VERDICT_PARK] = "park"};
-
-const char *verdict_action_name(enum verdict_action action) {
-    return (size_t)action < COUNT(action_names) ? action_names[action] : "fail";
-}
-
-bool verdict_action_parse(const char *name, enum verdict_action *out) {
-    for (size_t i = 0; i < COUNT(action_names); i++) {
-        if (name != NULL && strcasecmp(name, action_names[i]) == 0) {
-            *out = (enum verdict_action)i;
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool contains(const char *text, const char *needle) {
     return text_find_nocase(text, needle) != NULL;
@@ -388,92 +370,18 @@ static void override(const struct model *model, int http_status, int status, int
     out->reduce = out->reduce && rule->action == VERDICT_WAIT;
 }
 
-// Appends one line without credentials; true when there was anything to say.
-static bool add_line(struct buf *out, const char *text) {
-    struct buf line, safe;
-    buf_init(&line, BUF_UNLIMITED);
-    buf_init(&safe, BUF_UNLIMITED);
-    for (const char *p = text; *p != '\0'; p++) { // runs of blanks become one, none at the ends
-        if (!isspace((unsigned char)*p))
-            buf_char(&line, *p);
-        else if (line.length > 0 && !isspace((unsigned char)p[1]) && p[1] != '\0')
-            buf_char(&line, ' ');
-    }
-    redact_append(&safe, buf_borrow(&line), line.length);
-    text_escape(out, buf_borrow(&safe), safe.length, 0);
-    bool any = line.length > 0;
-    buf_free(&line);
-    buf_free(&safe);
-    return any;
-}
-
-// Stores the text in the verdict, cut at the border of a character.
-static void set_message(struct verdict *out, const struct buf *text) {
-    size_t length = text->length;
-    if (length >= sizeof out->message) {
-        static const char ellipsis[] = "\xe2\x80\xa6";
-        length = sizeof out->message - sizeof ellipsis;
-        while (length > 0 && ((unsigned char)text->data[length] & 0xc0) == 0x80)
-            length--;
-        memcpy(out->message + length, ellipsis, sizeof ellipsis);
-    } else {
-        out->message[length] = '\0';
-    }
-    if (length > 0)
-        memcpy(out->message, text->data, length);
-}
-
-// "HTTP 429 rate_limit_exceeded: the server's words"
-static void write_http_message(const struct failure *failure, int status, const struct error_body *body,
-                               struct verdict *out) {
-    struct buf text;
-    buf_init(&text, BUF_UNLIMITED);
-    const char *name = out->code[0] != '\0' && !isdigit((unsigned char)out->code[0]) ? out->code : out->type;
-    if (failure->http_status >= 300)
-        buf_format(&text, "HTTP %d", failure->http_status);
-    else if (status > 0)
-        buf_format(&text, "error %d in an answer of HTTP %d", status, failure->http_status);
-    else
-        buf_format(&text, "error in an answer of HTTP %d", failure->http_status);
-    if (name[0] != '\0')
-        buf_format(&text, " %s", name);
-    buf_text(&text, ": ");
-    if (!add_line(&text, body->message) && (failure->message == NULL || !add_line(&text, failure->message)))
-        buf_text(&text, "the server gave no reason");
-    set_message(out, &text);
-    buf_free(&text);
-}
-
-static void write_plain_message(const char *message, const char *fallback, struct verdict *out) {
-    struct buf text;
-    buf_init(&text, BUF_UNLIMITED);
-    if (message == NULL || !add_line(&text, message))
-        buf_text(&text, fallback);
-    set_message(out, &text);
-    buf_free(&text);
-}
-
-// A word of the server's, without credentials in it.
-static void set_word(char out[64], const char *word) {
-    struct buf text;
-    buf_init(&text, BUF_UNLIMITED);
-    redact_append(&text, word, strlen(word));
-    snprintf(out, 64, "%s", buf_borrow(&text));
-    buf_free(&text);
-}
-
 static void judge_http(const struct failure *failure, const struct error_body *body,
                        const struct model *model, int64_t now_at, struct verdict *out) {
     int status = failure->http_status >= 300 ? failure->http_status : body->status;
     int64_t stated_ms = failure->retry_after_ms >= 0 ? failure->retry_after_ms : body->wait_ms;
     if (stated_ms > YEAR_MS)
         stated_ms = YEAR_MS;
-    set_word(out->code, body->code);
-    set_word(out->type, body->type);
+    verdict_write_word(out->code, body->code);
+    verdict_write_word(out->type, body->type);
     judge(status, body, stated_ms, out);
     set_wait(body, stated_ms, now_at, out);
     override(model, failure->http_status, status, stated_ms, out);
-    write_http_message(failure, status, body, out);
+    verdict_write_http(out, failure, status, body);
 }
 
 static void judge_scripted(const struct failure *failure, struct verdict *out) {
@@ -493,7 +401,7 @@ static void judge_scripted(const struct failure *failure, struct verdict *out) {
     }
     if (out->action != VERDICT_FAIL && failure->retry_after_ms >= 0)
         out->wait_ms = failure->retry_after_ms < YEAR_MS ? failure->retry_after_ms : YEAR_MS;
-    write_plain_message(failure->message, fallback, out);
+    verdict_write_plain(out, failure->message, fallback);
 }
 
 static void judge_kind(const struct failure *failure, struct verdict *out) {
@@ -501,13 +409,13 @@ static void judge_kind(const struct failure *failure, struct verdict *out) {
         if (kind_rules[i].kind == failure->kind) {
             decide(out, kind_rules[i].action, kind_rules[i].error_type);
             out->server_down = kind_rules[i].server_down;
-            write_plain_message(failure->message, kind_rules[i].message, out);
+            verdict_write_plain(out, failure->message, kind_rules[i].message);
             return;
         }
     }
     decide(out, VERDICT_RETRY, INTERNAL);
-    write_plain_message(failure->message,
-                        "the call ended with neither a result nor a reason: report this as a defect", out);
+    verdict_write_plain(out, failure->message,
+                        "the call ended with neither a result nor a reason: report this as a defect");
 }
 
 void classify(const struct failure *failure, const struct model *model, int64_t now_at, struct verdict *out) {
