@@ -336,7 +336,8 @@ static void add_environment_model(struct loader *loader) {
     if (!has_url && !has_key) {
         return;
     }
-    struct model *model = &loader->config->models[add_model(loader->config, "*")];
+    size_t index = add_model(loader->config, "*");
+    struct model *model = &loader->config->models[index];
     if (has_key) {
         model->api_key_env = mem_copy("OPENAI_API_KEY");
         add_origin(loader->config, "model *", "api_key_env", mem_copy("environment OPENAI_API_KEY"), 0);

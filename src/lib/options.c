@@ -175,12 +175,16 @@ const char *option_home(const char *name) {
 const char *option_nearest(const char *section, const char *name) {
     const char *known[ROW_COUNT];
     size_t count = 0;
+    size_t stem = strcspn(name, "."); // of "headers.X-Title" only "headers" can be a typing error
+    char *wanted = name[stem] == '.' && name[stem + 1] != '\0' ? mem_copy_bytes(name, stem) : mem_copy(name);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (rows[i].type != OPTION_SECRET && strcmp(rows[i].info.section, section) == 0) {
             known[count++] = rows[i].info.name;
         }
     }
-    return text_nearest(name, known, count);
+    const char *nearest = text_nearest(wanted, known, count);
+    free(wanted);
+    return nearest;
 }
 
 bool option_variable(const struct option *option, char *out, size_t size) {
@@ -263,7 +267,7 @@ static const char sample_head[] =
     "# Each option stands on one line of at most 195 bytes, each comment on a line of its own.\n"
     "# Durations: 500ms, 90s, 5m, 3h, 7d. Sizes: 200K, 16M. Relative paths are relative to this file.\n"
     "# Remove the # before an option (not one with a blank after it) to set the option.\n"
-    "# Environment variables that are named below go before this file. Keys never stand in it.\n";
+    "# The environment variables named below count more than this file. Keys never stand in it.\n";
 
 static const char sample_models[] =
     "# One section for each model; NAME is what submissions name. Without any, `echo` is there, and where\n"

@@ -84,6 +84,7 @@ static const struct {
     [OPTION_URL] = {"URL (http or https)", false},
     [OPTION_ENDPOINT] = {"path of a URL", false},
     [OPTION_VARIABLE] = {"name of an environment variable", false},
+    [OPTION_PROVIDER] = {"name of a provider", false},
     [OPTION_NUMBER] = {"whole number", true},
     [OPTION_BIG] = {"whole number", true},
     [OPTION_DURATION] = {"duration", true},
@@ -97,11 +98,6 @@ void option_describe(const struct option *option, struct buf *out) {
     static const char *const actions[] = {"wait", "retry", "park", "fail"};
     size_t count = 0;
     switch (option->type) {
-    case OPTION_PROVIDER: {
-        const char *const *names = provider_names(&count);
-        write_list(out, names, count);
-        return;
-    }
     case OPTION_FLAG:
     case OPTION_CHOICE:
         while (option->choices[count] != NULL) {
@@ -368,14 +364,15 @@ static bool read_provider(const struct reading *r, char **field) {
         size_t count = 0;
         const char *const *names = provider_names(&count);
         const char *near = text_nearest(r->value, names, count);
-        struct buf problem;
-        buf_init(&problem, BUF_UNLIMITED);
-        buf_text(&problem, "is unknown");
+        buf_text(r->why, "provider ");
+        option_quote(r->why, r->value);
+        buf_text(r->why, " is unknown: ");
         if (near != NULL) {
-            buf_format(&problem, ", did you mean %s?", near);
+            buf_format(r->why, "did you mean %s? There is ", near);
+        } else {
+            buf_text(r->why, "give ");
         }
-        refuse(r, buf_borrow(&problem));
-        buf_free(&problem);
+        write_list(r->why, names, count);
         return false;
     }
     replace_text(field, mem_copy(r->value));
