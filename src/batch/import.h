@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Reads a batch file line by line and turns each line into a specification. All
 // of the input is checked here: what is refused is named as "name:line: reason".
+//
+// Formats
+//   openai  {"custom_id", "method": "POST", "url", "body": {…}}, a request of OpenAI's Batch API. The
+//           body is kept byte for byte. Lines may ask for different models. Of other members those
+//           named under jsonl (without prompt and model) are columns too, the rest is not looked at.
+//   jsonl   {"prompt": …}: model, custom_id, topic, tier, type, template_id, priority and session_id are
+//           columns, every other member is a parameter and kept byte for byte. With "messages" in
+//           place of "prompt" all that is no column is the request's body.
+//   txt     every line is a prompt, taken as it is.
+// In all of them lines of blanks only are skipped wherever they stand (and counted), a BOM is skipped,
+// lines end in LF or CRLF, the last one with or without. A line has at most 64 MiB. A column that is
+// null counts as absent.
+//
+// The members error, errorContext, cancelledAt and cancelledReason of parameters or of a body are
+// genrun's own record of an end, as an exported result has them: they are dropped.
 #ifndef GENRUN_BATCH_IMPORT_H
 #define GENRUN_BATCH_IMPORT_H
 
@@ -12,14 +27,18 @@
 
 enum import_format { IMPORT_GUESS, IMPORT_OPENAI, IMPORT_JSONL, IMPORT_TEXT };
 
+#define IMPORT_LINE_MAXIMUM ((size_t)64 << 20)
+
 // "openai", "jsonl", "txt"; false for another name.
 bool import_format_parse(const char *name, enum import_format *out);
-const char *import_format_name(enum import_format format);
+const char *import_format_name(enum import_format format); // "guess" for IMPORT_GUESS
 
 struct import_options {
-    enum import_format format;  // IMPORT_GUESS: by the name's ending, then by the first line
-    const char *parameters;     // JSON object: defaults merged under every item's own (may be NULL)
-    int priority;               // for items that name none
+    enum import_format format; // IMPORT_GUESS: by the name's ending, then by the first line
+    // JSON object: defaults merged under every item's own parameters or body (may be NULL). A default
+    // is left out where the line has a member of that name, column or not.
+    const char *parameters;
+    int priority; // for items that name none
 };
 
 // Called for each line with its 1-based number. spec->model_id may be NULL (the batch's model).
@@ -27,8 +46,10 @@ struct import_options {
 // filled the import puts "name:line: " in front of it.
 typedef int (*import_each)(void *payload, const struct spec *spec, int64_t line, struct err *e);
 
-// Returns ERR_INVALID for a refused line, an empty file, a directory, a duplicate custom_id.
-// *format_used tells what was guessed, *lines counts the items. Memory does not grow with the file.
+// Returns ERR_INVALID for a refused line, an empty file, a directory, a duplicate custom_id (found at
+// the end: by then `each` has seen every line). *format_used tells what was guessed, *lines counts the
+// items. Memory does not grow with the file; beyond 65,536 custom_ids a temporary file is used, and
+// ERR_CONFIG says that it could not be written.
 int import_lines(FILE *stream, const char *name, const struct import_options *options, import_each each,
                  void *payload, enum import_format *format_used, int64_t *lines, struct err *e) must_check;
 
