@@ -112,9 +112,7 @@ static int take_text(const cJSON *value, const char **out, struct err *e) {
         return ERR_OK;
     if (!cJSON_IsString(value))
         return err_set(e, ERR_INVALID, "%s is %s: make it a string", value->string, kind_of(value));
-    if (!*value->valuestring)
-        return err_set(e, ERR_INVALID, "%s is empty: fill it or leave it out", value->string);
-    *out = value->valuestring;
+    *out = *value->valuestring ? value->valuestring : NULL;
     return ERR_OK;
 }
 
@@ -203,7 +201,8 @@ static const char *merge(struct import *im, const char *text, const cJSON *objec
 // The checks of OpenAI's own service, in its order (without: one model and one url for all lines).
 static int check_openai(const cJSON *object, struct spec *spec, const cJSON **body, struct err *e) {
     if (!spec->custom_id)
-        return err_set(e, ERR_INVALID, "custom_id is missing: every line of the openai format needs one");
+        return err_set(e, ERR_INVALID,
+                       "custom_id is missing or empty: every line of the openai format needs one");
     const cJSON *method = json_get(object, "method");
     if (!cJSON_IsString(method) || strcmp(method->valuestring, "POST") != 0)
         return err_set(e, ERR_INVALID, "method is %s: it must be \"POST\"",
@@ -243,7 +242,7 @@ static int check_body(const cJSON *body, struct spec *spec, bool *has_results, s
                 return err_set(e, ERR_INVALID, "body.model stands twice: keep one");
             int rc = take_text(child, &spec->model_id, e);
             if (rc)
-                return err_prefix(e, "body") ? rc : rc;
+                return err_prefix(e, "body");
         } else if ((column = column_find(child->string)) && column->kind == MEMBER_RESULT) {
             *has_results = true;
         }
@@ -297,7 +296,8 @@ static int read_jsonl(struct import *im, const cJSON *object, struct spec *spec,
     if (messages && spec->prompt)
         return err_set(e, ERR_INVALID, "both prompt and messages are given: keep one of them");
     if (!messages && !spec->prompt)
-        return err_set(e, ERR_INVALID, "prompt is missing: give each line a \"prompt\" or \"messages\"");
+        return err_set(e, ERR_INVALID,
+                       "prompt is missing or empty: give each line a \"prompt\" or \"messages\"");
     if (parameters || im->default_count)
         spec->parameters = merge(im, im->line.data, object, not_parameters);
     return ERR_OK;
@@ -315,7 +315,7 @@ static int read_text(struct import *im, struct spec *spec, struct err *e) {
 
 static bool is_blank(const struct buf *line) {
     for (size_t i = 0; i < line->length; i++)
-        if (line->data[i] != ' ' && line->data[i] != '\t')
+        if (line->data[i] != ' ' && line->data[i] != '\t' && line->data[i] != '\r')
             return false;
     return true;
 }
@@ -328,13 +328,12 @@ static char first_character(const struct buf *line) {
 }
 
 static int parse_line(struct import *im, cJSON **object, struct err *e) {
-    int rc = json_parse_object(im->line.data, im->line.length, object, e);
-    if (!rc)
+    if (json_parse_object(im->line.data, im->line.length, object, e) == ERR_OK)
         return ERR_OK;
     char first = first_character(&im->line);
     if (im->line.length < 3 && (first == '{' || first == '['))
         return err_set(e, ERR_INVALID, "a lone %c: write each item as one JSON object in one line", first);
-    return err_prefix(e, "not a JSON object") ? rc : rc;
+    return err_prefix(e, "not a JSON object");
 }
 
 // One item: reads the line into a spec, notes its custom_id, hands it on. *refused tells that the line
@@ -473,24 +472,20 @@ static int next_line(struct import *im, FILE *stream, bool *more, struct err *e)
     }
 }
 
-// Fails with the earliest duplicate before line `end`, if there is one.
-static int check_duplicates(struct import *im, int64_t end, struct err *e) {
-    int64_t first = 0, second = 0;
-    struct err found = {.code = ERR_OK};
-    int rc = seen_find_duplicate(im->seen, &first, &second, &found);
-    if (!rc && second && second < end)
-        rc =
-            err_set(&found, ERR_INVALID,
-                    "custom_id is the same as on line %lld: give each line one of its own", (long long)first);
-    if (rc) {
-        *e = found;
-        return at_line(im, second, e);
-    }
-    return ERR_OK;
+// Fails with the earliest duplicate.
+static int check_duplicates(struct import *im, int64_t *line, struct err *e) {
+    int64_t first = 0;
+    int rc = seen_find_duplicate(im->seen, &first, line, e);
+    if (!rc && *line)
+        rc = err_set(e, ERR_INVALID, "custom_id is the same as on line %lld: give each line one of its own",
+                     (long long)first);
+    return rc ? at_line(im, *line, e) : ERR_OK;
 }
 
 static int read_all(struct import *im, FILE *stream, import_each each, void *payload, int64_t *items,
                     struct err *e) {
+    struct err duplicate = {.code = ERR_OK};
+    int64_t line = 0;
     for (;;) {
         bool more = false;
         bool refused = true;
@@ -505,8 +500,9 @@ static int read_all(struct import *im, FILE *stream, import_each each, void *pay
             if (e->message[0])
                 at_line(im, im->line_number, e);
             // A duplicate further up is the first thing wrong with the file.
-            int duplicate = refused && rc == ERR_INVALID ? check_duplicates(im, im->line_number, e) : ERR_OK;
-            return duplicate ? duplicate : rc;
+            if (refused && check_duplicates(im, &line, &duplicate) == ERR_INVALID && line)
+                *e = duplicate;
+            return rc;
         }
         ++*items;
     }
@@ -514,7 +510,7 @@ static int read_all(struct import *im, FILE *stream, import_each each, void *pay
         err_set(e, ERR_INVALID, "empty: it has no item in it; write one in each line");
         return at_line(im, 0, e);
     }
-    return check_duplicates(im, INT64_MAX, e);
+    return check_duplicates(im, &line, e);
 }
 
 int import_lines(FILE *stream, const char *name, const struct import_options *options, import_each each,

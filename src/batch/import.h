@@ -12,7 +12,7 @@
 //   txt     every line is a prompt, taken as it is.
 // In all of them lines of blanks only are skipped wherever they stand (and counted), a BOM is skipped,
 // lines end in LF or CRLF, the last one with or without. A line has at most 64 MiB. A column that is
-// null counts as absent.
+// null or "" counts as absent.
 //
 // The members error, errorContext, cancelledAt and cancelledReason of parameters or of a body are
 // genrun's own record of an end, as an exported result has them: they are dropped.
