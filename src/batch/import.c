@@ -28,7 +28,8 @@ struct import {
     enum import_format format;
     struct member *defaults;
     size_t default_count;
-    char *default_text; // the defaults as an object, NULL when there are none
+    bool default_stream; // "stream": true is among them
+    char *default_text;  // the defaults as an object, NULL when there are none
     struct buf line, parameters, extra;
     int64_t line_number;
     struct seen *seen;
@@ -166,6 +167,8 @@ static int defaults_load(struct import *im, struct err *e) {
         buf_append(&member, start, length);
         buf_char(&whole, whole.length ? ',' : '{');
         buf_append(&whole, member.data, member.length);
+        if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
+            im->default_stream = true;
         im->defaults[im->default_count].key = mem_copy(child->string);
         im->defaults[im->default_count++].text = buf_take(&member);
     }
@@ -265,6 +268,9 @@ static int read_openai(struct import *im, const cJSON *object, struct spec *spec
         rc = check_body(body, spec, &has_results, e);
     if (rc)
         return rc;
+    if (im->default_stream && !json_get(body, "stream"))
+        return err_set(e, ERR_INVALID,
+                       "stream is true in the batch's parameters: leave it out, a batch gives whole answers");
     const char *start = NULL;
     size_t length = 0;
     if (!json_raw_member(im->line.data, "body", &start, &length))
