@@ -39,6 +39,11 @@ static bool is_json_mime(const char *mime) {
     return length > 5 && strncasecmp(mime + length - 5, "+json", 5) == 0;
 }
 
+// A NUL has no place in JSON either: half of its readers cut the string there.
+static bool is_text(const char *bytes, size_t length) {
+    return !memchr(bytes, '\0', length) && text_is_utf8(bytes, length);
+}
+
 static void write_base64(struct buf *out, const char *bytes, size_t length) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *at = (const unsigned char *)bytes;
@@ -124,7 +129,7 @@ static void write_completion(struct buf *out, const struct result *result) {
     json_write_key(out, "content");
     if (!result->text) {
         buf_text(out, "null");
-    } else if (text_is_utf8(result->text, result->text_length)) {
+    } else if (is_text(result->text, result->text_length)) {
         json_write_bytes(out, result->text, result->text_length);
     } else {
         struct buf url;
@@ -220,7 +225,7 @@ static void write_optional_text(struct buf *out, const char *key, const char *te
 }
 
 static void write_output(struct buf *out, const char *bytes, size_t length, bool is_json) {
-    if (!text_is_utf8(bytes, length)) {
+    if (!is_text(bytes, length)) {
         json_write_key(out, "output_base64");
         buf_char(out, '"');
         write_base64(out, bytes, length);

@@ -23,7 +23,7 @@ bool export_format_parse(const char *name, enum export_format *out);
 //
 // jsonl: {"id","custom_id","status","model","prompt","output","error_type","error","input_tokens",
 // "output_tokens","cost","finish_reason","completed_at"}; what is unknown is left out. The output is a
-// string, JSON when it is JSON, and "output_base64" when its bytes are not UTF-8.
+// string, JSON when it is JSON, and "output_base64" when its bytes are not UTF-8 or hold a NUL.
 void export_line(struct buf *out, enum export_format format, const struct result *result);
 
 #endif

@@ -144,9 +144,8 @@ static int defaults_load(struct import *im, struct err *e) {
     if (!text)
         return ERR_OK;
     cJSON *object = NULL;
-    struct buf member, whole;
+    struct buf member;
     buf_init(&member, BUF_UNLIMITED);
-    buf_init(&whole, BUF_UNLIMITED);
     int rc = json_parse_object(text, strlen(text), &object, e);
     if (rc) {
         rc = err_prefix(e, "the batch's parameters");
@@ -161,25 +160,21 @@ static int defaults_load(struct import *im, struct err *e) {
         if ((column && column->kind == MEMBER_RESULT) ||
             !json_raw_member(text, child->string, &start, &length))
             continue;
-        buf_clear(&member);
         json_write_text(&member, child->string);
         buf_char(&member, ':');
         buf_append(&member, start, length);
-        buf_char(&whole, whole.length ? ',' : '{');
-        buf_append(&whole, member.data, member.length);
         if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
             im->default_stream = true;
         im->defaults[im->default_count].key = mem_copy(child->string);
         im->defaults[im->default_count++].text = buf_take(&member);
     }
     if (im->default_count) {
-        buf_char(&whole, '}');
-        im->default_text = buf_take(&whole);
+        json_object_edit(&member, text, result_keys, NULL);
+        im->default_text = buf_take(&member);
     }
 out:
     cJSON_Delete(object);
     buf_free(&member);
-    buf_free(&whole);
     return rc;
 }
 

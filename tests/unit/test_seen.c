@@ -29,7 +29,7 @@ static void test_none(void **state) {
     for (int i = 0; i < 500; i++)
         names[i] = i;
     for (size_t count = 0; count <= 500; count += 125) {
-        find(8, names, count, &first, &second);
+        find(25, names, count, &first, &second);
         assert_int_equal(first, 0);
         assert_int_equal(second, 0);
     }
@@ -38,7 +38,7 @@ static void test_none(void **state) {
 
 static void test_against_a_plain_search(void **state) {
     (void)state;
-    static const size_t sizes[] = {2, 3, 16, 40, 299, 300, 301, 1000};
+    static const size_t sizes[] = {2, 3, 18, 40, 299, 300, 301, 1000};
     uint32_t random = 12345;
     for (int round = 0; round < 200; round++) {
         int names[300];
@@ -46,7 +46,7 @@ static void test_against_a_plain_search(void **state) {
         int64_t expected_first = 0, expected_second = 0;
         // At most capacity squared records fit a merge: the smallest capacities see a part.
         size_t in_memory = sizes[(size_t)round % (sizeof sizes / sizeof *sizes)];
-        size_t count = in_memory < 16 ? in_memory * in_memory : 300;
+        size_t count = in_memory < 18 ? in_memory * in_memory : 300;
         for (size_t i = 0; i < count; i++) {
             random = random * 1664525U + 1013904223U;
             names[i] = (int)((random >> 8) % (uint32_t)range);
