@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// The yardstick of `make bench`: the fewest statements that write the same rows as genrun does for a batch
+// of echo generations, prepared once, on a database of the same schema without its triggers, with
+// synchronous=FULL. No checks, no fence, no fairness, no loop: what SQLite alone can do here.
+//
+//   bare DATABASE ITEMS CONCURRENCY < prompts.jsonl
+//
+// Inserts ITEMS prompts (one a line, taken as they are) in transactions of 2,000, then runs them: each
+// transaction settles CONCURRENCY of them and claims as many. Prints one JSON object of times in seconds and
+// of bytes written to disk.
+#include "base/id.h"
+
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define INSERT_SLICE 2000
+#define CHECKPOINT_FRAMES 500
+#define CONCURRENCY_MAX 1024
+
+static sqlite3 *db;
+
+static void die(const char *what) {
+    fprintf(stderr, "bare: %s: %s\n", what, db ? sqlite3_errmsg(db) : "");
+    exit(1);
+}
+
+static void execute(const char *sql) {
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        die(sql);
+    }
+}
+
+static sqlite3_stmt *prepare(const char *sql) {
+    sqlite3_stmt *statement = NULL;
+    if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK) {
+        die(sql);
+    }
+    return statement;
+}
+
+// Binds by the letters of `types` (i: int64_t, s: text) and steps to the end.
+static void write_row(sqlite3_stmt *statement, const char *types, ...) {
+    va_list arguments;
+    va_start(arguments, types);
+    for (int i = 0; types[i]; i++) {
+        if (types[i] == 'i') {
+            sqlite3_bind_int64(statement, i + 1, va_arg(arguments, int64_t));
+        } else {
+            sqlite3_bind_text(statement, i + 1, va_arg(arguments, const char *), -1, SQLITE_STATIC);
+        }
+    }
+    va_end(arguments);
+    if (sqlite3_step(statement) != SQLITE_DONE) {
+        die(sqlite3_sql(statement));
+    }
+    sqlite3_reset(statement);
+}
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int64_t wall_at(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static long long bytes_written(void) {
+    char line[128];
+    long long bytes = -1;
+    FILE *io = fopen("/proc/self/io", "r");
+    while (io && fgets(line, sizeof line, io)) {
+        if (sscanf(line, "write_bytes: %lld", &bytes) == 1) {
+            break;
+        }
+    }
+    if (io) {
+        fclose(io);
+    }
+    return bytes;
+}
+
+// Reads the next line of stdin without its line break; the prompts are this bench's own, so short.
+static const char *next_prompt(void) {
+    static char line[65536];
+    if (!fgets(line, sizeof line, stdin)) {
+        die("too few prompts on stdin");
+    }
+    line[strcspn(line, "\n")] = '\0';
+    return line;
+}
+
+static void insert_items(int64_t items) {
+    sqlite3_stmt *row = prepare("INSERT INTO generation (id, status, lane, model_id, batch_seq, item_index, "
+                                "created_at) VALUES (?1, 'queued', 1, 'echo', 1, ?2, ?3)");
+    sqlite3_stmt *input =
+        prepare("INSERT INTO generation_input (seq, prompt, parameters) VALUES (?1, ?2, '{}')");
+    char id[ID_SIZE];
+    execute("INSERT INTO batch_job (seq, id, created_at, opened_at) VALUES (1, 'bare', 0, 0);"
+            "INSERT INTO lane (id, model_id, user_id, batch_seq, priority) VALUES (1, 'echo', '', 1, 0)");
+    for (int64_t i = 0; i < items; i++) {
+        if (i % INSERT_SLICE == 0) {
+            execute("BEGIN IMMEDIATE");
+        }
+        id_make(id);
+        write_row(row, "sii", id, i, wall_at());
+        write_row(input, "is", sqlite3_last_insert_rowid(db), next_prompt());
+        if ((i + 1) % INSERT_SLICE == 0 || i + 1 == items) {
+            execute("COMMIT");
+        }
+    }
+    sqlite3_finalize(row);
+    sqlite3_finalize(input);
+}
+
+struct running {
+    int64_t seq;
+    char token[33];
+    char *prompt;
+};
+
+struct statements {
+    sqlite3_stmt *begin, *commit, *find, *claim, *input, *started, *output, *response, *settle, *ended,
+        *total, *batch;
+};
+
+static void prepare_all(struct statements *s) {
+    s->begin = prepare("BEGIN IMMEDIATE");
+    s->commit = prepare("COMMIT");
+    s->find =
+        prepare("SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=1 AND status='queued' "
+                "AND run_after IS NULL AND suspect=0 ORDER BY seq LIMIT ?1");
+    s->claim = prepare("UPDATE generation SET status='processing', claim_token=?2, runner_seq=1, "
+                       "starts=starts+1, attempts=attempts+1, started_at=?3, last_step='process:claim' "
+                       "WHERE seq=?1");
+    s->input = prepare("SELECT prompt, parameters FROM generation_input WHERE seq=?1");
+    s->started = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
+                         "VALUES (?2, 'info', 'generation.processing', ?1, 1, 1)");
+    s->output = prepare("INSERT INTO output (key, mime, content, bytes, created_at) "
+                        "VALUES (?1 * 1024, 'text/plain', ?2, length(?2), ?3)");
+    s->response = prepare("INSERT INTO response (seq, finish_reason) VALUES (?1, 'stop')");
+    s->settle = prepare("UPDATE generation SET status='completed', claim_token=NULL, completed_at=?3, "
+                        "last_step='outputs:store', input_tokens=8, output_tokens=8, cost=0.0 "
+                        "WHERE seq=?1 AND claim_token=?2 AND status='processing'");
+    s->ended = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
+                       "VALUES (?2, 'info', 'generation.completed', ?1, 1, 1)");
+    s->total = prepare("UPDATE total SET queued=queued+?1, completed=completed+?2");
+    s->batch = prepare("UPDATE batch_job SET successful_items=successful_items+?1, last_activity_at=?2");
+}
+
+static void settle(struct statements *s, struct running *r) {
+    write_row(s->output, "isi", r->seq, r->prompt, wall_at());
+    write_row(s->response, "i", r->seq);
+    write_row(s->settle, "isi", r->seq, r->token, wall_at());
+    write_row(s->ended, "ii", r->seq, wall_at());
+    free(r->prompt);
+    r->prompt = NULL;
+}
+
+static int claim(struct statements *s, struct running *slots, int wanted) {
+    int found = 0;
+    sqlite3_bind_int(s->find, 1, wanted);
+    while (sqlite3_step(s->find) == SQLITE_ROW) {
+        slots[found++].seq = sqlite3_column_int64(s->find, 0);
+    }
+    sqlite3_reset(s->find);
+    for (int i = 0; i < found; i++) {
+        struct running *r = &slots[i];
+        id_random_hex(r->token, 16);
+        write_row(s->claim, "isi", r->seq, r->token, wall_at());
+        write_row(s->started, "ii", r->seq, wall_at());
+        sqlite3_bind_int64(s->input, 1, r->seq);
+        if (sqlite3_step(s->input) != SQLITE_ROW) {
+            die("a row without input");
+        }
+        r->prompt = strdup((const char *)sqlite3_column_text(s->input, 0));
+        sqlite3_reset(s->input);
+    }
+    return found;
+}
+
+static void run_items(int64_t items, int concurrency) {
+    static struct running slots[CONCURRENCY_MAX];
+    struct statements s;
+    prepare_all(&s);
+    execute("UPDATE batch_job SET queued_items=0; UPDATE total SET queued=0");
+    int in_flight = 0;
+    int64_t completed = 0;
+    while (completed < items) {
+        write_row(s.begin, "");
+        for (int i = 0; i < in_flight; i++) {
+            settle(&s, &slots[i]);
+        }
+        completed += in_flight;
+        write_row(s.total, "ii", (int64_t)0, (int64_t)in_flight);
+        write_row(s.batch, "ii", (int64_t)in_flight, wall_at());
+        in_flight = claim(&s, slots, concurrency);
+        write_row(s.commit, "");
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4) {
+        fputs("usage: bare DATABASE ITEMS CONCURRENCY < prompts\n", stderr);
+        return 2;
+    }
+    int64_t items = atoll(argv[2]);
+    int concurrency = atoi(argv[3]);
+    if (items < 1 || concurrency < 1 || concurrency > CONCURRENCY_MAX) {
+        fputs("bare: ITEMS and CONCURRENCY (at most 1024) are positive numbers\n", stderr);
+        return 2;
+    }
+    if (sqlite3_open(argv[1], &db) != SQLITE_OK) {
+        die(argv[1]);
+    }
+    execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; "
+            "PRAGMA cache_size=-8192; PRAGMA journal_size_limit=8388608");
+    sqlite3_wal_autocheckpoint(db, CHECKPOINT_FRAMES);
+    double began = now_s();
+    insert_items(items);
+    double inserted = now_s();
+    long long before = bytes_written();
+    run_items(items, concurrency);
+    double ended = now_s();
+    printf("{\"insert_s\": %.6f, \"run_s\": %.6f, \"run_bytes\": %lld}\n", inserted - began, ended - inserted,
+           bytes_written() - before);
+    return 0;
+}

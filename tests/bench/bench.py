@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What this machine does beside the numbers to hold: one table of measured value,
+number and ratio. Medians of interleaved runs; nothing here passes or fails by time.
+
+    tests/bench/bench.py [--items 40000] [--rows 1000000] [--rounds 3] [--folder DIR]
+
+The folder (build/bench/work unless given) should be on a real disk.
+"""
+import argparse
+import glob
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GENRUN = os.environ.get("GENRUN", os.path.join(ROOT, "build", "genrun"))
+BUILD = os.environ.get("GENRUN_BUILD", os.path.join(ROOT, "build", "release"))
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("GENRUN", "OPENAI"))}
+PROMPT_BYTES = 500
+FILE_SYSTEMS_IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+class Table:
+    """Rows of what, measured, hold, ratio; printed as they come, so that a long run shows something."""
+
+    WIDTHS = (58, 26, 30, 12)
+
+    def __init__(self):
+        self.print("what", "measured", "to hold", "measured/hold")
+
+    def print(self, *cells):
+        print("  ".join(str(c).ljust(w) for c, w in zip(cells, self.WIDTHS)).rstrip(), flush=True)
+
+    def row(self, what, measured, unit, hold=None, at_least=False, note=""):
+        """`hold`: the number of the design, in the same unit."""
+        if hold is None:
+            self.print(what, f"{measured:,.4g} {unit}{note}", "", "")
+            return
+        word = "at least" if at_least else "at most"
+        self.print(what, f"{measured:,.4g} {unit}{note}", f"{word} {hold:,g} {unit}", f"{measured / hold:.2f}")
+
+
+class Place:
+    """A folder with a configuration and one database, made anew."""
+
+    def __init__(self, folder, concurrency):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        self.folder, self.database = folder, os.path.join(folder, "bench.db")
+        self.configure(concurrency)
+
+    def configure(self, concurrency):
+        with open(os.path.join(self.folder, "genrun.ini"), "w", encoding="utf-8") as f:
+            f.write(f"[genrun]\ndatabase = bench.db\n\n[scheduler]\nconcurrency = {concurrency}\n")
+
+    def start(self, *args, **popen):
+        return subprocess.Popen([GENRUN, "-q", *args], cwd=self.folder, env=ENV, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, **popen)
+
+    def run(self, *args):
+        """Runs a command; returns (stdout, seconds, bytes written to disk, peak resident memory)."""
+        began = time.monotonic()
+        process = self.start(*args)
+        out = process.stdout.read().decode()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.monotonic() - began
+        written = written_by(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise RuntimeError(f"genrun {' '.join(args)} ended with {process.returncode}")
+        return out, seconds, written, usage.ru_maxrss * 1024
+
+    def rows(self, sql, *values):
+        connection = sqlite3.connect(self.database, timeout=10)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+
+def written_by(pid):
+    """Bytes a process caused to be written to disk; readable until it is waited for."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as f:
+        return int(dict(line.split(": ") for line in f.read().splitlines())["write_bytes"])
+
+
+def cpu_s_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("VmHWM:"))) * 1024
+
+
+def write_prompts(path, count, size, as_json):
+    """One prompt of `size` bytes a line, each different."""
+    with open(path, "w", encoding="ascii") as f:
+        for i in range(count):
+            text = f"prompt {i} ".ljust(size, "x")
+            f.write(f'{{"prompt": "{text}"}}\n' if as_json else text + "\n")
+
+
+# ---- the two things that are compared ------------------------------------------------------
+
+
+def bare(folder, items, concurrency, prompts):
+    """The bare loop on the schema without triggers; what bare.c prints."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    path = os.path.join(folder, "bare.db")
+    db = sqlite3.connect(path)
+    for script in sorted(glob.glob(os.path.join(ROOT, "schema", "*.sql"))):
+        with open(script, encoding="utf-8") as f:
+            db.executescript(f.read())
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f'DROP TRIGGER "{name}"')
+    db.commit()
+    db.close()
+    with open(prompts, "rb") as f:
+        done = subprocess.run([os.path.join(BUILD, "bench", "bare"), path, str(items), str(concurrency)], stdin=f,
+                              stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def end_to_end(folder, items, concurrency, prompts):
+    """Submit a file, then run it; the same keys as bare()."""
+    place = Place(folder, concurrency)
+    _, submitted, _, memory = place.run("batch", "submit", prompts, "--model", "echo")
+    _, _, written, run_memory = place.run("run", "--drain")
+    first, last, count = place.rows("SELECT min(started_at), max(completed_at), sum(status = 'completed') "
+                                    "FROM generations")[0]
+    if count != items:
+        raise RuntimeError(f"{count} of {items} completed")
+    return {"insert_s": submitted, "run_s": (last - first) / 1000, "run_bytes": written, "submit_memory": memory,
+            "run_memory": run_memory}
+
+
+def median_of(results, key):
+    return statistics.median(r[key] for r in results)
+
+
+def bench_throughput(table, options, folder):
+    lines, plain = os.path.join(folder, "prompts.jsonl"), os.path.join(folder, "prompts.txt")
+    write_prompts(lines, options.items, PROMPT_BYTES, True)
+    write_prompts(plain, options.items, PROMPT_BYTES, False)
+    few = max(1, options.items // 10)
+    few_lines = os.path.join(folder, "few.jsonl")
+    write_prompts(few_lines, few, PROMPT_BYTES, True)
+    many, many_bare, single, single_bare = [], [], [], []
+    for _ in range(options.rounds):
+        many.append(end_to_end(os.path.join(folder, "many"), options.items, 64, lines))
+        many_bare.append(bare(os.path.join(folder, "bare"), options.items, 64, plain))
+        single.append(end_to_end(os.path.join(folder, "single"), few, 1, few_lines))
+        single_bare.append(bare(os.path.join(folder, "bare"), few, 1, plain))
+
+    rate, bare_rate = options.items / median_of(many, "run_s"), options.items / median_of(many_bare, "run_s")
+    table.row("end to end, 64 in flight", rate, "items/s", 20000, at_least=True)
+    table.row("  the bare loop writing the same rows", bare_rate, "items/s")
+    table.row("  end to end / bare", rate / bare_rate, "", 0.5, at_least=True)
+    rate, bare_rate = few / median_of(single, "run_s"), few / median_of(single_bare, "run_s")
+    table.row("end to end, one at a time", rate, "items/s")
+    table.row("  the bare loop writing the same rows", bare_rate, "items/s")
+    table.row("  end to end / bare", rate / bare_rate, "")
+    fsync_ms = 1000 / bare_rate
+    table.row("from an item's start to the next one's, one at a time", 1000 / rate, "ms", 2 + fsync_ms)
+    table.row("written to disk an item, 64 in flight", median_of(many, "run_bytes") / options.items / 1024, "KiB", 4)
+    table.row("written to disk an item, one at a time", median_of(single, "run_bytes") / few / 1024, "KiB", 45)
+    submit, insert = options.items / median_of(many, "insert_s"), options.items / median_of(many_bare, "insert_s")
+    table.row(f"batch submit of {options.items:,} lines of {PROMPT_BYTES} bytes", submit, "lines/s")
+    table.row("  the bare insert", insert, "rows/s")
+    table.row("  submit / bare", submit / insert, "", 0.7, at_least=True)
+    table.row(f"  peak memory / that of {few:,} lines", median_of(many, "submit_memory") / median_of(single, "submit_memory"),
+              "", 1.5)
+
+
+# ---- the size of the queue ------------------------------------------------------------------
+
+
+def fill(folder, rows):
+    """A database of `rows` queued generations."""
+    place = Place(folder, 1)
+    path = os.path.join(folder, "prompts.jsonl")
+    write_prompts(path, rows, 40, True)
+    place.run("batch", "submit", path, "--model", "echo")
+    os.remove(path)
+    return place
+
+
+def last_log_id(place):
+    return place.rows("SELECT coalesce(max(id), 0) FROM logs")[0][0]
+
+
+def claim_us(place, items):
+    """Microseconds an item, one at a time: claim, echo, settle."""
+    before = last_log_id(place)
+    runner = place.start("run")
+    try:
+        while place.rows("SELECT count(*) FROM (SELECT 1 FROM logs WHERE id > ? LIMIT ?)", before, 2 * items + 10)[0][0] < 2 * items + 10:
+            time.sleep(0.05)
+    finally:
+        runner.send_signal(signal.SIGTERM)
+        runner.wait()
+    first, last, count = place.rows(
+        "SELECT min(created_at), max(created_at), count(*) FROM (SELECT created_at FROM logs "
+        "WHERE id > ? AND event = 'generation.completed' ORDER BY id LIMIT ?)", before, items)[0]
+    return (last - first) * 1000 / (count - 1)
+
+
+def bench_size(table, options, folder):
+    small, large = fill(os.path.join(folder, "small"), options.rows // 100), fill(os.path.join(folder, "large"), options.rows)
+    looks = {small: [], large: []}
+    for _ in range(options.rounds):
+        for place, results in looks.items():
+            tail = place.rows("SELECT id FROM generations WHERE seq = 7")[0][0][-8:]
+            done = subprocess.run([os.path.join(BUILD, "bench", "look"), place.database, tail], cwd=place.folder,
+                                  env=ENV, stdout=subprocess.PIPE, check=True)
+            results.append(dict(json.loads(done.stdout), claim=claim_us(place, options.rows // 1000)))
+    for what in looks[small][0]:
+        few, many = median_of(looks[small], what), median_of(looks[large], what)
+        table.row(f"{what}: {many:,.0f} us at {options.rows:,} / {few:,.0f} us at {options.rows // 100:,}", many / few, "", 1.5)
+    bench_restart(table, options, large)
+    for place in looks:
+        shutil.rmtree(place.folder)
+
+
+def bench_restart(table, options, place):
+    """kill -9 under 64 in flight on the large queue, and memory before it."""
+    place.configure(64)
+    runner, memory, waits = place.start("run"), 0, []
+    for _ in range(options.rounds):
+        time.sleep(1.5)
+        memory = max(memory, peak_memory_of(runner.pid))
+        runner.kill()
+        runner.wait()
+        before, spawned_at = last_log_id(place), time.time() * 1000
+        runner = place.start("run")
+        first = None
+        while first is None:
+            time.sleep(0.02)
+            first = place.rows("SELECT min(created_at) FROM (SELECT created_at FROM logs WHERE id > ? "
+                               "AND event = 'generation.processing' LIMIT 1)", before)[0][0]
+        waits.append(first - spawned_at)
+    runner.send_signal(signal.SIGTERM)
+    runner.wait()
+    table.row(f"restart after kill -9 to the first item, {options.rows:,} rows", statistics.median(waits), "ms", 200)
+    table.row(f"peak resident memory, {options.rows:,} rows, 64 in flight", memory / 1048576, "MiB", 32)
+
+
+def bench_idle(table, _, folder):
+    place = Place(os.path.join(folder, "idle"), 64)
+    place.run("submit", "the first and only", "--model", "echo", "--wait")
+    runner = place.start("run")
+    time.sleep(2)
+    written, cpu, began = written_by(runner.pid), cpu_s_of(runner.pid), time.monotonic()
+    time.sleep(20)
+    seconds = time.monotonic() - began
+    written, cpu = written_by(runner.pid) - written, cpu_s_of(runner.pid) - cpu
+    runner.send_signal(signal.SIGTERM)
+    runner.wait()
+    table.print(f"idle for {seconds:.0f} s: written to disk", f"{written} bytes", "0 bytes", "")
+    table.row("idle: CPU", 100 * cpu / seconds, "%", 0.1, note=" of a core")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--items", type=int, default=40000)
+    parser.add_argument("--rows", type=int, default=1000000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", default=os.path.join(ROOT, "build", "bench", "work"))
+    parser.add_argument("only", nargs="*", help="throughput, size, idle; all of them unless named")
+    options = parser.parse_args()
+    parts = {"throughput": bench_throughput, "size": bench_size, "idle": bench_idle}
+    unknown = set(options.only) - set(parts)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    shutil.rmtree(options.folder, ignore_errors=True)
+    os.makedirs(options.folder)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", options.folder], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    if kind in FILE_SYSTEMS_IN_MEMORY:
+        print(f"note: {options.folder} is in memory ({kind}): nothing is fsynced to a disk", file=sys.stderr)
+    print(f"{options.rounds} interleaved rounds, medians; synchronous=FULL on {kind}; {os.cpu_count()} cores")
+    table = Table()
+    try:
+        for name in options.only or parts:
+            parts[name](table, options, options.folder)
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
