@@ -18,6 +18,7 @@ CFLAGS  ?= $(if $(SAN),-O1,-O2) -g
 VERSION := $(shell sed -n 's/.*GENRUN_VERSION "\(.*\)"/\1/p' include/genrun.h)
 
 Q        := $(if $(V),,@)
+say       = @$(if $(findstring s,$(firstword -$(MAKEFLAGS))),:,echo '  $1 $@')
 comma    := ,
 VARIANT  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
 BUILD    := build/$(VARIANT)
@@ -70,23 +71,23 @@ deps:
 build/genrun: $(BUILD)/genrun FORCE
 	@[ "$$(readlink $@)" = $(VARIANT)/genrun ] || ln -sfn $(VARIANT)/genrun $@
 $(BUILD)/genrun: $(PROG_OBJ) $(BUILD)/libgenrun.a
-	@echo '  LINK $@'
+	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LINKING) -o $@ $^ $(LIBS)
 $(BUILD)/libgenrun.a: $(LIB_OBJ) $(BUILD)/members
 	@rm -f $@
-	@echo '  AR   $@'
+	$(call say,AR)
 	$(Q)ar rcs $@ $(LIB_OBJ)
 $(BUILD)/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	@echo '  CC   $@'
+	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
-	@echo '  CC   $@'
+	$(call say,CC)
 	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS) -lcmocka
 $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
-	@echo '  CC   $@'
+	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS)
 
 # Rewritten only when they change: other flags rebuild everything, a removed file the library.
@@ -104,7 +105,7 @@ $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
 	  echo "{\"$${f##*/}\","; sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo '},'; done; \
 	echo '{0, 0}};'; } >$@
 $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
-	@echo '  CC   $@'
+	$(call say,CC)
 	$(Q)$(COMPILE) -Wno-overlength-strings -MMD -MP -c -o $@ $<
 
 # ---- testing --------------------------------------------------------------------

@@ -40,7 +40,7 @@ FUNCTION_LINES = 80
 LONG = {}
 # Beside the names of its files, what global names of a folder begin with.
 PREFIXES = {
-    "provider": {"verdict", "outcome", "pacific_midnight_at"},
+    "provider": {"outcome", "pacific_midnight_at"},
     "lib": {"genrun", "option"},
 }
 # What library code does not call, and the files that may all the same.
