@@ -39,8 +39,10 @@ LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS     = $(PKG_LIBS) -lpthread
 
 LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
-PROG_SRC  := $(wildcard src/*.c src/cli/*.c src/http/*.c)
+FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
+PROG_SRC  := $(if $(wildcard src/main.c),$(wildcard src/*.c) $(FACE_SRC))
 LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(if $(wildcard src/db/migrate.h),$(BUILD)/schema_embed.o)
+FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o)
 PROG_OBJ  := $(PROG_SRC:src/%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
@@ -77,14 +79,19 @@ $(BUILD)/libgenrun.a: $(LIB_OBJ) $(BUILD)/members
 	@rm -f $@
 	$(call say,AR)
 	$(Q)ar rcs $@ $(LIB_OBJ)
+# The faces without main.c, so that unit tests can link what they test of them.
+$(BUILD)/libfaces.a: $(FACE_OBJ)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)ar rcs $@ $(FACE_OBJ)
 $(BUILD)/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
-$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
+$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libfaces.a $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS) -lcmocka
+	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libfaces.a $(BUILD)/libgenrun.a $(LIBS) -lcmocka
 $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -171,4 +178,4 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(wildcard $(addsuffix .d,$(basename $(LIB_OBJ) $(PROG_OBJ))) $(addsuffix .d,$(UNIT_BIN) $(BENCH_BIN)))
+-include $(wildcard $(addsuffix .d,$(basename $(LIB_OBJ) $(FACE_OBJ) $(PROG_OBJ))) $(addsuffix .d,$(UNIT_BIN) $(BENCH_BIN)))

@@ -42,6 +42,7 @@ LONG = {}
 PREFIXES = {
     "provider": {"outcome", "pacific_midnight_at"},
     "lib": {"genrun", "option"},
+    "cli": {"cmd"},
 }
 # What library code does not call, and the files that may all the same.
 FORBIDDEN = {name: {"base/mem"} for name in (
