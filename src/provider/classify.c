@@ -370,12 +370,19 @@ static void override(const struct model *model, int http_status, int status, int
     out->reduce = out->reduce && rule->action == VERDICT_WAIT;
 }
 
+// What the headers asked for, within a year; -1: nothing.
+static int64_t stated_wait(const struct failure *failure) {
+    if (failure->retry_after_ms < 0)
+        return -1;
+    return failure->retry_after_ms < YEAR_MS ? failure->retry_after_ms : YEAR_MS;
+}
+
 static void judge_http(const struct failure *failure, const struct error_body *body,
                        const struct model *model, int64_t now_at, struct verdict *out) {
     int status = failure->http_status >= 300 ? failure->http_status : body->status;
-    int64_t stated_ms = failure->retry_after_ms >= 0 ? failure->retry_after_ms : body->wait_ms;
-    if (stated_ms > YEAR_MS)
-        stated_ms = YEAR_MS;
+    int64_t stated_ms = stated_wait(failure);
+    if (stated_ms < 0)
+        stated_ms = body->wait_ms;
     verdict_write_word(out->code, body->code);
     verdict_write_word(out->type, body->type);
     judge(status, body, stated_ms, out);
@@ -399,8 +406,8 @@ static void judge_scripted(const struct failure *failure, struct verdict *out) {
                  "the echo model was told to fail with a type that does not exist: use one "
                  "such as RateLimitError or ModelGenerationError");
     }
-    if (out->action != VERDICT_FAIL && failure->retry_after_ms >= 0)
-        out->wait_ms = failure->retry_after_ms < YEAR_MS ? failure->retry_after_ms : YEAR_MS;
+    if (out->action != VERDICT_FAIL)
+        out->wait_ms = stated_wait(failure);
     verdict_write_plain(out, failure->message, fallback);
 }
 
@@ -434,7 +441,7 @@ void classify(const struct failure *failure, const struct model *model, int64_t 
         judge_http(failure, &body, model, now_at, out);
     } else {
         judge_kind(failure, out);
-        override(model, failure->http_status, failure->http_status, failure->retry_after_ms, out);
+        override(model, failure->http_status, failure->http_status, stated_wait(failure), out);
     }
     error_body_clear(&body);
 }

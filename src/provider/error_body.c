@@ -150,9 +150,6 @@ static void read_metadata(const cJSON *metadata, int64_t now_at, struct error_bo
     cJSON *headers = (cJSON *)(uintptr_t)json_get(metadata, "headers"); // get_header does not change it
     if (cJSON_IsObject(headers))
         out->wait_ms = retry_after_headers(get_header, headers, now_at);
-    double seconds = json_number(metadata, "retry_after_seconds", -1);
-    if (out->wait_ms < 0 && seconds >= 0 && seconds < 1e9)
-        out->wait_ms = (int64_t)(seconds * 1000);
 }
 
 // The first text among the places where servers put it. FastAPI: detail is text or [{"loc":…,"msg":"…"}].

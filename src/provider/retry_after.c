@@ -119,11 +119,9 @@ static int64_t days_from_civil(int year, int month, int day) {
 static int year_of(int64_t days) {
     if (days < 0 || days > INT64_C(2932896)) // the end of 9999: the clock is wrong anyway
         return days < 0 ? 1970 : 9999;
-    int year = (int)(1970 + days / 366);
+    int year = (int)(1970 + days / 366); // never too late
     while (days_from_civil(year + 1, 1, 1) <= days)
         year++;
-    while (days_from_civil(year, 1, 1) > days)
-        year--;
     return year;
 }
 
@@ -308,9 +306,9 @@ static bool is_pacific_daylight(int64_t at) {
 }
 
 int64_t pacific_midnight_at(int64_t now_at) {
-    int64_t standard = 8 * 3600 * SECOND_MS, daylight = 7 * 3600 * SECOND_MS;
-    int64_t local = now_at - (is_pacific_daylight(now_at) ? daylight : standard);
+    int64_t winter_ms = 8 * 3600 * SECOND_MS, summer_ms = 7 * 3600 * SECOND_MS;
+    int64_t local = now_at - (is_pacific_daylight(now_at) ? summer_ms : winter_ms);
     int64_t days = local / DAY_MS - (local % DAY_MS < 0);
     int64_t midnight = (days + 1) * DAY_MS; // never in the hour that is skipped or doubled
-    return midnight + (is_pacific_daylight(midnight + daylight) ? daylight : standard);
+    return midnight + (is_pacific_daylight(midnight + summer_ms) ? summer_ms : winter_ms);
 }
