@@ -16,6 +16,7 @@
 #include <strings.h>
 
 #define FILE_MAXIMUM ((size_t)1 << 20)
+#define SECTIONS_MAXIMUM 32
 #define SHOWN_PATH 120 // bytes of a path in a message
 
 struct option_origin {
@@ -82,7 +83,7 @@ static size_t add_model(struct config *config, const char *name) {
     config->models = mem_resize(config->models, config->model_count, sizeof *config->models);
     memset(&config->models[index], 0, sizeof *config->models);
     config->models[index].name = mem_copy(name);
-    option_preset(MODEL_SECTION, &config->models[index]);
+    option_preset_model(&config->models[index]);
     return index;
 }
 
@@ -94,6 +95,16 @@ static const char *model_name(const char *section) {
     const char *name = section + strlen("model");
     size_t blanks = strspn(name, " \t");
     return *name == '\0' || blanks > 0 ? name + blanks : NULL;
+}
+
+// The section of this name in the table, when it is one without a NAME; else NULL.
+static const char *plain_section(const char *section) {
+    for (size_t i = 0; option_section(i) != NULL; i++) {
+        if (strcmp(option_section(i), section) == 0 && strchr(section, ' ') == NULL) {
+            return option_section(i);
+        }
+    }
+    return NULL;
 }
 
 // A model's name that cannot be meant; NULL: it is fine.
@@ -110,25 +121,48 @@ static const char *find_bad_model_name(const char *name) {
     return NULL;
 }
 
-static void tell_unknown_section(struct loader *loader, int line, const char *section) {
-    static const char *const known[] = {"genrun", "scheduler", "model"};
-    size_t first = strcspn(section, " \t");
-    char *word = mem_copy_bytes(section, first);
-    const char *near = text_nearest(word, known, sizeof known / sizeof *known);
-    struct buf shown;
-    buf_init(&shown, BUF_UNLIMITED);
-    text_escape(&shown, section, strlen(section), 60);
-    if (near == NULL) {
-        mistakes_add(&loader->mistakes,
-                     "%s:%d: unknown section [%s]: the sections are [genrun], [scheduler] and [model NAME]",
-                     loader->file, line, buf_borrow(&shown));
-    } else {
-        bool is_model = strcmp(near, "model") == 0;
-        mistakes_add(&loader->mistakes, "%s:%d: unknown section [%s]: did you mean [%s%s%s]?", loader->file,
-                     line, buf_borrow(&shown), near, is_model ? " " : "", is_model ? "NAME" : "");
+// "[genrun], [scheduler] and [model NAME]"
+static void list_sections(struct buf *out) {
+    for (size_t i = 0; option_section(i) != NULL; i++) {
+        bool is_last = option_section(i + 1) == NULL;
+        buf_format(out, "%s[%s]", i == 0 ? "" : is_last ? " and " : ", ", option_section(i));
     }
+}
+
+// The section of the table whose first word is nearest to that of `section`; NULL: none is near.
+static const char *nearest_section(const char *section) {
+    char *words[SECTIONS_MAXIMUM];
+    const char *nearest = NULL;
+    size_t count = 0;
+    for (; count < SECTIONS_MAXIMUM && option_section(count) != NULL; count++) {
+        words[count] = mem_copy_bytes(option_section(count), strcspn(option_section(count), " "));
+    }
+    char *wanted = mem_copy_bytes(section, strcspn(section, " \t"));
+    const char *word = text_nearest(wanted, (const char *const *)words, count);
+    for (size_t i = 0; i < count; i++) {
+        nearest = words[i] == word ? option_section(i) : nearest;
+        free(words[i]);
+    }
+    free(wanted);
+    return nearest;
+}
+
+static void tell_unknown_section(struct loader *loader, int line, const char *section) {
+    const char *near = nearest_section(section);
+    struct buf shown, hint;
+    buf_init(&shown, BUF_UNLIMITED);
+    buf_init(&hint, BUF_UNLIMITED);
+    text_escape(&shown, section, strlen(section), 60);
+    if (near != NULL) {
+        buf_format(&hint, "did you mean [%s]?", near);
+    } else {
+        buf_text(&hint, "the sections are ");
+        list_sections(&hint);
+    }
+    mistakes_add(&loader->mistakes, "%s:%d: unknown section [%s]: %s", loader->file, line, buf_borrow(&shown),
+                 buf_borrow(&hint));
     buf_free(&shown);
-    free(word);
+    buf_free(&hint);
 }
 
 // True when the section stood before; it is noted in any case.
@@ -159,32 +193,31 @@ static void on_section(void *payload, int line, const char *section) {
     free(loader->section);
     loader->section = mem_copy(section != NULL ? section : "");
     loader->kind = NULL;
-    bool before = loader->lost_section;
-    loader->lost_section = true;
     if (section == NULL) {
+        loader->lost_section = true;
         return;
     }
     const char *name = model_name(section);
     if (name == NULL) {
-        if (strcmp(section, "genrun") != 0 && strcmp(section, "scheduler") != 0) {
+        loader->kind = plain_section(section);
+        if (loader->kind == NULL) {
             tell_unknown_section(loader, line, section);
-            return;
+            loader->lost_section = true;
+        } else {
+            note_section(loader, line, section);
         }
-        note_section(loader, line, section);
-        loader->kind = strcmp(section, "genrun") == 0 ? "genrun" : "scheduler";
-        loader->lost_section = before;
         return;
     }
     const char *bad = find_bad_model_name(name);
     if (bad != NULL) {
         mistakes_add(&loader->mistakes, "%s:%d: [%s] %s", loader->file, line, section, bad);
+        loader->lost_section = true;
         return;
     }
     char *normal = mem_format("model %s", name); // one blank
     free(loader->section);
     loader->section = normal;
     loader->kind = MODEL_SECTION;
-    loader->lost_section = before;
     bool is_double = note_section(loader, line, normal);
     const char *kept = normal + strlen("model ");
     loader->model = is_double ? model_index(loader->config, kept) : add_model(loader->config, kept);
@@ -210,11 +243,9 @@ static void tell_unknown_option(struct loader *loader, int line, const char *nam
     buf_free(&shown);
 }
 
-static void *option_target(const struct loader *loader, const char *kind) {
-    if (strcmp(kind, MODEL_SECTION) == 0) {
-        return &loader->config->models[loader->model];
-    }
-    return strcmp(kind, "genrun") == 0 ? (void *)loader->config : (void *)&loader->config->scheduler;
+static void *option_target(const struct loader *loader) {
+    bool is_model = strcmp(loader->kind, MODEL_SECTION) == 0;
+    return is_model ? (void *)&loader->config->models[loader->model] : (void *)loader->config;
 }
 
 static void on_option(void *payload, int line, const char *name, const char *value) {
@@ -245,7 +276,7 @@ static void on_option(void *payload, int line, const char *name, const char *val
     }
     struct buf why;
     buf_init(&why, BUF_UNLIMITED);
-    if (!option_store(option, name, value, loader->base_file, option_target(loader, loader->kind), &why)) {
+    if (!option_store(option, name, value, loader->base_file, option_target(loader), &why)) {
         mistakes_add(&loader->mistakes, "%s:%d: %s", loader->file, line, buf_borrow(&why));
     }
     add_origin(loader->config, loader->section, name, mem_format("%s:%d", loader->file, line), line);
@@ -277,8 +308,7 @@ static void read_environment(struct loader *loader) {
         if (!text_is_utf8(value, strlen(value))) {
             mistakes_add(&loader->mistakes, "environment %s: not valid UTF-8: give it as UTF-8 text",
                          variable);
-        } else if (!option_store(option, option->info.name, value, NULL, option_target(loader, section),
-                                 &why)) {
+        } else if (!option_store(option, option->info.name, value, NULL, loader->config, &why)) {
             mistakes_add(&loader->mistakes, "environment %s: %s", variable, buf_borrow(&why));
         }
         add_origin(loader->config, section, option->info.name, mem_format("environment %s", variable), 0);
@@ -456,8 +486,7 @@ static int load(struct loader *loader, const char *path, const char *database, s
     if (rc != 0) {
         return rc;
     }
-    option_preset("genrun", config);
-    option_preset("scheduler", &config->scheduler);
+    option_preset_config(config);
     if (found != NULL) {
         config->path = place_absolute(found, NULL);
         shown = shorten_path(found);

@@ -25,7 +25,7 @@ static const char *const no_yes[] = {"no", "yes", NULL};
 // clang-format off
 // {section, name, default, without one, example, help}, type, field, minimum, maximum, choices
 #define IN_GENRUN(field)    offsetof(struct config, field)
-#define IN_SCHEDULER(field) offsetof(struct run_settings, field)
+#define IN_SCHEDULER(field) offsetof(struct config, scheduler.field)
 #define IN_MODEL(field)     offsetof(struct model, field)
 static const struct option rows[] = {
     {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
@@ -97,7 +97,6 @@ static const struct option rows[] = {
     {{MODEL_SECTION, "api_key_file", "", "no key is sent", "api_key_file = /etc/genrun/openai.key",
       "The file that holds the API key; instead of api_key_env."},
      OPTION_PATH, IN_MODEL(api_key_file), 0, 0, NULL},
-    {{MODEL_SECTION, "api_key", "", "", NULL, ""}, OPTION_SECRET, 0, 0, 0, NULL},
     {{MODEL_SECTION, "concurrency", "0", "", NULL,
       "Generations of this model that run at the same time. 0: only the scheduler's limit holds."},
      OPTION_NUMBER, IN_MODEL(concurrency), 0, 10000, NULL},
@@ -132,6 +131,8 @@ static const struct option rows[] = {
       "What an answer with HTTP status NNN means: wait (a limit, try later), retry (spends an attempt), "
       "park (stop sending to this model), fail."},
      OPTION_STATUS, 0, 300, 599, NULL},
+    // The last row: only there to be refused with a better word than "unknown".
+    {{MODEL_SECTION, "api_key", "", "", NULL, ""}, OPTION_SECRET, 0, 0, 0, NULL},
 };
 // clang-format on
 
@@ -142,7 +143,7 @@ const struct option *option_row(size_t index) {
 }
 
 const struct option_info *option_at(size_t index) {
-    return index < ROW_COUNT ? &rows[index].info : NULL;
+    return index < ROW_COUNT && rows[index].type != OPTION_SECRET ? &rows[index].info : NULL;
 }
 
 // "header.X" and "on_status.NNN" stand for every name that begins up to their dot.
@@ -200,16 +201,38 @@ bool option_variable(const struct option *option, char *out, size_t size) {
     return true;
 }
 
-void option_preset(const char *section, void *target) {
+const char *option_section(size_t index) {
+    const char *section = "";
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (strcmp(section, rows[i].info.section) != 0) {
+            section = rows[i].info.section;
+            if (index-- == 0) {
+                return section;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void store_presets(bool of_models, void *target) {
     struct buf why;
     buf_init(&why, BUF_UNLIMITED);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         const struct option_info *info = &rows[i].info;
-        if (strcmp(info->section, section) == 0 && info->preset[0] != '\0') {
+        bool is_of_model = strcmp(info->section, MODEL_SECTION) == 0;
+        if (is_of_model == of_models && info->preset[0] != '\0') {
             option_store(&rows[i], info->name, info->preset, NULL, target, &why); // a test proves each preset
         }
     }
     buf_free(&why);
+}
+
+void option_preset_config(struct config *target) {
+    store_presets(false, target);
+}
+
+void option_preset_model(struct model *target) {
+    store_presets(true, target);
 }
 
 // ---- the sample file ----

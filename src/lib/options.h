@@ -32,7 +32,7 @@ enum option_type {
 struct option {
     struct option_info info;
     enum option_type type;
-    size_t offset;   // of the field in struct config, run_settings or model, after the section
+    size_t offset;   // of the field in struct config; for MODEL_SECTION in struct model
     int64_t minimum; // of numbers, durations and sizes
     int64_t maximum;
     const char *const *choices; // NULL-terminated
@@ -48,8 +48,12 @@ const char *option_nearest(const char *section, const char *name);
 const struct option *option_row(size_t index);
 // The variable that overrides the option; false for options of sections with a name.
 bool option_variable(const struct option *option, char *out, size_t size);
-// Fills `target` (what the offsets of the section mean) with the presets of the section.
-void option_preset(const char *section, void *target);
+// The sections of the table, each once, in its order; NULL past the end.
+const char *option_section(size_t index);
+// Fills `target`, a struct config, with the presets of all sections without a name; a struct model with
+// those of MODEL_SECTION.
+void option_preset_config(struct config *target);
+void option_preset_model(struct model *target);
 
 // ---- values (value.c) ----
 
