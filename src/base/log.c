@@ -12,10 +12,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_RAW_SIZE 4096 // of one message; what is longer is cut
+#define ELLIPSIS "\xE2\x80\xA6"
 
 static struct {
     enum log_level level;
@@ -61,13 +63,23 @@ static void log_write(const char *line, size_t length) {
     // a stderr that is closed or full must not stop the work: the message is lost
 }
 
+// Ends a message that filled the array in "…", after a whole character; returns its length.
+static size_t cut(char raw[LOG_RAW_SIZE]) {
+    size_t length = LOG_RAW_SIZE - sizeof ELLIPSIS;
+    while (length && (raw[length] & 0xC0) == 0x80) { // in the middle of one
+        length--;
+    }
+    memcpy(raw + length, ELLIPSIS, sizeof ELLIPSIS);
+    return length + sizeof ELLIPSIS - 1;
+}
+
 static void log_line(enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 static void log_line(enum log_level level, const char *format, va_list args) {
     int saved_errno = errno; // so that logging a failure does not change it
     char raw[LOG_RAW_SIZE], at[CLOCK_ISO_SIZE];
     int n = vsnprintf(raw, sizeof raw, format, args);
-    size_t length = n < 0 ? 0 : (size_t)n < sizeof raw ? (size_t)n : sizeof raw - 1;
+    size_t length = n < 0 ? 0 : (size_t)n < sizeof raw ? (size_t)n : cut(raw);
     struct buf line;
     buf_init(&line, BUF_UNLIMITED);
     clock_format_iso(clock_wall_at(), at);
