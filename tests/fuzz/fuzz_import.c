@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "batch/compact.h"
 #include "batch/export.h"
 #include "batch/import.h"
 #include <stdint.h>
@@ -76,10 +77,12 @@ static void check_export(const char *bytes, size_t length, unsigned choice) {
         buf_init(&out, BUF_UNLIMITED);
         export_line(&out, (enum export_format)format, &result);
         expect(strchr(out.data, '\n') == out.data + out.length - 1, "not one line");
-        // cJSON alone: json_parse refuses \u0000 and deep nesting, which a server may well send.
-        if (!memchr(bytes, '[', length) && !memchr(bytes, '{', length)) {
-            value = cJSON_ParseWithLength(out.data, out.length - 1);
-            expect(cJSON_IsObject(value), "a line that is no JSON object");
+        expect(compact_is_json(out.data, out.length), "a line that is not JSON");
+        // JSON of a server is handed on even where our own parser refuses it (\u0000, halves of
+        // surrogates, deep nesting, endless numbers). What we write ourselves it reads.
+        if (!compact_is_json(bytes, length)) {
+            struct err why = {.code = ERR_OK};
+            expect(json_parse_object(out.data, out.length, &value, &why) == 0, why.message);
             cJSON_Delete(value);
         }
         expect(text_is_utf8(out.data, out.length), "a line that is not UTF-8");
