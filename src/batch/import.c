@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The import: reads lines, guesses the format by the first of them, turns each
-// into a specification and hands it on. A JSON line is parsed once, for the
-// checks and the columns; parameters and bodies are cut out of its raw text, so
-// big numbers, escapes and the order of keys reach the model as they were written.
+// The import: reads lines, guesses the format by the first of them, hands each on
+// as a specification, and says where in the file a refusal belongs.
 #include "batch/import.h"
 
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/mem.h"
-#include "base/text.h"
+#include "batch/item.h"
 #include "batch/seen.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -17,20 +14,11 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-struct member {
-    char *key;
-    char *text; // "key":value
-};
-
 struct import {
     const char *name;
-    const struct import_options *options;
     enum import_format format;
-    struct member *defaults;
-    size_t default_count;
-    bool default_stream; // "stream": true is among them
-    char *default_text;  // the defaults as an object, NULL when there are none
-    struct buf line, parameters, extra;
+    struct item_reader reader;
+    struct buf line;
     int64_t line_number;
     struct seen *seen;
 };
@@ -54,266 +42,6 @@ const char *import_format_name(enum import_format format) {
     return format_names[format];
 }
 
-// ---- members of a line -----------------------------------------------------
-
-enum member_kind { MEMBER_PARAMETER, MEMBER_TEXT, MEMBER_PRIORITY, MEMBER_RESULT };
-
-// The members of a simple line that are no parameters, and where in a spec their text goes.
-static const struct column {
-    const char *key;
-    enum member_kind kind;
-    size_t offset;
-    bool openai; // also taken from a line of the OpenAI format
-} columns[] = {
-    {"prompt", MEMBER_TEXT, offsetof(struct spec, prompt), false},
-    {"model", MEMBER_TEXT, offsetof(struct spec, model_id), false},
-    {"custom_id", MEMBER_TEXT, offsetof(struct spec, custom_id), true},
-    {"topic", MEMBER_TEXT, offsetof(struct spec, topic), true},
-    {"tier", MEMBER_TEXT, offsetof(struct spec, tier), true},
-    {"type", MEMBER_TEXT, offsetof(struct spec, type), true},
-    {"template_id", MEMBER_TEXT, offsetof(struct spec, template_id), true},
-    {"session_id", MEMBER_TEXT, offsetof(struct spec, session_id), true},
-    {"priority", MEMBER_PRIORITY, offsetof(struct spec, priority), true},
-    {"error", MEMBER_RESULT, 0, false},
-    {"errorContext", MEMBER_RESULT, 0, false},
-    {"cancelledAt", MEMBER_RESULT, 0, false},
-    {"cancelledReason", MEMBER_RESULT, 0, false},
-};
-#define COLUMN_COUNT (sizeof columns / sizeof *columns)
-
-static const char *const not_parameters[] = {
-    "prompt",       "model",       "custom_id",       "topic",    "tier",
-    "type",         "template_id", "session_id",      "priority", "error",
-    "errorContext", "cancelledAt", "cancelledReason", NULL};
-static const char *const result_keys[] = {"error", "errorContext", "cancelledAt", "cancelledReason", NULL};
-
-static const struct column *column_find(const char *key) {
-    for (size_t i = 0; i < COLUMN_COUNT; i++)
-        if (columns[i].key[0] == key[0] && strcmp(columns[i].key, key) == 0)
-            return &columns[i];
-    return NULL;
-}
-
-static const char *kind_of(const cJSON *value) {
-    if (cJSON_IsString(value))
-        return "a string";
-    if (cJSON_IsNumber(value))
-        return "a number";
-    if (cJSON_IsBool(value))
-        return "true or false";
-    if (cJSON_IsArray(value))
-        return "an array";
-    if (cJSON_IsObject(value))
-        return "an object";
-    return "null";
-}
-
-static int take_text(const cJSON *value, const char **out, struct err *e) {
-    if (cJSON_IsNull(value))
-        return ERR_OK;
-    if (!cJSON_IsString(value))
-        return err_set(e, ERR_INVALID, "%s is %s: make it a string", value->string, kind_of(value));
-    *out = *value->valuestring ? value->valuestring : NULL;
-    return ERR_OK;
-}
-
-static int take_column(const struct column *column, const cJSON *value, struct spec *spec, struct err *e) {
-    if (column->kind == MEMBER_TEXT) {
-        const char *text = NULL;
-        int rc = take_text(value, &text, e);
-        memcpy((char *)spec + column->offset, &text, sizeof text);
-        return rc;
-    }
-    if (column->kind == MEMBER_RESULT || cJSON_IsNull(value))
-        return ERR_OK;
-    if (!cJSON_IsNumber(value))
-        return err_set(e, ERR_INVALID, "priority is %s: make it a whole number", kind_of(value));
-    double number = value->valuedouble;
-    if (!(number >= -SPEC_PRIORITY_LIMIT && number <= SPEC_PRIORITY_LIMIT) || number != (int)number)
-        return err_set(e, ERR_INVALID, "priority is %g: give a whole number from -%d to %d", number,
-                       SPEC_PRIORITY_LIMIT, SPEC_PRIORITY_LIMIT);
-    spec->priority = (int)number;
-    return ERR_OK;
-}
-
-// ---- defaults --------------------------------------------------------------
-
-// Splits options->parameters into members, so that each can be left out where a line has its own.
-static int defaults_load(struct import *im, struct err *e) {
-    const char *text = im->options->parameters;
-    if (!text)
-        return ERR_OK;
-    cJSON *object = NULL;
-    struct buf member;
-    buf_init(&member, BUF_UNLIMITED);
-    int rc = json_parse_object(text, strlen(text), &object, e);
-    if (rc) {
-        rc = err_prefix(e, "the batch's parameters");
-        goto out;
-    }
-    im->defaults = mem_alloc((size_t)cJSON_GetArraySize(object) + 1, sizeof *im->defaults);
-    const cJSON *child = NULL;
-    cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
-        const char *start = NULL;
-        size_t length = 0;
-        if ((column && column->kind == MEMBER_RESULT) ||
-            !json_raw_member(text, child->string, &start, &length))
-            continue;
-        json_write_text(&member, child->string);
-        buf_char(&member, ':');
-        buf_append(&member, start, length);
-        if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
-            im->default_stream = true;
-        im->defaults[im->default_count].key = mem_copy(child->string);
-        im->defaults[im->default_count++].text = buf_take(&member);
-    }
-    if (im->default_count) {
-        json_object_edit(&member, text, result_keys, NULL);
-        im->default_text = buf_take(&member);
-    }
-out:
-    cJSON_Delete(object);
-    buf_free(&member);
-    return rc;
-}
-
-// Gives the object `text` (parsed as `object`) without the members in `drop` and with those defaults
-// that it does not name itself.
-static const char *merge(struct import *im, const char *text, const cJSON *object, const char *const *drop) {
-    buf_clear(&im->extra);
-    for (size_t i = 0; i < im->default_count; i++) {
-        if (json_get(object, im->defaults[i].key))
-            continue;
-        if (im->extra.length)
-            buf_char(&im->extra, ',');
-        buf_text(&im->extra, im->defaults[i].text);
-    }
-    buf_clear(&im->parameters);
-    json_object_edit(&im->parameters, text, drop, buf_borrow(&im->extra));
-    return buf_borrow(&im->parameters);
-}
-
-// ---- lines -------------------------------------------------------------------
-
-// The checks of OpenAI's own service, in its order (without: one model and one url for all lines).
-static int check_openai(const cJSON *object, struct spec *spec, const cJSON **body, struct err *e) {
-    if (!spec->custom_id)
-        return err_set(e, ERR_INVALID,
-                       "custom_id is missing or empty: every line of the openai format needs one");
-    const cJSON *method = json_get(object, "method");
-    if (!cJSON_IsString(method) || strcmp(method->valuestring, "POST") != 0)
-        return err_set(e, ERR_INVALID, "method is %s: it must be \"POST\"",
-                       !method                  ? "missing"
-                       : cJSON_IsString(method) ? "another one"
-                                                : kind_of(method));
-    const cJSON *url = json_get(object, "url");
-    if (!cJSON_IsString(url))
-        return err_set(e, ERR_INVALID, "url is %s: name the endpoint, such as \"/v1/chat/completions\"",
-                       url ? kind_of(url) : "missing");
-    if (url->valuestring[0] != '/')
-        return err_set(e, ERR_INVALID,
-                       "url does not start with /: name the endpoint, such as "
-                       "\"/v1/chat/completions\"; the server's address belongs to the model");
-    for (const unsigned char *c = (const unsigned char *)url->valuestring; *c; c++)
-        if (*c <= ' ' || *c == 0x7f)
-            return err_set(e, ERR_INVALID, "url has a blank or control character: write it as %%%02X", *c);
-    spec->endpoint = url->valuestring;
-    *body = json_get(object, "body");
-    if (!cJSON_IsObject(*body))
-        return err_set(e, ERR_INVALID, "body is %s: make it the request as an object",
-                       *body ? kind_of(*body) : "missing");
-    return ERR_OK;
-}
-
-// The members of a body that matter here. A key may stand twice in it: the model's server decides what
-// that means, except where the answer decides who gets the request or how.
-static int check_body(const cJSON *body, struct spec *spec, bool *has_results, struct err *e) {
-    const cJSON *child = NULL;
-    *has_results = false;
-    cJSON_ArrayForEach(child, body) {
-        const struct column *column = NULL;
-        if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
-            return err_set(e, ERR_INVALID, "body.stream is true: leave it out, a batch gives whole answers");
-        if (strcmp(child->string, "model") == 0) {
-            if (spec->model_id)
-                return err_set(e, ERR_INVALID, "body.model stands twice: keep one");
-            int rc = take_text(child, &spec->model_id, e);
-            if (rc)
-                return err_prefix(e, "body");
-        } else if ((column = column_find(child->string)) && column->kind == MEMBER_RESULT) {
-            *has_results = true;
-        }
-    }
-    return ERR_OK;
-}
-
-static int read_openai(struct import *im, const cJSON *object, struct spec *spec, struct err *e) {
-    const cJSON *body = NULL;
-    const cJSON *child = NULL;
-    bool has_results = false;
-    cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
-        int rc = column && column->openai ? take_column(column, child, spec, e) : ERR_OK;
-        if (rc)
-            return rc;
-    }
-    int rc = check_openai(object, spec, &body, e);
-    if (!rc)
-        rc = check_body(body, spec, &has_results, e);
-    if (rc)
-        return rc;
-    if (im->default_stream && !json_get(body, "stream"))
-        return err_set(e, ERR_INVALID,
-                       "stream is true in the batch's parameters: leave it out, a batch gives whole answers");
-    const char *start = NULL;
-    size_t length = 0;
-    if (!json_raw_member(im->line.data, "body", &start, &length))
-        return err_set(e, ERR_INVALID, "body is missing: make it the request as an object");
-    // The line is ours and at least a } follows the body: end the text there.
-    im->line.data[(size_t)(start - im->line.data) + length] = '\0';
-    spec->parameters = has_results || im->default_count ? merge(im, start, body, result_keys) : start;
-    return ERR_OK;
-}
-
-static int read_jsonl(struct import *im, const cJSON *object, struct spec *spec, struct err *e) {
-    const cJSON *child = NULL;
-    const cJSON *messages = NULL;
-    size_t parameters = 0;
-    cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
-        if (column) {
-            int rc = take_column(column, child, spec, e);
-            if (rc)
-                return rc;
-            continue;
-        }
-        parameters++;
-        if (strcmp(child->string, "messages") == 0)
-            messages = child;
-    }
-    if (messages && !cJSON_IsArray(messages))
-        return err_set(e, ERR_INVALID, "messages is %s: make it an array of messages", kind_of(messages));
-    if (messages && spec->prompt)
-        return err_set(e, ERR_INVALID, "both prompt and messages are given: keep one of them");
-    if (!messages && !spec->prompt)
-        return err_set(e, ERR_INVALID,
-                       "prompt is missing or empty: give each line a \"prompt\" or \"messages\"");
-    if (parameters || im->default_count)
-        spec->parameters = merge(im, im->line.data, object, not_parameters);
-    return ERR_OK;
-}
-
-static int read_text(struct import *im, struct spec *spec, struct err *e) {
-    if (memchr(im->line.data, '\0', im->line.length))
-        return err_set(e, ERR_INVALID, "a NUL byte: is this a text file? Remove it");
-    if (!text_is_utf8(im->line.data, im->line.length))
-        return err_set(e, ERR_INVALID, "invalid UTF-8: save the file as UTF-8");
-    spec->prompt = im->line.data;
-    spec->parameters = im->default_text;
-    return ERR_OK;
-}
-
 static bool is_blank(const struct buf *line) {
     for (size_t i = 0; i < line->length; i++)
         if (line->data[i] != ' ' && line->data[i] != '\t' && line->data[i] != '\r')
@@ -329,28 +57,29 @@ static char first_character(const struct buf *line) {
 }
 
 static int parse_line(struct import *im, cJSON **object, struct err *e) {
-    if (json_parse_object(im->line.data, im->line.length, object, e) == ERR_OK)
+    int rc = json_parse_object(im->line.data, im->line.length, object, e);
+    if (!rc)
         return ERR_OK;
     char first = first_character(&im->line);
     if (im->line.length < 3 && (first == '{' || first == '['))
         return err_set(e, ERR_INVALID, "a lone %c: write each item as one JSON object in one line", first);
-    return err_prefix(e, "not a JSON object");
+    return rc;
 }
 
 // One item: reads the line into a spec, notes its custom_id, hands it on. *refused tells that the line
 // is at fault, and not what was done with it.
 static int take_line(struct import *im, import_each each, void *payload, bool *refused, struct err *e) {
-    struct spec spec = {.priority = im->options->priority};
+    struct spec spec;
     cJSON *object = NULL;
     int rc = ERR_OK;
     *refused = true;
     if (im->format == IMPORT_TEXT) {
-        rc = read_text(im, &spec, e);
+        rc = item_read_text(&im->reader, &im->line, &spec, e);
     } else {
         rc = parse_line(im, &object, e);
         if (!rc)
-            rc = im->format == IMPORT_OPENAI ? read_openai(im, object, &spec, e)
-                                             : read_jsonl(im, object, &spec, e);
+            rc = im->format == IMPORT_OPENAI ? item_read_openai(&im->reader, &im->line, object, &spec, e)
+                                             : item_read_jsonl(&im->reader, &im->line, object, &spec, e);
     }
     if (rc)
         goto out;
@@ -517,17 +246,15 @@ static int read_all(struct import *im, FILE *stream, import_each each, void *pay
 int import_lines(FILE *stream, const char *name, const struct import_options *options, import_each each,
                  void *payload, enum import_format *format_used, int64_t *lines, struct err *e) {
     struct err own = {.code = ERR_OK};
-    struct import im = {.name = name, .options = options, .format = options->format};
+    struct import im = {.name = name, .format = options->format};
     struct stat status;
     int64_t items = 0;
     if (!e)
         e = &own;
     e->message[0] = '\0';
     buf_init(&im.line, IMPORT_LINE_MAXIMUM);
-    buf_init(&im.parameters, BUF_UNLIMITED);
-    buf_init(&im.extra, BUF_UNLIMITED);
     im.seen = seen_new(SEEN_IN_MEMORY);
-    int rc = defaults_load(&im, e);
+    int rc = item_reader_init(&im.reader, options->parameters, options->priority, e);
     if (rc)
         goto out;
     int fd = fileno(stream); // -1 for a stream over memory
@@ -542,15 +269,8 @@ out:
         *format_used = im.format;
     if (lines)
         *lines = items;
-    for (size_t i = 0; i < im.default_count; i++) {
-        free(im.defaults[i].key);
-        free(im.defaults[i].text);
-    }
-    free(im.defaults);
-    free(im.default_text);
+    item_reader_free(&im.reader);
     buf_free(&im.line);
-    buf_free(&im.parameters);
-    buf_free(&im.extra);
     seen_free(im.seen);
     return rc;
 }
