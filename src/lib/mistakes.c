@@ -23,7 +23,7 @@ void mistakes_add(struct mistakes *m, const char *format, ...) {
     va_end(arguments);
     struct buf safe;
     buf_init(&safe, BUF_UNLIMITED);
-    text_escape(&safe, line, strlen(line), 500);
+    text_escape(&safe, line, strlen(line), 0);
     m->lines[m->count - 1] = buf_take(&safe);
 }
 

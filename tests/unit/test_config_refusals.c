@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The configuration refused: every message, hostile files, files that cannot be
 // used. All mistakes of a file are told at once, secrets never.
+#include "lib/mistakes.h"
 #include "provider/provider.h"
 #include "unit/config_ground.h"
 
@@ -243,6 +244,33 @@ static void test_many_mistakes(void **state) {
     free(end);
 }
 
+// A line longer than the message has room for is cut between characters, and the count still stands.
+static void test_long_mistake(void **state) {
+    (void)state;
+    struct mistakes mistakes = {0};
+    struct err e = {0};
+    struct buf line;
+    buf_init(&line, BUF_UNLIMITED);
+    assert_int_equal(mistakes_report(&mistakes, &e), 0);
+    for (int i = 0; i < 340; i++) {
+        buf_text(&line, "\u20ac");
+    }
+    mistakes_add(&mistakes, "a%s", buf_borrow(&line)); // 1021 bytes
+    assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
+    assert_int_equal(strlen(e.message), 1021);
+    mistakes_add(&mistakes, "b\nc");
+    assert_int_equal(mistakes_report(&mistakes, NULL), ERR_CONFIG);
+    assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
+    assert_true(text_is_utf8(e.message, strlen(e.message)));
+    assert_true(text_ends_with(e.message, "\u20ac\n\u2026 and 1 more mistake"));
+    mistakes_clear(&mistakes);
+    mistakes_add(&mistakes, "b\nc");
+    assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
+    assert_string_equal(e.message, "b\\nc");
+    mistakes_clear(&mistakes);
+    buf_free(&line);
+}
+
 static void test_garbage(void **state) {
     (void)state;
     size_t length = 1 << 20;
@@ -293,8 +321,9 @@ static void test_unusable_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(test_refusals),      CASE(test_hostile_bytes), CASE(test_unknown_provider),
-        CASE(test_many_mistakes), CASE(test_garbage),       CASE(test_unusable_files),
+        CASE(test_refusals),       CASE(test_hostile_bytes), CASE(test_unknown_provider),
+        CASE(test_many_mistakes),  CASE(test_long_mistake),  CASE(test_garbage),
+        CASE(test_unusable_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
