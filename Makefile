@@ -36,7 +36,7 @@ SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) -Isrc -Iinclude $(PKG_CFLAGS) \
     $(CPPFLAGS) $(CFLAGS)
 LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS     = $(PKG_LIBS) -lpthread
+LIBS     = $(PKG_LIBS) -lpthread -lm
 
 LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
 FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
@@ -168,7 +168,7 @@ install: all
 	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/genrun/LICENSE
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	  'Name: genrun' 'Description: runs AI generations from one SQLite file and never leaves one stuck' \
-	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Libs: -L$${libdir} -lgenrun -lpthread' \
+	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Libs: -L$${libdir} -lgenrun -lpthread -lm' \
 	  'Cflags: -I$${includedir}' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
 uninstall:
