@@ -34,7 +34,7 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wforma
 HARDEN   = -fPIE -fstack-protector-strong $(HARDEN_MORE) $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) -Isrc -Iinclude $(PKG_CFLAGS) \
-    $(CPPFLAGS) $(CFLAGS)
+    -DVERSION_TEXT=\"$(VERSION)\" $(CPPFLAGS) $(CFLAGS)
 LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS     = $(PKG_LIBS) -lpthread -lm
 
