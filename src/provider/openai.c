@@ -20,7 +20,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define DONE_GRACE_MS 500 // from [DONE] to the end of the response; then the connection is given up
+#define DONE_GRACE_MS 200 // from [DONE] to the end of the response; then the connection is given up
 
 // How the response's body is taken, decided by its head.
 enum mode { MODE_HEAD, MODE_STREAM, MODE_BODY, MODE_ERROR };
@@ -249,13 +249,17 @@ static void judge_stream(struct provider_call *call, CURLcode result, const char
 
 static void judge_transfer(struct provider_call *call, CURLcode result, const char *message) {
     const char *where = call->outcome->failure.where ? call->outcome->failure.where : "the server";
-    if (result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_NOT_BUILT_IN)
+    bool connected = http_is_connected(call->http);
+    if (!connected && (result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL))
         fail(call, FAILURE_CONFIGURATION, 0,
              mem_format("cannot call %s (%s): set base_url to the server's address", where,
                         curl_easy_strerror(result)),
              NULL, 0);
-    else if (!http_is_connected(call->http))
+    else if (!connected)
         fail(call, FAILURE_CONNECT, 0, mem_format("cannot connect to %s: %s", where, message), NULL, 0);
+    else if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
+        fail(call, FAILURE_BAD_RESPONSE, 0, mem_copy("the server does not answer in HTTP: check base_url"),
+             NULL, 0);
     else if (http_is_headers_over(call->http))
         fail(call, FAILURE_BAD_RESPONSE, 0, mem_copy("the answer has more than 64 KiB of headers"), NULL, 0);
     else if (result == CURLE_SEND_FAIL_REWIND)

@@ -64,27 +64,25 @@ int request_url(const struct provider_request *request, char **url, char **where
     if (strncasecmp(base, "http://", 7) != 0 && strncasecmp(base, "https://", 8) != 0)
         return err_set(e, ERR_CONFIG, "model %s: base_url is not an http or https address: set it to one",
                        request->model->name);
+    const char *host = strstr(base, "://") + 3;
+    size_t path_at = (size_t)(host - base) + strcspn(host, "/?#");
     size_t base_length = strcspn(base, "?#");
     const char *query = base[base_length] == '?' ? base + base_length : "";
-    while (base_length && base[base_length - 1] == '/')
+    while (base_length > path_at && base[base_length - 1] == '/')
         base_length--;
     if (!is_path(endpoint)) {
         *where = make_where(base);
         return err_set(e, ERR_INVALID,
                        "the endpoint is not a path of a URL: give one such as /v1/chat/completions");
     }
-    const char *host = strstr(base, "://") + 3;
-    size_t host_length = strcspn(host, "/?#");
-    size_t path_at = (size_t)(host - base) + host_length;
-    if (path_at < base_length && has_version(base + path_at, base_length - path_at) &&
-        text_starts_with(endpoint, "/v1/"))
+    if (has_version(base + path_at, base_length - path_at) && text_starts_with(endpoint, "/v1/"))
         endpoint += 3;
     if (*query && strchr(endpoint, '?'))
         return err_set(e, ERR_INVALID, "both base_url and the endpoint have a query: give one of them");
     char *whole =
         mem_format("%.*s%s%s%s", (int)base_length, base, *endpoint == '/' ? "" : "/", endpoint, query);
     *where = make_where(whole);
-    if (!*where) {
+    if (!*where || path_at == (size_t)(host - base)) {
         free(whole);
         return err_set(e, ERR_CONFIG,
                        "model %s: base_url is not an address: set it to one such as https://host/v1",
