@@ -7,17 +7,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 // Refuses what json_parse promises to refuse.
 int json_check(const char *text, size_t length, struct err *e) must_check;
 
-// True for an eight-byte word in which every byte stands for itself inside a JSON string: no
-// quote, no backslash, no control character, nothing beyond ASCII.
-static inline bool json_word_is_plain(uint64_t word) {
+// Nonzero when one of eight bytes does not stand for itself inside a JSON string: a quote, a
+// backslash, a control character, or beyond ASCII. The lowest bit set is the top bit of the first such
+// byte in little-endian order: a byte below n borrows when n is subtracted, and so may wrongly mark those
+// above it, never those below.
+static inline uint64_t json_word_marks(uint64_t word) {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
     uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    // a byte below n borrows into its top bit when n is subtracted; a top bit set before is caught by `word`
-    return (((quote - ones) | (backslash - ones) | (word - ones * 0x20) | word) & highs) == 0;
+    return ((quote - ones) | (backslash - ones) | (word - ones * 0x20) | word) & highs;
 }
 
 // True for one byte of that kind.
@@ -27,8 +29,17 @@ static inline bool json_byte_is_plain(char c) {
 
 // The first byte from `p` on that is not plain, or `end`.
 static inline const char *json_skip_plain(const char *p, const char *end) {
-    uint64_t word;
-    while (end - p >= 8 && (__builtin_memcpy(&word, p, 8), json_word_is_plain(word))) {
+    while (end - p >= 8) {
+        uint64_t word;
+        memcpy(&word, p, sizeof word);
+        uint64_t marks = json_word_marks(word);
+        if (marks) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            return p + __builtin_ctzll(marks) / 8;
+#else
+            break;
+#endif
+        }
         p += 8;
     }
     while (p < end && json_byte_is_plain(*p)) {
