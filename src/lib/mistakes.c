@@ -47,12 +47,13 @@ int mistakes_report(const struct mistakes *m, struct err *e) {
         }
         buf_format(&text, "%s%s", shown > 0 ? "\n" : "", line);
         if (text.length > room) { // a first line longer than everything: cut between characters
-            size_t length = room;
+            size_t length = room - strlen("…");
             while (length > 0 && ((unsigned char)text.data[length] & 0xC0) == 0x80) {
                 length--;
             }
             text.length = length;
             text.data[length] = '\0';
+            buf_text(&text, "…");
         }
     }
     if (shown < m->count) {

@@ -374,6 +374,32 @@ static void test_sample_is_the_table(void **state) {
     buf_free(&written);
 }
 
+// The sample loads as it is, and with the # before every option removed.
+static void test_sample_loads(void **state) {
+    (void)state;
+    char *kept = read_sample_file();
+    struct config *c = load_text(kept);
+    assert_int_equal(c->origin_count, 0);
+    config_free(c);
+    struct buf active;
+    buf_init(&active, BUF_UNLIMITED);
+    char *rest = kept;
+    size_t options = 0;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        bool is_option = line[0] == '#' && line[1] != ' ' && line[1] != '\0';
+        bool is_other_key = text_starts_with(line, "#api_key_file");
+        buf_format(&active, "%s\n", is_option && !is_other_key ? line + 1 : line);
+        options += is_option;
+    }
+    assert_true(options > 40);
+    c = load_text(buf_borrow(&active));
+    assert_int_equal(c->configured_count, 4);
+    assert_string_equal(c->default_model, "gpt-4o-mini");
+    config_free(c);
+    buf_free(&active);
+    free(kept);
+}
+
 // Each preset is a value that its own row accepts (an option that is set to it is not refused).
 static void test_presets_are_valid(void **state) {
     (void)state;
@@ -394,17 +420,10 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        CASE(test_every_default),
-        CASE(test_every_option),
-        CASE(test_model_defaults),
-        CASE(test_forms_of_text),
-        CASE(test_places),
-        CASE(test_without_file),
-        CASE(test_environment),
-        CASE(test_implied_models),
-        CASE(test_choices),
-        CASE(test_sample_is_the_table),
-        CASE(test_presets_are_valid),
+        CASE(test_every_default),       CASE(test_every_option),   CASE(test_model_defaults),
+        CASE(test_forms_of_text),       CASE(test_places),         CASE(test_without_file),
+        CASE(test_environment),         CASE(test_implied_models), CASE(test_choices),
+        CASE(test_sample_is_the_table), CASE(test_sample_loads),   CASE(test_presets_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,7 +262,10 @@ static void test_long_mistake(void **state) {
     assert_int_equal(mistakes_report(&mistakes, NULL), ERR_CONFIG);
     assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
     assert_true(text_is_utf8(e.message, strlen(e.message)));
-    assert_true(text_ends_with(e.message, "\u20ac\n\u2026 and 1 more mistake"));
+    assert_true(text_ends_with(e.message, "\u20ac\u2026\nb\\nc"));
+    mistakes_add(&mistakes, "d%s", buf_borrow(&line));
+    assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
+    assert_true(text_ends_with(e.message, "\u20ac\u2026\n\u2026 and 2 more mistakes"));
     mistakes_clear(&mistakes);
     mistakes_add(&mistakes, "b\nc");
     assert_int_equal(mistakes_report(&mistakes, &e), ERR_CONFIG);
