@@ -34,6 +34,7 @@ static int change_one(struct cli *cli, const struct change *change, const char *
 static int change_ids(struct cli *cli, const struct change *change) {
     int worst = GENRUN_OK;
     for (size_t i = 0; i < args_operand_count(cli->args); i++) {
+        cli_out_flush(cli); // so that lines and errors come in order
         int code = change_one(cli, change, args_operand(cli->args, i));
         if (code > worst) // the numbers rise with the weight
             worst = code;

@@ -132,7 +132,7 @@ static int print_batch(struct cli *cli, const char *id) {
 static int wait_and_print(struct cli *cli, const char *id) {
     if (!cli->json)
         puts(id);
-    if (!cli->json && fflush(stdout) != 0 && !cli_out_ok(cli))
+    if (!cli_out_flush(cli))
         cli_note(cli, "the batch's id is %s: standard output did not take it", id);
     int code = wait_batch(cli, id);
     if (!cli->json)

@@ -35,7 +35,7 @@ static bool nobody_reads(void) {
 static int follow(struct reading *r, genrun_event_filter *filter) {
     int code = GENRUN_OK;
     filter->limit = 0;
-    while (code == GENRUN_OK && fflush(stdout) == 0 && cli_out_ok(r->cli) && !nobody_reads()) {
+    while (code == GENRUN_OK && cli_out_flush(r->cli) && !nobody_reads()) {
         code = genrun_wait_change(r->cli->g, FOLLOW_WAIT_MS);
         filter->after = r->last;
         if (code == GENRUN_OK)

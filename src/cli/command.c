@@ -20,6 +20,7 @@ const struct args_option command_globals[] = {
     {"quiet", 'q', ARGS_FLAG, NULL, "no progress, no notes: only results and errors", 0, 0},
     {"verbose", 'v', ARGS_FLAG, NULL, "tell more on stderr", 0, 0},
     {"help", 'h', ARGS_FLAG, NULL, "show this help", 0, 0},
+    {"version", 0, ARGS_FLAG, NULL, "show the versions of the program and its libraries", 0, 0},
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0, 0},
 };
 
@@ -30,7 +31,6 @@ static void print_message(const char *message) {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     terminal_write_lines(&out, message, strlen(message), "genrun: ", 0);
-    fflush(stdout); // what was printed before comes before
     fputs(buf_borrow(&out), stderr);
     buf_free(&out);
 }
@@ -95,6 +95,13 @@ bool cli_out_ok(struct cli *cli) {
     return false;
 }
 
+bool cli_out_flush(struct cli *cli) {
+    errno = 0;
+    if (fflush(stdout) != 0 && cli->out_error == 0)
+        cli->out_error = errno != 0 ? errno : EIO;
+    return cli_out_ok(cli);
+}
+
 // True when stdout is a pipe or socket whose reader has gone.
 static bool reader_has_gone(void) {
     struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -102,13 +109,8 @@ static bool reader_has_gone(void) {
 }
 
 int cli_out_end(struct cli *cli, int code) {
-    errno = 0;
-    int flushed = fflush(stdout);
-    int reason = errno;
-    if (flushed == 0 && !ferror(stdout))
+    if (cli_out_flush(cli))
         return code;
-    if (cli->out_error == 0)
-        cli->out_error = reason != 0 ? reason : EIO;
     // The error stays on the stream while its number may be lost, so the pipe itself is asked too.
     if (cli->out_error == EPIPE || reader_has_gone())
         return code;

@@ -29,7 +29,7 @@ struct command {
 };
 #define COMMAND_ANY_OPERANDS ((size_t)-1)
 
-extern const struct args_option command_globals[]; // -c -d --json -q -v, and --help
+extern const struct args_option command_globals[]; // -c -d --json -q -v, --help, --version
 
 // What a command works with.
 struct cli {
@@ -54,6 +54,8 @@ int cli_report(const struct cli *cli, int code);
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // True when stdout took all that was written so far; on false a list may end. The reason is kept.
 bool cli_out_ok(struct cli *cli);
+// The same after a flush: for where something on stderr follows.
+bool cli_out_flush(struct cli *cli);
 // Flushes stdout, and with cli_out_ok ends a command's output. Returns `code`, or 0 when the reader has
 // gone (a pipe closed early), or 1 after saying that a write failed.
 int cli_out_end(struct cli *cli, int code);

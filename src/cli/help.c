@@ -23,7 +23,8 @@ void command_help(const struct cli *cli, const struct command *command) {
     buf_init(&out, BUF_UNLIMITED);
     buf_text(&out, "Usage: ");
     write_usage(&out, command);
-    buf_format(&out, "\n%s.\n", command->summary);
+    const char *summary = command->summary; // begins with a small ASCII letter, for the list
+    buf_format(&out, "\n%c%s.\n", summary[0] - 'a' + 'A', summary + 1);
     if (command->detail != NULL)
         buf_format(&out, "\n%s\n", command->detail);
     if (command->options != NULL && command->options[0].name != NULL) {

@@ -37,7 +37,7 @@ int rows_end(struct rows *rows, int code, const char *nothing) {
     table_free(rows->table);
     rows->table = NULL;
     // A list that ended because nobody reads it did not fail; cli_out_end tells of a full disk.
-    if (!cli_out_ok(rows->cli))
+    if (!cli_out_flush(rows->cli))
         return GENRUN_OK;
     if (code == GENRUN_OK && rows->count == 0 && rows->cli->out.present && !rows->cli->json)
         cli_note(rows->cli, "%s", nothing);
