@@ -53,9 +53,10 @@ static bool end_line(struct sse *sse) {
         go_on = buf_append(&sse->data, value, value_length) && buf_char(&sse->data, '\n');
     } else if (name_length == 5 && memcmp(line, "event", 5) == 0) {
         buf_clear(&sse->type);
-        sse->type.overflow = false; // a name beyond all sense is no name we know
-        if (!buf_append(&sse->type, value, value_length))
+        if (!buf_append(&sse->type, value, value_length)) { // a name beyond all sense is none we know
+            buf_clear(&sse->type);
             buf_text(&sse->type, "?");
+        }
     }
     buf_clear(&sse->line);
     return go_on;

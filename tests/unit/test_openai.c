@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "provider/provider.h"
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -140,7 +141,7 @@ static void *serve(void *payload) {
 static void *accept_all(void *payload) {
     (void)payload;
     for (;;) {
-        int fd = accept(server.fd, NULL, NULL), on = 1;
+        int fd = accept4(server.fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
         if (fd < 0)
             return NULL;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -251,6 +252,8 @@ static struct outcome *ask(struct watcher *w, const struct reply *reply) {
 static int set_up(void **state) {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
+    setenv("http_proxy", "http://127.0.0.1:1", 1); // nobody there, and nobody asks for it
+    setenv("all_proxy", "http://127.0.0.1:1", 1);
     setenv("TEST_OPENAI_KEY", "sk-secret-of-test", 1);
     model = (struct model){.name = (char *)"gpt",
                            .provider = (char *)"openai",
@@ -326,6 +329,24 @@ static void streams_and_re_assembles(void **state) {
     assert_string_equal(strstr(sent, "\r\n\r\n") + 4,
                         "{\"model\":\"gpt\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
                         "\"messages\":[{\"role\":\"user\",\"content\":\"Say hello\"}]}");
+    outcome_free(o);
+    server_stop();
+}
+
+static void sockets_are_not_inherited(void **state) {
+    (void)state;
+    struct watcher w;
+    struct outcome *o = ask(&w, &(struct reply){OK_STREAM, HELLO "data: [DONE]\n\n", .chunked = true});
+    int sockets = 0; // the server's, accepted and listening, and the kept one of the client
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_in address = {0};
+        socklen_t size = sizeof address;
+        if (getsockname(fd, (struct sockaddr *)&address, &size) || address.sin_family != AF_INET)
+            continue;
+        sockets++;
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    }
+    assert_int_equal(sockets, 3);
     outcome_free(o);
     server_stop();
 }
@@ -903,6 +924,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(streams_and_re_assembles),
+        CASE(sockets_are_not_inherited),
         CASE(takes_a_stream_in_any_form_and_pieces),
         CASE(a_response_left_open_after_done_ends),
         CASE(progress_tells_content_from_signs_of_life),
