@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""batch: submit files of all kinds, wait, watch, look, pause, resume, cancel, results."""
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+from genrun import wait_until
+
+OPENAI = "".join(json.dumps({"custom_id": f"c{i}", "method": "POST", "url": "/v1/chat/completions",
+                             "body": {"model": "echo", "messages": [{"role": "user", "content": f"prompt {i}"}]}}) + "\n"
+                 for i in range(3))
+SIMPLE = "".join(json.dumps({"prompt": f"prompt {i}", "custom_id": f"c{i}"}) + "\n" for i in range(3))
+PLAIN = "prompt 0\nprompt 1\nprompt 2\n"
+
+
+def show(place, id):
+    return place.run("batch", "show", id, "--json").json
+
+
+def test_submit(place):
+    for name, content in [("a.jsonl", OPENAI), ("b.jsonl", SIMPLE), ("c.txt", PLAIN)]:
+        place.write(name, content)
+        r = place.run("batch", "submit", name, "--model", "echo", "--user", "ann")
+        tap.ok(r.code == 0 and len(r.out) == 37 and r.err == "", f"{name}: the id and nothing else", r)
+        o = show(place, r.id)
+        tap.equal((o["totalItems"], o["queuedItems"], o["status"], o["name"], o["userId"]), (3, 3, "queued", name, "ann"), f"{name}: as it is stored")
+    r = place.run("batch", "submit", "-", "--model", "echo", "--format", "txt", "--name", "piped", input=PLAIN)
+    tap.equal(show(place, r.id)["name"], "piped", "from standard input, with a name")
+    r = place.run("batch", "submit", "c.txt", "--model", "echo", "--json")
+    tap.equal(r.json["totalItems"], 3, "--json gives the row")
+    tap.equal(len(place.run("batch", "list", "--json").jsonl), 5, "five are listed")
+    tap.equal(place.run("batch", "list").lines[1][:8], r.json["id"][-8:], "newest first, by its tail")
+
+
+def test_refused_lines(place):
+    place.submit("x", "--model", "echo")
+    for content, line, pattern in [
+        ('{"prompt":"a"}\n{"prompt":\n', 2, ""),
+        ('{"prompt":"a","custom_id":"x"}\n{"prompt":"b"}\n{"prompt":"c","custom_id":"x"}\n', 3, "custom_id"),
+        ('{"prompt":"a"}\n{"prompt":"b","model":"ecko"}\n', 2, "echo"),
+        (b'{"prompt":"a"}\n{"prompt":"\xff"}\n', 2, "UTF-8"),
+        ('{"prompt":"a"}\n{"prompt":"\\u0000"}\n', 2, "u0000"),
+    ]:
+        place.write("bad.jsonl", content)
+        r = place.run("batch", "submit", "bad.jsonl", "--model", "echo")
+        tap.error_line(r, 2, rf"bad\.jsonl:{line}: .*{pattern}", f"line {line} is refused: {pattern}")
+    place.write("empty.jsonl", "")
+    tap.error_line(place.run("batch", "submit", "empty.jsonl", "--model", "echo"), 2, "empty", "an empty file")
+    tap.equal(place.value("SELECT count(*) FROM generations"), 1, "nothing of them is stored")
+    tap.equal(place.run("batch", "list", "--json").out, "", "no batch either")
+
+
+def test_options(place):
+    place.write("p.txt", PLAIN)
+    id = place.run("batch", "submit", "p.txt", "--model", "echo", "--concurrency", "2", "--on-error", "stop",
+                   "--max-failures", "5%", "--max-cost", "1.5", "--priority", "-3", "--param", "temperature=0.5", "--paused").id
+    o = show(place, id)
+    tap.equal((o["status"], o["concurrency"], o["onError"], o["maxCost"]), ("paused", 2, "stop", 1.5), "they are stored")
+    item = place.run("list", "--batch", id, "--json", "--limit", "1").json
+    tap.equal((item["parameters"], item["priority"]), ({"temperature": 0.5}, -3), "also on the items")
+    a = place.run("batch", "submit", "p.txt", "--model", "echo", "--key", "k").id
+    tap.equal(place.run("batch", "submit", "p.txt", "--model", "echo", "--key", "k").id, a, "the same key gives the first id")
+
+
+def test_wait(place):
+    place.write("p.txt", PLAIN)
+    r = place.run("batch", "submit", "p.txt", "--model", "echo", "--wait")
+    tap.ok(r.code == 0 and len(r.out) == 37, "--wait: the id on stdout, exit 0", r)
+    tap.matches(r.err, r"^p\.txt: 3/3.*  in \d+s\n$", "one line of progress at the end")
+    tap.equal(show(place, r.id)["status"], "completed", "it is completed")
+    r = place.run("-q", "batch", "submit", "p.txt", "--model", "echo", "--wait")
+    tap.ok(r.code == 0 and r.err == "", "-q: no progress", r)
+    r = place.run("batch", "submit", "p.txt", "--model", "echo", "--wait", "--json")
+    tap.equal((r.code, r.json["status"], r.json["successfulItems"]), (0, "completed", 3), "--json: the row at the end")
+    place.write("mixed.jsonl", '{"prompt":"a"}\n{"prompt":"b","fail":"InvalidRequestError"}\n')
+    r = place.run("batch", "submit", "mixed.jsonl", "--model", "echo", "--wait")
+    tap.ok(r.code == 1 and len(r.out) == 37 and "of 2 items 1 failed" in r.err, "one item failed: exit 1 and a line", r)
+    r = place.run_pty("batch", "submit", "p.txt", "--model", "echo", "--wait", "--param", "delay=300ms", columns=60)
+    tap.ok(r.code == 0 and "[" in r.out and "\x1b[K" in r.out and "3/3" in r.out, "a bar on a terminal", r)
+    shown = max((len(part.split("\x1b[K")[0]) for part in r.out.replace("\n", "").split("\r")), default=0)
+    tap.ok(shown < 60, "that fits it", shown)
+
+
+def test_wait_interrupted(place):
+    place.write("p.txt", PLAIN)
+    r = place.start("batch", "submit", "p.txt", "--model", "echo", "--wait", "--param", "delay=60s")
+    wait_until(lambda: len(r.out) == 37 and place.value("SELECT count(*) FROM generations WHERE status='processing'"),
+               10, "the id, and the start of the work")
+    r.signal(signal.SIGINT)
+    tap.equal(r.wait(), 5, "SIGINT ends the wait with 5")
+    tap.contains(r.err, "queue", "and tells that the work stays in the queue")
+    tap.equal(place.sql("SELECT status, count(*) FROM generations GROUP BY 1"), [("queued", 3)], "and so it is")
+
+
+def test_items_and_results(place):
+    place.write("m.jsonl", '{"prompt":"a","custom_id":"one"}\n{"prompt":"b","custom_id":"two","fail":"InvalidRequestError"}\n'
+                           '{"prompt":"c","custom_id":"three"}\n')
+    id = place.run("batch", "submit", "m.jsonl", "--model", "echo", "--wait").id
+    items = place.run("batch", "items", id, "--json").jsonl
+    tap.equal([(i["customId"], i["status"]) for i in items], [("one", "completed"), ("two", "failed"), ("three", "completed")], "items in order")
+    tap.equal([i["customId"] for i in place.run("batch", "items", id, "--status", "failed", "--json").jsonl], ["two"], "only the failed")
+    r = place.run("batch", "items", id)
+    tap.matches(r.lines[0], r"# +GENERATION +STATUS", "as a table")
+    tap.equal(len(r.lines), 4, "with a line for each")
+    r = place.run("batch", "items", id, "--limit", "2")
+    tap.ok(len(r.lines) == 3 and "--after " in r.err, "by pages", r)
+    rest = place.run("batch", "items", id, "--json", "--after", r.err.strip().split("--after ")[1]).jsonl
+    tap.equal([i["customId"] for i in rest], ["three"], "and the next page")
+    r = place.run("batch", "results", id)
+    tap.equal([o["custom_id"] for o in r.jsonl], ["one", "three"], "results: the completed ones, in order")
+    tap.equal([o["custom_id"] for o in place.run("batch", "results", id, "--errors").jsonl], ["two"], "--errors: the others")
+    first = place.run("batch", "results", id, "--format", "openai").jsonl[0]
+    tap.equal(first["response"]["status_code"], 200, "--format openai")
+    tap.equal(len(place.run("batch", "results", id, "--order", "done").jsonl), 2, "--order done")
+    tap.equal((place.run("batch", "results", id, "-o", "r.jsonl").code, place.read("r.jsonl")), (0, r.out), "-o FILE: the same")
+    place.write("r.jsonl", "old")
+    tap.error_line(place.run("batch", "results", "00000000-0000-7000-8000-000000000000", "-o", "r.jsonl"), 4, "0000", "no such batch")
+    tap.equal(place.read("r.jsonl"), "old", "leaves what was there")
+    tap.error_line(place.run("batch", "results", id, "-o", "/dev/full"), 1, "No space left", "a full disk: one line, 1")
+    tap.ok(all(not n.startswith(".genrun") for n in os.listdir(place.folder)), "nothing is left behind")
+
+
+def test_pause_resume_cancel(place):
+    place.write("p.txt", PLAIN)
+    id = place.run("batch", "submit", "p.txt", "--model", "echo").id
+    tap.result(place.run("batch", "pause", id[-8:], "--reason", "lunch"), 0, "pause", out=rf"^{id} paused\n$")
+    tap.equal(show(place, id)["pausedReason"], "lunch", "with its reason")
+    tap.contains(place.run("batch", "show", id).out, "lunch", "which show tells")
+    r = place.run("run", "--drain")
+    tap.ok(r.code == 5 and "paused" in r.out + r.err, "a drain leaves it and says why: 5", r)
+    r = place.run("batch", "resume", id, "--json")
+    tap.equal((r.code, r.json["status"]), (0, "queued"), "resume")
+    tap.result(place.run("batch", "cancel", id, "--reason", "wrong file"), 0, "cancel", out=rf"^{id} cancelled\n$")
+    tap.result(place.run("batch", "cancel", id), 0, "again changes nothing", out="cancelled")
+    tap.error_line(place.run("batch", "resume", id), 5, "cancelled", "a cancelled one is not resumed")
+    tap.error_line(place.run("batch", "pause", id), 5, "cancelled", "nor paused")
+
+
+def test_watch(place):
+    place.write("p.txt", PLAIN)
+    id = place.run("batch", "submit", "p.txt", "--model", "echo", "--param", "delay=100ms").id
+    watcher = place.start("batch", "watch", id)
+    wait_until(lambda: "no runner is up" in watcher.err, 5, "the word that nobody runs it")
+    tap.equal(place.value("SELECT count(*) FROM generations WHERE status<>'queued'"), 0, "watch runs nothing itself")
+    tap.equal(place.run("run", "--drain").code, 0, "a drain does the work")
+    tap.equal(watcher.wait(), 0, "watch ends with it")
+    tap.matches(watcher.err, r"p\.txt: 3/3", "and has told of it")
+    r = place.run("batch", "watch", id, "--json")
+    tap.equal((r.code, r.json["status"]), (0, "completed"), "of an ended one it ends at once")
+    watcher = place.start("batch", "watch", place.run("batch", "submit", "p.txt", "--model", "echo").id)
+    wait_until(lambda: "no runner" in watcher.err, 5, "it is up")
+    watcher.signal(signal.SIGINT)
+    watcher.wait()
+    tap.equal(place.value("SELECT count(*) FROM generations WHERE status='queued'"), 3, "an interrupted watch does no harm")
+
+
+tap.main(globals())
