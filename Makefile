@@ -139,14 +139,19 @@ bench: all $(BENCH_BIN)
 # ---- looking closer -----------------------------------------------------------------
 
 FUZZ_SECONDS ?= 10
-build/fuzz/%: tests/fuzz/%.c FORCE
-	@mkdir -p $(@D)
-	$(MAKE) -s CC=clang SAN=fuzzer-no-link,address,undefined all
-	clang -std=c11 -D_GNU_SOURCE $(WARN) -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	  -Isrc -Iinclude $(PKG_CFLAGS) -o $@ $< build/san-fuzzer-no-link-address-undefined-clang/libgenrun.a $(LIBS)
+FUZZ_LIB     := build/fuzz/libgenrun.a
+FUZZ_MADE    := build/san-fuzzer-no-link-address-undefined-clang/libgenrun.a
+$(FUZZ_LIB): FORCE | $(AFTER)
+	@$(MAKE) -s CC=clang SAN=fuzzer-no-link,address,undefined $(FUZZ_MADE)
+	@mkdir -p $(@D); cmp -s $(FUZZ_MADE) $@ || cp $(FUZZ_MADE) $@
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
+	$(call say,CC)
+	@mkdir -p $@.corpus
+	$(Q)clang -std=c11 -D_GNU_SOURCE $(WARN) -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  -Isrc -Iinclude $(PKG_CFLAGS) -o $@ $< $(FUZZ_LIB) $(LIBS)
 fuzz: $(FUZZ_BIN)
-	@for f in $(FUZZ_BIN); do mkdir -p $$f.corpus; echo "$$f"; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -print_final_stats=0 -artifact_prefix=build/fuzz/ $$f.corpus || exit 1; done
+	@for f in $(FUZZ_BIN); do echo "$$f, $(FUZZ_SECONDS) s"; $$f -verbosity=0 -max_total_time=$(FUZZ_SECONDS) \
+	  -timeout=5 -artifact_prefix=$$f- $$f.corpus || exit 1; done
 
 FORMATTED := $(wildcard include/*.h src/*.[ch] src/*/*.[ch] tests/*/*.[ch])
 lint:
