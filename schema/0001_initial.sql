@@ -817,7 +817,7 @@ UNION ALL
 SELECT e.id, e.created_at, e.level, e.event, t.id, b.id, e.attempt, e.message, e.data
 FROM event e JOIN generation_tombstone t ON t.seq = e.generation_seq LEFT JOIN batch_job b ON b.seq = e.batch_seq
 UNION ALL
-SELECT e.id, e.created_at, e.level, e.event, NULL, b.id, e.attempt, e.message, e.data
+SELECT e.id, e.created_at, e.level, e.event, CAST(NULL AS TEXT), b.id, e.attempt, e.message, e.data
 FROM event e LEFT JOIN batch_job b ON b.seq = e.batch_seq WHERE e.generation_seq IS NULL;
 
 CREATE VIEW batch_job_logs AS

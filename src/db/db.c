@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+// Opening a connection by the rules, transactions, and errors that say what to do.
+#include "db/db.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "db/connection.h"
+#include "db/migrate.h"
+#include "db/owner.h"
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+// A short fixed sleep: SQLite's own growing ones starve a waiter beside a writer in series.
+static int on_busy(void *payload, int count) {
+    const struct db *db = payload;
+    (void)count;
+    if (clock_monotonic_ms() >= db->busy_until_ms)
+        return 0;
+    const struct timespec pause = {0, 500000};
+    nanosleep(&pause, NULL);
+    return 1;
+}
+
+static int on_wal(void *payload, sqlite3 *handle, const char *name, int pages) {
+    struct db *db = payload;
+    (void)handle;
+    (void)name;
+    db->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+int db_failed(struct db *db, struct err *e) {
+    int code = sqlite3_extended_errcode(db->handle);
+    const char *text = sqlite3_errmsg(db->handle);
+    db->last_code = code & 0xff;
+    switch (code & 0xff) {
+    case SQLITE_CONSTRAINT:
+        return err_set(e, ERR_CONFLICT, "%s", text);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return err_set(e, ERR_DATABASE,
+                       "database %s is locked by another process: end its open transaction and try again", db->path);
+    case SQLITE_FULL:
+        return err_set(e, ERR_DATABASE, "database %s cannot grow, the disk is full: free some space", db->path);
+    case SQLITE_IOERR:
+        return err_set(e, ERR_DATABASE, "database %s: input or output failed (%s): check the disk", db->path, text);
+    case SQLITE_READONLY:
+        return err_set(e, ERR_DATABASE, "database %s cannot be written: check the rights of the file and its folder",
+                       db->path);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return err_set(e, ERR_DATABASE, "database %s is damaged (%s): restore a backup", db->path, text);
+    case SQLITE_CANTOPEN:
+        return err_set(e, ERR_DATABASE, "database %s cannot be opened: check the rights of its folder", db->path);
+    case SQLITE_TOOBIG:
+        return err_set(e, ERR_INVALID, "a value is larger than the database takes: split it");
+    default:
+        return err_set(e, ERR_DATABASE, "database %s: %s (SQLite code %d)", db->path, text, code);
+    }
+}
+
+static int make_folder(const char *path, struct err *e) {
+    char *copy = mem_copy(path);
+    char *folder = dirname(copy);
+    int result = 0;
+    if (access(folder, F_OK) != 0) {
+        for (char *p = folder + 1; !result; p++) {
+            if (*p && *p != '/')
+                continue;
+            char held = *p;
+            *p = 0;
+            if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+                result = err_set(e, ERR_DATABASE, "folder %s cannot be made: %s", folder, strerror(errno));
+            *p = held;
+            if (!held)
+                break;
+        }
+    }
+    free(copy);
+    return result;
+}
+
+int connection_open(sqlite3 **out, const char *path, struct err *e) {
+    // The files hold prompts: only their owner may read them, whatever the umask of the caller.
+    mode_t before = umask(077);
+    int code = sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    umask(before);
+    if (code != SQLITE_OK) {
+        err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path, *out ? sqlite3_errmsg(*out) : "no memory");
+        sqlite3_close(*out);
+        *out = NULL;
+        return ERR_DATABASE;
+    }
+    sqlite3_extended_result_codes(*out, 1);
+    sqlite3_db_config(*out, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(*out, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(*out, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    sqlite3_db_config(*out, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    sqlite3_db_config(*out, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    return 0;
+}
+
+// Settings of every connection. Checkpoints belong to the owner alone (see db_checkpoint), so nothing
+// here starts one; journal_size_limit lets the next commit after a reset cut a grown log.
+static const char settings[] = "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=8388608;"
+                               "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON;"
+                               "PRAGMA mmap_size=0; PRAGMA foreign_keys=ON";
+
+int connection_set_up(sqlite3 *handle, struct err *e) {
+    sqlite3_stmt *s = NULL;
+    // Setting WAL on a file that has it already writes nothing.
+    int code = sqlite3_prepare_v2(handle, "PRAGMA journal_mode=WAL", -1, &s, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(s);
+    const char *mode = code == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
+    bool wal = mode && strcmp(mode, "wal") == 0;
+    sqlite3_finalize(s);
+    if (!wal)
+        return err_set(e, ERR_DATABASE, "the database cannot use a write-ahead log here (%s): use a local disk",
+                       sqlite3_errmsg(handle));
+    if (sqlite3_exec(handle, settings, NULL, NULL, NULL) != SQLITE_OK)
+        return err_set(e, ERR_DATABASE, "the database cannot be set up: %s", sqlite3_errmsg(handle));
+    return 0;
+}
+
+static int prepare_file(struct db *db, enum db_mode mode, struct err *e) {
+    const char *network = NULL;
+    if (mode == DB_CREATE) {
+        int result = make_folder(db->path, e);
+        if (result)
+            return result;
+    }
+    if (file_is_on_network(db->path, &network))
+        return err_set(e, ERR_DATABASE, "database %s is on a network file system (%s), where locks cannot be trusted: "
+                                        "use a local disk", db->path, network);
+    return owner_open(&db->owner, db->path, mode == DB_CREATE, e);
+}
+
+int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
+    struct db *db = mem_alloc(1, sizeof *db);
+    int pending = 0;
+    int result = 0;
+    *out = NULL;
+    db->path = mem_copy(path);
+    db->wait_ms = 5000;
+    db->busy_until_ms = clock_monotonic_ms() + db->wait_ms;
+    if ((result = prepare_file(db, mode, e)) || (result = connection_open(&db->handle, path, e)))
+        goto out;
+    sqlite3_busy_handler(db->handle, on_busy, db);
+    // Looked at before anything is set: a file of another program stays untouched.
+    if ((result = migrate_examine(db->handle, path, &pending, e)))
+        goto out;
+    if (sqlite3_db_readonly(db->handle, "main") == 1 || access(path, W_OK) != 0) {
+        result = err_set(e, ERR_DATABASE, "database %s is read-only: check the rights of the file and its folder", path);
+        goto out;
+    }
+    if ((result = connection_set_up(db->handle, e)))
+        goto out;
+    if (pending > 0 && (result = migrate_apply(db->handle, path, e)))
+        goto out;
+    sqlite3_wal_hook(db->handle, on_wal, db);
+    *out = db;
+    return 0;
+out:
+    db_close(db);
+    return result;
+}
+
+void db_close(struct db *db) {
+    if (!db)
+        return;
+    statements_free(db);
+    if (db->handle)
+        sqlite3_close(db->handle);
+    if (db->checkpointer)
+        sqlite3_close(db->checkpointer);
+    if (db->owner) {
+        owner_unlock(db->owner, db);
+        owner_close(db->owner);
+    }
+    free(db->path);
+    free(db);
+}
+
+const char *db_path(const struct db *db) {
+    return db->path;
+}
+
+sqlite3 *db_handle(struct db *db) {
+    return db->handle;
+}
+
+void db_set_wait(struct db *db, int64_t wait_ms) {
+    db->wait_ms = wait_ms;
+}
+
+int db_begin(struct db *db, int64_t wait_ms, struct err *e) {
+    db->busy_until_ms = clock_monotonic_ms() + wait_ms;
+    db->in_begin = true;
+    int result = db_run(db, e, "BEGIN IMMEDIATE", "");
+    db->in_begin = false;
+    return result;
+}
+
+int db_commit(struct db *db, struct err *e) {
+    int result = db_run(db, e, "COMMIT", "");
+    if (result)
+        db_rollback(db);
+    return result;
+}
+
+void db_rollback(struct db *db) {
+    // After some failures SQLite has rolled back by itself.
+    if (!sqlite3_get_autocommit(db->handle))
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+bool db_was_busy(const struct db *db) {
+    return db->last_code == SQLITE_BUSY || db->last_code == SQLITE_LOCKED;
+}
+
+bool db_was_full(const struct db *db) {
+    return db->last_code == SQLITE_FULL || db->last_code == SQLITE_IOERR;
+}
+
+int64_t db_data_version(struct db *db) {
+    int64_t version = -1;
+    struct err e;
+    if (db_integer(db, &e, &version, -1, "PRAGMA data_version", ""))
+        return -1;
+    return version;
+}
+
+int db_own(struct db *db, struct err *e) {
+    int result = owner_lock(db->owner, db, e);
+    if (!result)
+        db->is_owner = true;
+    return result;
+}
+
+void db_disown(struct db *db) {
+    if (db->is_owner)
+        owner_unlock(db->owner, db);
+    db->is_owner = false;
+}
+
+bool db_is_owner(const struct db *db) {
+    return db->is_owner;
+}
+
+int db_wal_pages(const struct db *db) {
+    return db->wal_pages;
+}

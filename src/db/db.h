@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// The door to SQLite: one connection, opened by the rules that keep it safe
+// (WAL, synchronous=FULL, no checkpoint but by the owner), with cached
+// statements, short transactions and errors that say what to do.
+#ifndef GENRUN_DB_DB_H
+#define GENRUN_DB_DB_H
+
+#include "base/err.h"
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+
+enum db_mode {
+    DB_EXISTING, // ERR_NOT_FOUND when the file does not exist
+    DB_CREATE    // made, with its folder, when it does not exist
+};
+
+// Opens and, where needed, migrates the database. Refused, with the file untouched: a database of
+// another program, a newer one, a damaged one, one on a network file system, one that cannot be written.
+// *out is NULL on failure. Not to be used by two threads at once, nor after fork().
+int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) must_check;
+void db_close(struct db *db); // NULL is fine; gives up ownership
+const char *db_path(const struct db *db);
+sqlite3 *db_handle(struct db *db);
+
+// ---- statements ----
+// `types` has a letter for each parameter: i int64_t, n number (double), t text (NULL is NULL),
+// b bytes (const void *, size_t; NULL is NULL), x text or blob by validity (const char *, size_t).
+// `sql` must be a literal or live as long as the connection: statements are cached by its address.
+
+// Runs a statement to its end.
+int db_run(struct db *db, struct err *e, const char *sql, const char *types, ...) must_check;
+// Begins a statement that gives rows; NULL on failure. Step with db_next, and end with db_done, always.
+sqlite3_stmt *db_ask(struct db *db, struct err *e, const char *sql, const char *types, ...) must_check;
+// As db_ask, for SQL built at run time: not cached, and ended with db_drop.
+sqlite3_stmt *db_ask_text(struct db *db, struct err *e, const char *sql, const char *types, ...) must_check;
+// 1 a row, 0 the end, -1 a failure (in e).
+int db_next(struct db *db, sqlite3_stmt *statement, struct err *e) must_check;
+void db_done(struct db *db, sqlite3_stmt *statement); // NULL is fine
+void db_drop(struct db *db, sqlite3_stmt *statement); // NULL is fine
+// One integer of one row; `fallback` when there is no row or it is NULL.
+int db_integer(struct db *db, struct err *e, int64_t *out, int64_t fallback, const char *sql, const char *types,
+               ...) must_check;
+// Rows changed by the last db_run on a table (0 for a view: use the total).
+int64_t db_changes(struct db *db);
+int64_t db_total_changes(struct db *db);
+int64_t db_last_id(struct db *db);
+// Columns of the current row: NULL-safe, valid until the next step.
+const char *db_text(sqlite3_stmt *statement, int column);
+int64_t db_int(sqlite3_stmt *statement, int column); // 0 for NULL
+bool db_is_null(sqlite3_stmt *statement, int column);
+
+// ---- transactions ----
+// BEGIN IMMEDIATE, waiting at most wait_ms for another writer (sleeps of 0.5 ms).
+// ERR_DATABASE when the lock was not had: db_was_busy() is then true.
+int db_begin(struct db *db, int64_t wait_ms, struct err *e) must_check;
+int db_commit(struct db *db, struct err *e) must_check; // rolls back when it fails
+void db_rollback(struct db *db);
+bool db_was_busy(const struct db *db); // the last failure was another process's lock
+bool db_was_full(const struct db *db); // the last failure was a full disk or an I/O error
+// How long statements outside db_begin wait for a lock (default 5 s).
+void db_set_wait(struct db *db, int64_t wait_ms);
+// Changes with every commit of another connection, not with own ones; -1 on failure.
+int64_t db_data_version(struct db *db);
+
+// ---- ownership: the right to run work and to checkpoint ----
+// Takes the flock on the database's own inode. ERR_CONFLICT when another process, or another
+// handle of this one, has it.
+int db_own(struct db *db, struct err *e) must_check;
+void db_disown(struct db *db);
+bool db_is_owner(const struct db *db);
+// Pages in the write-ahead log after the last own commit.
+int db_wal_pages(const struct db *db);
+// Owner only: copies the log into the database while holding the writer lock, so that no commit can meet
+// it. *left_pages (may be NULL) are those that a reader still holds back. Waits at most wait_ms for the lock.
+int db_checkpoint(struct db *db, int64_t wait_ms, int *left_pages, struct err *e) must_check;
+// The checkpoint at the end of a run: done when the lock is to be had at once.
+void db_checkpoint_final(struct db *db);
+
+#endif

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "db/owner.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct owner {
+    struct owner *next;
+    dev_t device;
+    ino_t inode;
+    int fd;
+    int users;
+    const void *holder;
+};
+
+// POSIX locks belong to the process, so the list of descriptors must, too.
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct owner *list;
+
+static int open_error(const char *path, bool create, struct err *e) {
+    int reason = errno;
+    if (reason == ENOENT && !create)
+        return err_set(e, ERR_NOT_FOUND, "database %s does not exist: submit something, or name another with -d", path);
+    if (reason == ELOOP)
+        return err_set(e, ERR_DATABASE, "database %s is a chain of links without end: name the file itself", path);
+    return err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path, strerror(reason));
+}
+
+int owner_open(struct owner **out, const char *path, bool create, struct err *e) {
+    *out = NULL;
+    pthread_mutex_lock(&list_mutex);
+    int result = 0;
+    struct stat st;
+    struct owner *o = NULL;
+    // Known already: no second descriptor may be opened and closed on it.
+    if (stat(path, &st) == 0) {
+        for (o = list; o; o = o->next)
+            if (o->device == st.st_dev && o->inode == st.st_ino)
+                break;
+        if (!o && !S_ISREG(st.st_mode)) {
+            result = err_set(e, ERR_DATABASE, "database %s is not a regular file: name a file with -d", path);
+            goto out;
+        }
+    }
+    if (!o) {
+        int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+        if (fd < 0) {
+            result = open_error(path, create, e);
+            goto out;
+        }
+        if (fstat(fd, &st) != 0) {
+            result = err_set(e, ERR_DATABASE, "database %s cannot be examined: %s", path, strerror(errno));
+            close(fd);
+            goto out;
+        }
+        o = mem_alloc(1, sizeof *o);
+        *o = (struct owner){.next = list, .device = st.st_dev, .inode = st.st_ino, .fd = fd};
+        list = o;
+    }
+    o->users++;
+    *out = o;
+out:
+    pthread_mutex_unlock(&list_mutex);
+    return result;
+}
+
+void owner_close(struct owner *owner) {
+    if (!owner)
+        return;
+    pthread_mutex_lock(&list_mutex);
+    if (--owner->users == 0) {
+        for (struct owner **p = &list; *p; p = &(*p)->next)
+            if (*p == owner) {
+                *p = owner->next;
+                break;
+            }
+        close(owner->fd);
+        free(owner);
+    }
+    pthread_mutex_unlock(&list_mutex);
+}
+
+int owner_lock(struct owner *owner, const void *holder, struct err *e) {
+    int result = 0;
+    pthread_mutex_lock(&list_mutex);
+    if (owner->holder == holder)
+        goto out;
+    if (owner->holder || flock(owner->fd, LOCK_EX | LOCK_NB) != 0)
+        result = err_set(e, ERR_CONFLICT, "another runner has this database: stop it first, or use another database");
+    else
+        owner->holder = holder;
+out:
+    pthread_mutex_unlock(&list_mutex);
+    return result;
+}
+
+void owner_unlock(struct owner *owner, const void *holder) {
+    pthread_mutex_lock(&list_mutex);
+    if (owner->holder == holder) {
+        flock(owner->fd, LOCK_UN);
+        owner->holder = NULL;
+    }
+    pthread_mutex_unlock(&list_mutex);
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// The owner's lock: an flock on the database's own inode. The descriptor is
+// opened before SQLite's and closed after them, and once a process: closing any
+// descriptor of a file drops all of the process's POSIX locks on it, SQLite's
+// too, so handles on the same file share one.
+#ifndef GENRUN_DB_OWNER_H
+#define GENRUN_DB_OWNER_H
+
+#include "base/err.h"
+#include <stdbool.h>
+
+struct owner;
+
+// Opens (with `create`: makes, mode 0600) the file; shared by all handles of the process on its inode.
+int owner_open(struct owner **out, const char *path, bool create, struct err *e) must_check;
+void owner_close(struct owner *owner); // NULL is fine
+// Takes the lock for `holder`; ERR_CONFLICT when another process or another holder has it.
+int owner_lock(struct owner *owner, const void *holder, struct err *e) must_check;
+void owner_unlock(struct owner *owner, const void *holder);
+
+#endif

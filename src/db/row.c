@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include "db/row.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cell {
+    char *name;
+    char *bytes;    // NUL-terminated; NULL: a NULL cell
+    size_t length;
+    int type;       // SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB, SQLITE_NULL
+    int64_t integer;
+    double number;
+};
+
+struct row {
+    struct cell *cells;
+    size_t count;
+    char *json;
+};
+
+static struct cell *add(struct row *row, const char *name, int type) {
+    row->cells = mem_resize(row->cells, row->count + 1, sizeof *row->cells);
+    struct cell *c = &row->cells[row->count++];
+    *c = (struct cell){.name = mem_copy(name), .type = type};
+    return c;
+}
+
+struct row *row_new(void) {
+    return mem_alloc(1, sizeof(struct row));
+}
+
+struct row *row_copy(sqlite3_stmt *statement) {
+    struct row *row = row_new();
+    int columns = sqlite3_column_count(statement);
+    for (int i = 0; i < columns; i++) {
+        struct cell *c = add(row, sqlite3_column_name(statement, i), sqlite3_column_type(statement, i));
+        if (c->type == SQLITE_INTEGER)
+            c->integer = sqlite3_column_int64(statement, i);
+        if (c->type == SQLITE_FLOAT)
+            c->number = sqlite3_column_double(statement, i);
+        if (c->type == SQLITE_NULL)
+            continue;
+        const void *bytes = c->type == SQLITE_BLOB ? sqlite3_column_blob(statement, i)
+                                                   : (const void *)sqlite3_column_text(statement, i);
+        c->length = (size_t)sqlite3_column_bytes(statement, i);
+        c->bytes = mem_copy_bytes(bytes ? bytes : "", c->length);
+    }
+    return row;
+}
+
+void row_add_text(struct row *row, const char *name, const char *text) {
+    struct cell *c = add(row, name, text ? SQLITE_TEXT : SQLITE_NULL);
+    if (!text)
+        return;
+    c->length = strlen(text);
+    c->bytes = mem_copy(text);
+}
+
+void row_add_integer(struct row *row, const char *name, int64_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    row_add_text(row, name, text);
+    row->cells[row->count - 1].type = SQLITE_INTEGER;
+    row->cells[row->count - 1].integer = value;
+}
+
+void row_add_number(struct row *row, const char *name, double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%.10g", value);
+    row_add_text(row, name, text);
+    row->cells[row->count - 1].type = SQLITE_FLOAT;
+    row->cells[row->count - 1].number = value;
+}
+
+void row_free(struct row *row) {
+    if (!row)
+        return;
+    for (size_t i = 0; i < row->count; i++) {
+        free(row->cells[i].name);
+        free(row->cells[i].bytes);
+    }
+    free(row->cells);
+    free(row->json);
+    free(row);
+}
+
+static const struct cell *find(const struct row *row, const char *name) {
+    for (size_t i = 0; i < row->count; i++)
+        if (strcmp(row->cells[i].name, name) == 0)
+            return &row->cells[i];
+    return NULL;
+}
+
+const char *row_text(const struct row *row, const char *name) {
+    const struct cell *c = find(row, name);
+    return c ? c->bytes : NULL;
+}
+
+const void *row_bytes(const struct row *row, const char *name, size_t *length) {
+    const struct cell *c = find(row, name);
+    *length = c ? c->length : 0;
+    return c ? c->bytes : NULL;
+}
+
+int64_t row_integer(const struct row *row, const char *name, int64_t fallback) {
+    const struct cell *c = find(row, name);
+    if (!c || (c->type != SQLITE_INTEGER && c->type != SQLITE_FLOAT))
+        return fallback;
+    return c->type == SQLITE_INTEGER ? c->integer : (int64_t)c->number;
+}
+
+double row_number(const struct row *row, const char *name, double fallback) {
+    const struct cell *c = find(row, name);
+    if (!c || (c->type != SQLITE_INTEGER && c->type != SQLITE_FLOAT))
+        return fallback;
+    return c->type == SQLITE_FLOAT ? c->number : (double)c->integer;
+}
+
+// Times are known by their names, as everywhere in the schema.
+static bool is_time(const char *name) {
+    return text_ends_with(name, "_at") || strcmp(name, "last_heartbeat") == 0 || strcmp(name, "last_progress") == 0 ||
+           strcmp(name, "run_after") == 0 || strcmp(name, "until") == 0 || strcmp(name, "since") == 0;
+}
+
+static bool is_json(const char *name) {
+    return strcmp(name, "parameters") == 0 || strcmp(name, "data") == 0;
+}
+
+static void write_name(struct buf *out, const char *name) {
+    char camel[128];
+    size_t n = 0;
+    for (; *name && n < sizeof camel - 1; name++) {
+        if (*name == '_' && name[1])
+            camel[n++] = (char)toupper((unsigned char)*++name);
+        else
+            camel[n++] = *name;
+    }
+    camel[n] = 0;
+    json_write_key(out, camel);
+}
+
+static void write_value(struct buf *out, const struct cell *c) {
+    char iso[CLOCK_ISO_SIZE];
+    switch (c->type) {
+    case SQLITE_NULL:
+        buf_text(out, "null");
+        break;
+    case SQLITE_INTEGER:
+        if (strcmp(c->name, "partial") == 0) {
+            buf_text(out, c->integer ? "true" : "false");
+        } else if (is_time(c->name)) {
+            clock_format_iso(c->integer, iso);
+            json_write_text(out, iso);
+        } else {
+            buf_text(out, c->bytes);
+        }
+        break;
+    case SQLITE_FLOAT:
+        buf_text(out, isfinite(c->number) ? c->bytes : "null");
+        break;
+    default:
+        if (is_json(c->name))
+            buf_append(out, c->bytes, c->length);
+        else
+            json_write_bytes(out, c->bytes, c->length);
+    }
+}
+
+const char *row_json(struct row *row) {
+    if (row->json)
+        return row->json;
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    buf_char(&out, '{');
+    for (size_t i = 0; i < row->count; i++) {
+        write_name(&out, row->cells[i].name);
+        write_value(&out, &row->cells[i]);
+    }
+    buf_char(&out, '}');
+    return row->json = buf_take(&out);
+}
