@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+// Claiming: which generation is next. The search walks lanes, never rows, so its
+// cost does not depend on how much waits, is parked, paused or delayed.
+#include "base/mem.h"
+#include "queue/queue.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARE_SINGLES 3 // singles to one batch item while both wait at one priority
+
+void claim_clear(struct claim *claim) {
+    free(claim->model_id);
+    free(claim->user_id);
+    free(claim->prompt);
+    free(claim->parameters);
+    free(claim->endpoint);
+    *claim = (struct claim){0};
+}
+
+int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) {
+    int more;
+    *names = NULL;
+    *count = 0;
+    // One index search a model, however many lanes each has.
+    sqlite3_stmt *s = db_ask(db, e,
+                             "WITH RECURSIVE m(name) AS (SELECT min(model_id) FROM lane UNION ALL"
+                             " SELECT (SELECT min(model_id) FROM lane WHERE model_id > m.name) FROM m WHERE m.name IS NOT NULL)"
+                             " SELECT name FROM m WHERE name IS NOT NULL",
+                             "");
+    if (!s)
+        return ERR_DATABASE;
+    while ((more = db_next(db, s, e)) == 1) {
+        *names = mem_resize(*names, *count + 1, sizeof **names);
+        (*names)[(*count)++] = mem_copy(db_text(s, 0));
+    }
+    db_done(db, s);
+    return more < 0 ? ERR_DATABASE : 0;
+}
+
+bool queue_has_suspect(struct db *db) {
+    struct err e;
+    int64_t found = 0;
+    if (db_integer(db, &e, &found, 0,
+                   "SELECT 1 FROM generation INDEXED BY generation_suspect WHERE status='queued' AND suspect=1 LIMIT 1", ""))
+        return false;
+    return found != 0;
+}
+
+static char *copy_text(sqlite3_stmt *s, int column) {
+    return mem_copy(db_text(s, column));
+}
+
+static int load_input(struct db *db, struct claim *c, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e, "SELECT prompt, parameters, endpoint FROM generation_input WHERE seq=?", "i", c->seq);
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    if (code == 1) {
+        c->prompt = copy_text(s, 0);
+        c->parameters = copy_text(s, 1);
+        c->endpoint = copy_text(s, 2);
+    }
+    db_done(db, s);
+    if (code == 0)
+        return err_set(e, ERR_DATABASE, "generation %s has no input: restore a backup", c->id);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
+// Reads what a claiming UPDATE … RETURNING gives, then the texts.
+static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_t *count, size_t *taken, struct err *e) {
+    size_t first = *count;
+    int code;
+    if (!s)
+        return ERR_DATABASE;
+    while ((code = db_next(db, s, e)) == 1) {
+        struct claim *c = &claims[(*count)++];
+        *c = (struct claim){.seq = db_int(s, 0),
+                            .starts = (int)db_int(s, 3),
+                            .attempts = (int)db_int(s, 4),
+                            .batch_seq = db_int(s, 5),
+                            .model_id = copy_text(s, 6),
+                            .user_id = copy_text(s, 7),
+                            .waiting_since = db_int(s, 8),
+                            .suspect = db_int(s, 9) != 0};
+        snprintf(c->id, sizeof c->id, "%s", db_text(s, 1));
+        snprintf(c->token, sizeof c->token, "%s", db_text(s, 2));
+    }
+    db_done(db, s);
+    if (code < 0)
+        return ERR_DATABASE;
+    for (size_t i = first; i < *count; i++) {
+        int result = load_input(db, &claims[i], e);
+        if (result)
+            return result;
+    }
+    *taken = *count - first;
+    return 0;
+}
+
+#define CLAIM_SET                                                                                                      \
+    "UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), runner_seq=?1, started_at=?2,"  \
+    " starts=starts+1, last_step='process:claim', note=NULL WHERE seq IN ("
+#define CLAIM_RETURNING                                                                                                \
+    ") RETURNING seq, id, claim_token, starts, attempts, batch_seq, model_id, user_id, waiting_since, suspect"
+
+// The lowest free number of an account's locks; 0 when all are held.
+static int account_lock(struct db *db, const struct claim_scope *scope, const char *user, char *name, size_t size,
+                        bool *got, struct err *e) {
+    *got = false;
+    for (int n = 1; n <= scope->account_concurrency && !*got; n++) {
+        snprintf(name, size, "account:%s:%d", user, n);
+        int result = db_run(db, e,
+                            "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at) VALUES (?1,?2,?3,?4,?5)"
+                            " ON CONFLICT (name) DO UPDATE SET user_id=?2, owner=?3, acquired_at=?4, expires_at=?5, reason=NULL"
+                            " WHERE expires_at <= ?4",
+                            "tttii", name, user, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS);
+        if (result)
+            return result;
+        *got = db_changes(db) == 1;
+    }
+    return 0;
+}
+
+static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t lane, const char *user, int limit,
+                      struct claim *claims, size_t *count, size_t *taken, struct err *e) {
+    char name[512];
+    bool locked = scope->account_concurrency > 0 && user && *user;
+    if (locked) {
+        bool got;
+        int result = account_lock(db, scope, user, name, sizeof name, &got, e);
+        *taken = 0;
+        if (result || !got)
+            return result;
+        limit = 1;
+    }
+    int result = take_rows(db,
+                           db_ask(db, e,
+                                  CLAIM_SET "SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=?3"
+                                            " AND status='queued' AND run_after IS NULL AND suspect=0"
+                                            " ORDER BY seq LIMIT ?4" CLAIM_RETURNING,
+                                  "iiii", scope->runner_seq, scope->now_at, lane, (int64_t)limit),
+                           claims, count, taken, e);
+    if (!result && *taken == 0)
+        result = db_run(db, e, "UPDATE lane SET ready=0 WHERE id=?", "i", lane);
+    if (result || !locked)
+        return result;
+    if (*taken == 0)
+        return db_run(db, e, "DELETE FROM locks WHERE name=?", "t", name);
+    return db_run(db, e, "UPDATE locks SET reason=? WHERE name=?", "tt", claims[*count - 1].id, name);
+}
+
+// ---- whose turn ----
+
+struct pick {
+    int64_t lane;
+    int64_t batch_seq;
+    char user[256];
+    size_t model;
+    int limit; // the batch's own: how many more it may start
+};
+
+struct head {
+    bool found;
+    int64_t priority;
+    bool single, batch;
+};
+
+// The best priority among the models with free slots, and which kinds wait there.
+static int find_head(struct db *db, const struct claim_scope *scope, const struct claim_slot *slots, size_t slot_count,
+                     struct head *head, struct err *e) {
+    *head = (struct head){0};
+    for (size_t i = 0; i < slot_count; i++) {
+        if (slots[i].free <= 0)
+            continue;
+        sqlite3_stmt *s;
+        if (scope->only_batch)
+            s = db_ask(db, e,
+                       "SELECT priority, kind FROM lane WHERE batch_seq=?2 AND batch_seq<>0 AND model_id=?1 AND blocked=0"
+                       " AND ready=1 ORDER BY priority DESC LIMIT 1",
+                       "ti", slots[i].model_id, scope->only_batch);
+        else
+            s = db_ask(db, e,
+                       "SELECT priority, kind FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
+                       " ORDER BY priority DESC, kind LIMIT 1",
+                       "t", slots[i].model_id);
+        if (!s)
+            return ERR_DATABASE;
+        int code = db_next(db, s, e);
+        int64_t priority = code == 1 ? db_int(s, 0) : 0;
+        bool batch = code == 1 && db_int(s, 1) != 0;
+        db_done(db, s);
+        if (code < 0)
+            return ERR_DATABASE;
+        if (code == 0 || (head->found && priority < head->priority))
+            continue;
+        if (!head->found || priority > head->priority)
+            *head = (struct head){.found = true, .priority = priority};
+        head->single |= !batch;
+        head->batch |= batch;
+        if (!batch && !scope->only_batch) {
+            // A model's head shows its singles first: do batch items wait beside them?
+            int64_t beside = 0;
+            int result = db_integer(db, e, &beside, 0,
+                                    "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
+                                    " AND priority=? AND kind=1 LIMIT 1",
+                                    "ti", slots[i].model_id, priority);
+            if (result)
+                return result;
+            head->batch |= beside != 0;
+        }
+    }
+    return 0;
+}
+
+static int ask_lane(struct db *db, sqlite3_stmt *s, struct pick *pick, bool *found, struct err *e) {
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    *found = code == 1;
+    if (*found) {
+        pick->lane = db_int(s, 0);
+        pick->batch_seq = db_int(s, 1);
+        snprintf(pick->user, sizeof pick->user, "%s", db_text(s, 2));
+    }
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
+// Locked accounts are walked past here: a third of a microsecond each.
+#define OPEN_LANE                                                                                                      \
+    "SELECT id, batch_seq, user_id FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1"         \
+    " AND priority=?2 AND kind=?3"
+#define UNLOCKED                                                                                                       \
+    " AND (?4=0 OR user_id='' OR (SELECT count(*) FROM locks WHERE name BETWEEN 'account:'||user_id||':' AND"          \
+    " 'account:'||user_id||':~' AND expires_at>?5) < ?4)"
+
+// The next single lane: models in turn, and within a model its lanes (users) in turn.
+static int next_single(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
+                       const struct claim_slot *slots, size_t slot_count, int64_t priority, struct pick *pick, bool *found,
+                       struct err *e) {
+    for (size_t step = 1; step <= slot_count; step++) {
+        size_t i = (turn->single_model + step) % slot_count;
+        if (slots[i].free <= 0)
+            continue;
+        int64_t account = scope->account_concurrency;
+        int result = ask_lane(db,
+                              db_ask(db, e, OPEN_LANE " AND batch_seq=0 AND id>?6" UNLOCKED " ORDER BY id LIMIT 1", "tiiiii",
+                                     slots[i].model_id, priority, (int64_t)0, account, scope->now_at, slots[i].last_single),
+                              pick, found, e);
+        if (!result && !*found)
+            result = ask_lane(db,
+                              db_ask(db, e, OPEN_LANE " AND batch_seq=0" UNLOCKED " ORDER BY id LIMIT 1", "tiiii",
+                                     slots[i].model_id, priority, (int64_t)0, account, scope->now_at),
+                              pick, found, e);
+        if (result || *found) {
+            pick->model = i;
+            return result;
+        }
+    }
+    return 0;
+}
+
+// The next batch in turn over all models; where several models serve it, the models in turn. (A batch has one
+// lane for each model and priority: its items share their user.)
+static int next_batch(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
+                      const struct claim_slot *slots, size_t slot_count, int64_t priority, int64_t after,
+                      struct pick *pick, bool *found, struct err *e) {
+    *found = false;
+    for (size_t step = 1; step <= slot_count; step++) {
+        size_t i = (turn->batch_model + step) % slot_count;
+        struct pick p = {.model = i};
+        bool here = false;
+        if (slots[i].free <= 0)
+            continue;
+        int64_t low = scope->only_batch ? scope->only_batch - 1 : after;
+        int64_t high = scope->only_batch ? scope->only_batch : INT64_MAX;
+        int result = ask_lane(db,
+                              db_ask(db, e, OPEN_LANE " AND batch_seq>?6 AND batch_seq<=?7" UNLOCKED
+                                                      " ORDER BY batch_seq, id LIMIT 1",
+                                     "tiiiiii", slots[i].model_id, priority, (int64_t)1,
+                                     (int64_t)scope->account_concurrency, scope->now_at, low, high),
+                              &p, &here, e);
+        if (result)
+            return result;
+        if (here && (!*found || p.batch_seq < pick->batch_seq)) {
+            *pick = p;
+            *found = true;
+        }
+    }
+    return 0;
+}
+
+static int batch_limit(struct db *db, struct pick *pick, struct err *e) {
+    int64_t left = 0;
+    int result = db_integer(db, e, &left, INT32_MAX,
+                            "SELECT max(0, concurrency - processing_items) FROM batch_job WHERE seq=?", "i",
+                            pick->batch_seq);
+    pick->limit = left > INT32_MAX ? INT32_MAX : (int)left;
+    return result;
+}
+
+static int choose(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, const struct claim_slot *slots,
+                  size_t slot_count, const struct head *head, struct pick *pick, bool *found, struct err *e) {
+    int result = 0;
+    *found = false;
+    *pick = (struct pick){.limit = INT32_MAX};
+    if (head->single && (!head->batch || turn->credit >= 0))
+        result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
+    // Also when every single one belongs to a locked account.
+    if (!result && !*found && head->batch) {
+        result = next_batch(db, scope, turn, slots, slot_count, head->priority, turn->batch_seq, pick, found, e);
+        if (!result && !*found)
+            result = next_batch(db, scope, turn, slots, slot_count, head->priority, 0, pick, found, e);
+        if (!result && *found)
+            result = batch_limit(db, pick, e);
+    }
+    if (!result && !*found && head->single && turn->credit < 0)
+        result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
+    return result;
+}
+
+static int smallest(int a, int b, int c) {
+    int m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+static int claim_only(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count, struct err *e) {
+    size_t taken;
+    return take_rows(db,
+                     db_ask(db, e, CLAIM_SET "SELECT seq FROM generation WHERE seq=?3 AND status='queued'"
+                                             " AND (run_after IS NULL OR run_after<=?2)" CLAIM_RETURNING,
+                            "iii", scope->runner_seq, scope->now_at, scope->only_generation),
+                     claims, count, &taken, e);
+}
+
+int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
+                size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) {
+    if (scope->only_generation)
+        return claim_only(db, scope, claims, count, e);
+    // Small helpings keep any hundred starts fair; larger ones save statements when many slots are free.
+    int helping = free / 8 < 1 ? 1 : free / 8 > 8 ? 8 : free / 8;
+    // The bound only matters should a hint and the rows ever disagree: then the next tick goes on.
+    for (int round = 0; free > 0 && round < 10000; round++) {
+        struct head head;
+        struct pick pick;
+        bool found;
+        size_t taken = 0;
+        int result = find_head(db, scope, slots, slot_count, &head, e);
+        if (result || !head.found)
+            return result;
+        if ((result = choose(db, scope, turn, slots, slot_count, &head, &pick, &found, e)))
+            return result;
+        if (!found)
+            return 0; // all that is ready at the head is held by account locks
+        int limit = smallest(helping, slots[pick.model].free, free);
+        if (pick.limit <= 0)
+            return 0;
+        if ((result = claim_lane(db, scope, pick.lane, pick.user, limit < pick.limit ? limit : pick.limit, claims, count,
+                                 &taken, e)))
+            return result;
+        if (pick.batch_seq) {
+            turn->batch_seq = pick.batch_seq;
+            turn->batch_model = pick.model;
+        } else {
+            turn->single_model = pick.model;
+            slots[pick.model].last_single = pick.lane;
+        }
+        if (head.single && head.batch)
+            turn->credit += (pick.batch_seq ? SHARE_SINGLES : -1) * (int)taken;
+        else
+            turn->credit = 0;
+        slots[pick.model].free -= (int)taken;
+        free -= (int)taken;
+    }
+    return 0;
+}
+
+int queue_claim_suspect(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count,
+                        struct err *e) {
+    size_t taken;
+    return take_rows(db,
+                     db_ask(db, e, CLAIM_SET "SELECT seq FROM generation INDEXED BY generation_suspect WHERE status='queued'"
+                                             " AND suspect=1 AND (run_after IS NULL OR run_after<=?2)"
+                                             " ORDER BY crashes_alone, seq LIMIT 1" CLAIM_RETURNING,
+                            "ii", scope->runner_seq, scope->now_at),
+                     claims, count, &taken, e);
+}

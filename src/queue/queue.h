@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// The door of the queue: everything that is done to generations and batch jobs,
+// as short transactions or as parts of the caller's one. All SQL of the domain is
+// behind it; it knows no models' wires and no sockets.
+#ifndef GENRUN_QUEUE_QUEUE_H
+#define GENRUN_QUEUE_QUEUE_H
+
+#include "base/err.h"
+#include "base/id.h"
+#include "db/db.h"
+#include "db/row.h"
+#include "queue/result.h"
+#include "queue/spec.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// How long a slice of a bulk write holds the writer lock, and the gap after it in which others get in.
+#define QUEUE_SLICE_MS 20
+#define QUEUE_GAP_MS 2
+// An account lock that nobody renews ends after this.
+#define QUEUE_LOCK_MS (3 * 3600 * 1000)
+
+// ---- finding ----
+// Turns an id, or its last 8 or more characters, into a sequence number. ERR_NOT_FOUND; ERR_INVALID when
+// several fit (the message lists up to 10) or the text cannot be an id.
+int queue_find_generation(struct db *db, const char *id, int64_t *seq, struct err *e) must_check;
+int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e) must_check;
+
+// ---- submit.c ----
+// Accepts one generation in a transaction of its own. With a client_id known of the same user: the first
+// id, *created false; ERR_CONFLICT when that one has another prompt, parameters or model.
+int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool *created, struct err *e) must_check;
+
+// ---- batch.c ----
+struct batch_spec {
+    const char *name;
+    const char *user_id;
+    const char *client_id;
+    const char *model_id; // of items that named none
+    const char *format;
+    int priority;
+    int concurrency;          // 0: no limit of its own
+    bool stop_on_error;
+    int64_t max_failures;     // -1: any number
+    double max_failure_share; // of all items, instead of a number; negative: unset
+    double max_cost;          // USD; <= 0: no limit
+    bool paused;
+};
+// A batch being filled: rows are kept in memory up to a slice and written in short transactions, so
+// that a slow reader of the input never holds the writer lock.
+struct batch_writer;
+// *known true: the client_id is of an earlier batch, whose id is in `id`; *out is then NULL.
+int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec, char id[ID_SIZE],
+                       bool *known, struct err *e) must_check;
+int batch_writer_add(struct batch_writer *writer, const struct spec *spec, struct err *e) must_check;
+// Writes the rest and opens the batch; frees the writer also on failure (then nothing is stored).
+int batch_writer_open(struct batch_writer *writer, const char *format, struct err *e) must_check;
+void batch_writer_abandon(struct batch_writer *writer); // NULL is fine
+// Each in a transaction of its own; harmless when repeated.
+int queue_batch_pause(struct db *db, int64_t batch_seq, const char *reason, struct err *e) must_check;
+int queue_batch_resume(struct db *db, int64_t batch_seq, struct err *e) must_check;
+// Cancels the batch and, in slices, all that has not ended.
+int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, struct err *e) must_check;
+
+// ---- claim.c: inside the caller's transaction ----
+struct claim { // one attempt about to start; texts owned
+    int64_t seq;
+    char id[ID_SIZE];
+    char token[17];
+    int starts;   // this one counted
+    int attempts; // spent before
+    int64_t batch_seq; // 0: a single one
+    bool suspect; // must run alone
+    int64_t waiting_since; // 0: not waiting
+    char *model_id;
+    char *user_id; // NULL: none
+    char *prompt;  // NULL: parameters is the whole body
+    char *parameters;
+    char *endpoint;
+};
+void claim_clear(struct claim *claim);
+
+struct claim_turn { // whose turn it is; lives in memory, zeroed at start
+    int64_t batch_seq;   // batch served last
+    size_t batch_model;  // index of the model that served a batch item last
+    size_t single_model; // and a single one
+    int credit;          // >= 0: a single one is next at equal priority
+};
+struct claim_slot {
+    const char *model_id;
+    int free;            // starts this model can take now
+    int64_t last_single; // lane of singles served last: its lanes (users) take turns
+};
+struct claim_scope {
+    int64_t runner_seq;
+    int64_t now_at;
+    int64_t only_batch;      // 0: any
+    int64_t only_generation; // 0: any
+    int account_concurrency; // 0: no account locks
+    const char *owner;       // the runner's id, for locks
+};
+// Claims up to `free` generations over the given models, by priority, singles before batch items (three to
+// one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
+int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
+                size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) must_check;
+// The queued suspect that crashed alone least often; *count grows by one when there is one.
+int queue_claim_suspect(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count,
+                        struct err *e) must_check;
+// Names of all models that have lanes: mem-allocated array of mem-allocated names.
+int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) must_check;
+bool queue_has_suspect(struct db *db);
+
+// ---- settle.c: inside the caller's transaction ----
+struct settle_output {
+    const char *mime;
+    const char *content;
+    size_t length;
+    bool partial;
+};
+struct settlement {
+    int64_t seq;
+    const char *token;
+    const char *status;  // completed, failed, queued, cancelled
+    int64_t now_at;
+    int64_t run_after_at; // queued: not before; 0: at once
+    int spent;            // attempts to add: 0 or 1
+    int64_t waiting_since; // queued by WAIT or PARK: since when; 0: not
+    const char *last_step;
+    const char *error_type, *error_message;
+    const char *error_detail; // JSON object
+    const char *cancel_reason;
+    const char *note;     // JSON for the event of a queued one
+    int64_t input_tokens, output_tokens; // -1: unknown
+    double cost;          // of this attempt; 0: none
+    const struct settle_output *outputs;
+    size_t output_count;
+    int http_status;      // 0: no response row unless body or finish_reason
+    const char *request_id, *finish_reason;
+    const char *body;
+    size_t body_length;
+};
+// Ends an attempt, fenced by its token. *landed false: the row was no longer this attempt's (cancelled, taken
+// over); the result is dropped and the drop logged. Outputs of an attempt that did not complete never
+// replace those of a completed one.
+int queue_settle(struct db *db, const struct settlement *s, bool *landed, struct err *e) must_check;
+// Keeps what an attempt had produced when its row was cancelled or failed under it.
+int queue_store_partial(struct db *db, const struct settlement *s, struct err *e) must_check;
+// Releases the account lock that a generation holds.
+int queue_release_locks(struct db *db, const char *generation_id, struct err *e) must_check;
+
+struct beat {
+    int64_t seq;
+    const char *token;
+    int64_t progress_at;
+    int64_t progress_limit_ms; // 0: no such clock now
+    const char *last_step;
+    int64_t output_bytes;
+};
+int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const struct beat *beats, size_t count,
+                    struct err *e) must_check;
+// Is the attempt still the row's? *reason (mem-allocated or NULL) tells why it is not; *batch_cancelled: its
+// row is, but its batch job was cancelled.
+int queue_still_owns(struct db *db, int64_t seq, const char *token, int64_t batch_seq, bool *owns, bool *batch_cancelled,
+                     char **reason, struct err *e) must_check;
+
+// ---- schedule.c: inside the caller's transaction ----
+// Makes delayed rows that are due claimable (at most 500); *next_at: when the next is due, 0: none.
+int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *promoted, struct err *e) must_check;
+// One slice (at most `limit` rows) of: cancelling what waits in cancelled (for a second already) and stopped batches,
+// removing batches whose writer died. *more: another slice is needed, or will be.
+int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
+// Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms.
+int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
+                       const char *reason, int limit, struct err *e) must_check;
+// Moves the times of all delayed rows by the jump of the wall clock.
+int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) must_check;
+
+// ---- runner.c ----
+struct runner_identity {
+    int64_t seq;
+    char id[ID_SIZE];
+};
+// Inside the caller's transaction: registers the new runner and takes back what dead ones left:
+// requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows.
+int queue_runner_start(struct db *db, struct runner_identity *me, const char *version, int64_t heartbeat_timeout_ms,
+                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, struct err *e) must_check;
+int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
+                      struct err *e) must_check;
+// Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.
+int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) must_check;
+// The process that fills a batch: "boot:pid:start"; and whether such a process lives.
+void process_identity(char *out, size_t size);
+bool process_is_alive(const char *identity);
+
+// ---- model.c ----
+struct model_state {
+    char state[8]; // ok, cooling, parked
+    char reason[512];
+    char error_type[32];
+    int64_t since;
+    int64_t until; // 0: a person ends it
+    int failures;
+    bool unstreamed;
+};
+int queue_model_state(struct db *db, const char *model_id, struct model_state *out, struct err *e) must_check;
+// Inside the caller's transaction; writes the event model.<state> when the state changes.
+int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, int64_t now_at,
+                    struct err *e) must_check;
+
+// ---- change.c: transactions of their own ----
+int queue_cancel(struct db *db, int64_t seq, const char *reason, struct err *e) must_check;
+int queue_retry(struct db *db, int64_t seq, struct err *e) must_check;
+struct filter {
+    const char *status; // a state, "stuck", or NULL
+    const char *user_id;
+    const char *session_id;
+    const char *model_id;
+    int64_t batch_seq; // 0: any
+    const char *error_type;
+    int64_t since; // created at or after; 0: always
+    int64_t until; // created before; 0: always
+    int limit;     // 0: none
+    int64_t after; // keyset: rows beyond this sequence number (or item); 0: from the start
+};
+enum change { CHANGE_CANCEL, CHANGE_RETRY };
+int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason, bool dry_run,
+                     int64_t *changed, struct err *e) must_check;
+int queue_log(struct db *db, const char *level, const char *event, int64_t generation_seq, int64_t batch_seq,
+              const char *message, const char *data, struct err *e) must_check;
+
+// ---- read.c ----
+typedef int (*queue_each)(void *payload, struct row *row); // takes the row; non-zero ends
+int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
+// Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end.
+int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+               struct err *e) must_check;
+int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;
+int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
+int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+                     struct err *e) must_check;
+int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+                      struct err *e) must_check;
+struct event_filter {
+    int64_t generation_seq, batch_seq; // 0: any
+    const char *level, *event;
+    int64_t since, after;
+    int limit;
+};
+int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload,
+                 struct err *e) must_check;
+int queue_stats(struct db *db, struct row **out, struct err *e) must_check;
+int queue_models(struct db *db, queue_each each, void *payload, struct err *e) must_check;
+// What still waits, by reason: rows of reason, model_id, count.
+int queue_left(struct db *db, queue_each each, void *payload, struct err *e) must_check;
+// Results of a batch: the completed items, or the failed and cancelled ones, by place or by end. Pages by
+// itself; no cursor stays open over a call of `each`.
+typedef int (*queue_result_each)(void *payload, const struct result *result, struct err *e);
+int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each, void *payload,
+                  struct err *e) must_check;
+
+#endif

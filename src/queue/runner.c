@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// Runners: who runs work now, and what dead ones left behind. Recovery goes by
+// identity, not by age: the caller holds the owner's lock, so whatever is
+// processing under another runner is dead.
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "queue/queue.h"
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void boot_id(char *out, size_t size) {
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    snprintf(out, size, "unknown");
+    if (!f)
+        return;
+    if (fgets(out, (int)size, f))
+        out[strcspn(out, "\n")] = 0;
+    fclose(f);
+}
+
+// Field 22 of /proc/PID/stat (proc(5)): when it started, in clock ticks since boot; 0 when there is no such process.
+static unsigned long long start_time(long pid) {
+    char path[64], line[1024];
+    unsigned long long ticks = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    size_t n = fread(line, 1, sizeof line - 1, f);
+    fclose(f);
+    line[n] = 0;
+    // The name in field 2 may hold anything; it ends at the last parenthesis.
+    char *p = strrchr(line, ')');
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    if (p)
+        ticks = strtoull(p, NULL, 10);
+    return ticks;
+}
+
+void process_identity(char *out, size_t size) {
+    char boot[64];
+    boot_id(boot, sizeof boot);
+    snprintf(out, size, "%s:%ld:%llu", boot, (long)getpid(), start_time(getpid()));
+}
+
+bool process_is_alive(const char *identity) {
+    char boot[64];
+    long pid = 0;
+    unsigned long long started = 0;
+    boot_id(boot, sizeof boot);
+    size_t n = strlen(boot);
+    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%ld:%llu", &pid, &started) != 2)
+        return false;
+    return pid > 0 && start_time(pid) == started && started != 0;
+}
+
+struct orphan {
+    int64_t seq;
+    int64_t runner;
+    int attempts;
+    int crashes, crashes_alone;
+    char end[16]; // crashed, hung, rebooted
+    int beside;   // in flight in the same crash, itself counted
+};
+
+// Dead runners get their end first: the orphans' fate depends on it.
+static int end_dead_runners(struct db *db, const char *boot, int64_t now_at, struct err *e) {
+    return db_run(db, e,
+                  "UPDATE runners SET stopped_at=?1, end_reason=coalesce(end_reason,"
+                  " CASE WHEN boot_id=?2 THEN 'crashed' ELSE 'rebooted' END) WHERE stopped_at IS NULL",
+                  "it", now_at, boot);
+}
+
+static int list_orphans(struct db *db, int64_t me, struct orphan **out, size_t *count, struct err *e) {
+    int code;
+    *out = NULL;
+    *count = 0;
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT g.seq, g.runner_seq, g.attempts, g.crashes, g.crashes_alone, coalesce(r.end_reason,'crashed')"
+                             " FROM generation g INDEXED BY generation_processing LEFT JOIN runners r ON r.seq=g.runner_seq"
+                             " WHERE g.status='processing' AND g.runner_seq IS NOT ?",
+                             "i", me);
+    if (!s)
+        return ERR_DATABASE;
+    while ((code = db_next(db, s, e)) == 1) {
+        *out = mem_resize(*out, *count + 1, sizeof **out);
+        struct orphan *o = &(*out)[(*count)++];
+        *o = (struct orphan){.seq = db_int(s, 0),
+                             .runner = db_int(s, 1),
+                             .attempts = (int)db_int(s, 2),
+                             .crashes = (int)db_int(s, 3),
+                             .crashes_alone = (int)db_int(s, 4)};
+        snprintf(o->end, sizeof o->end, "%s", db_text(s, 5));
+    }
+    db_done(db, s);
+    for (size_t i = 0; i < *count; i++)
+        for (size_t j = 0; j < *count; j++)
+            (*out)[i].beside += (*out)[j].runner == (*out)[i].runner;
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
+static int requeue_orphan(struct db *db, const struct orphan *o, int spent, const char *type, const char *message,
+                          struct err *e) {
+    struct buf note;
+    bool alone = o->beside == 1;
+    bool crashed = strcmp(o->end, "crashed") == 0;
+    int crashes = o->crashes + (crashed && !alone), crashes_alone = o->crashes_alone + (crashed && alone);
+    buf_init(&note, 4096);
+    buf_format(&note,
+               "{\"event\":\"recovered\",\"level\":\"warn\",\"message\":\"%s\",\"data\":{\"type\":\"%s\",\"runnerEnd\":\"%s\","
+               "\"inFlight\":%d,\"crashes\":%d,\"crashesAlone\":%d}}",
+               message, type, o->end, o->beside, crashes, crashes_alone);
+    int result = db_run(db, e,
+                        "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL, attempts=attempts+?,"
+                        " crashes=?, crashes_alone=?, suspect=?, note=? WHERE seq=? AND status='processing'",
+                        "iiiiti", (int64_t)spent, (int64_t)crashes, (int64_t)crashes_alone,
+                        (int64_t)(crashes + crashes_alone >= 2), buf_borrow(&note), o->seq);
+    buf_free(&note);
+    return result;
+}
+
+static int fail_orphan(struct db *db, const struct orphan *o, const char *type, const char *message, int64_t now_at,
+                       struct err *e) {
+    return db_run(db, e,
+                  "UPDATE generation SET status='failed', claim_token=NULL, completed_at=?1, attempts=attempts+1, note=NULL,"
+                  " error_type=?2, error_message=?3, error_detail=json_object('action','fail','model',model_id,'attempt',starts,"
+                  " 'stack','recovery of a dead runner, model '||model_id||', attempt '||starts),"
+                  " crashes_alone=crashes_alone+?4 WHERE seq=?5 AND status='processing'",
+                  "ittii", now_at, type, message, (int64_t)(strcmp(o->end, "crashed") == 0), o->seq);
+}
+
+static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes, int max_attempts, int64_t now_at,
+                          struct err *e) {
+    char message[256];
+    if (strcmp(o->end, "hung") == 0) {
+        snprintf(message, sizeof message, "the runner stopped beating and ended itself while this ran");
+        if (o->attempts + 1 >= max_attempts)
+            return fail_orphan(db, o, "HeartbeatTimeoutError", message, now_at, e);
+        return requeue_orphan(db, o, 1, "HeartbeatTimeoutError", message, e);
+    }
+    if (strcmp(o->end, "crashed") == 0 && o->beside == 1 && o->crashes_alone + 1 >= max_crashes) {
+        snprintf(message, sizeof message, "the runner died %d times while this ran alone: quarantined; retry it by hand",
+                 o->crashes_alone + 1);
+        return fail_orphan(db, o, "RunnerCrashError", message, now_at, e);
+    }
+    snprintf(message, sizeof message, "its runner is gone (%s): queued again", o->end);
+    return requeue_orphan(db, o, 0, "RunnerCrashError", message, e);
+}
+
+int queue_runner_start(struct db *db, struct runner_identity *me, const char *version, int64_t heartbeat_timeout_ms,
+                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, struct err *e) {
+    char boot[64], host[256] = "";
+    struct orphan *orphans = NULL;
+    size_t count = 0;
+    boot_id(boot, sizeof boot);
+    gethostname(host, sizeof host - 1);
+    id_make(me->id);
+    int result = end_dead_runners(db, boot, now_at, e);
+    if (!result)
+        result = db_run(db, e,
+                        "INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, started_at, heartbeat_at)"
+                        " VALUES (?,?,?,?,?,?,?,?)",
+                        "tittti" "ii", me->id, (int64_t)getpid(), boot, host, version, heartbeat_timeout_ms, now_at, now_at);
+    me->seq = db_last_id(db);
+    if (!result)
+        result = list_orphans(db, me->seq, &orphans, &count, e);
+    for (size_t i = 0; !result && i < count; i++)
+        result = recover_orphan(db, &orphans[i], max_crashes, max_attempts, now_at, e);
+    // Account locks of dead runners end with them.
+    if (!result)
+        result = db_run(db, e, "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"
+                               " (SELECT id FROM runners WHERE stopped_at IS NOT NULL)", "");
+    if (!result) {
+        char data[128];
+        snprintf(data, sizeof data, "{\"pid\":%ld,\"recovered\":%zu}", (long)getpid(), count);
+        result = queue_log(db, "info", "runner.started", 0, 0, NULL, data, e);
+    }
+    *recovered = (int64_t)count;
+    free(orphans);
+    return result;
+}
+
+int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at, struct err *e) {
+    int result = db_run(db, e, "UPDATE runners SET stopped_at=?, end_reason=? WHERE seq=? AND stopped_at IS NULL", "iti",
+                        now_at, reason, me->seq);
+    return result ? result : queue_log(db, "info", "runner.stopped", 0, 0, reason, NULL, e);
+}
+
+int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) {
+    return db_run(db, e, "UPDATE runners SET end_reason='hung' WHERE seq=? AND stopped_at IS NULL", "i", runner_seq);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// What becomes due, and what must be swept away, in slices inside the tick.
+#include "base/mem.h"
+#include "queue/queue.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define PROMOTE_ROWS 500
+#define SWEEP_AFTER_MS 1000 // a person's next statement may still fail the rows with a text of its own
+
+int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *promoted, struct err *e) {
+    int result = db_run(db, e,
+                        "UPDATE generation SET run_after=NULL WHERE seq IN (SELECT seq FROM generation"
+                        " INDEXED BY generation_delayed WHERE status='queued' AND run_after IS NOT NULL AND run_after<=?"
+                        " ORDER BY run_after LIMIT ?)",
+                        "ii", now_at, (int64_t)PROMOTE_ROWS);
+    *promoted = result ? 0 : db_changes(db);
+    if (result)
+        return result;
+    return db_integer(db, e, next_at, 0,
+                      "SELECT run_after FROM generation INDEXED BY generation_delayed WHERE status='queued'"
+                      " AND run_after IS NOT NULL ORDER BY run_after LIMIT 1",
+                      "");
+}
+
+int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) {
+    return db_run(db, e,
+                  "UPDATE generation SET run_after=max(1, run_after+?) WHERE status='queued' AND run_after IS NOT NULL", "i",
+                  delta_ms);
+}
+
+#define CANCEL_SET                                                                                                     \
+    "UPDATE generation SET status='cancelled', completed_at=?1, run_after=NULL, note=NULL, waiting_since=NULL,"        \
+    " cancel_reason=?2 WHERE seq IN ("
+
+// The queued items of one batch: first by its lanes, which hold only what waits, then the few delayed ones.
+static int cancel_waiting(struct db *db, int64_t batch_seq, const char *reason, int64_t now_at, int limit, int64_t *cancelled,
+                          struct err *e) {
+    int result = db_run(db, e,
+                        CANCEL_SET "SELECT g.seq FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
+                                   " AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
+                                   " WHERE l.batch_seq=?3 AND l.batch_seq<>0 LIMIT ?4)",
+                        "itii", now_at, reason, batch_seq, (int64_t)limit);
+    *cancelled = result ? 0 : db_changes(db);
+    if (result || *cancelled > 0)
+        return result;
+    result = db_run(db, e,
+                    CANCEL_SET "SELECT seq FROM generation INDEXED BY generation_batch WHERE batch_seq=?3 AND status='queued'"
+                               " LIMIT ?4)",
+                    "itii", now_at, reason, batch_seq, (int64_t)limit);
+    *cancelled = result ? 0 : db_changes(db);
+    return result;
+}
+
+static int sweep_ended_batch(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT seq, coalesce(stop_reason, cancel_reason, 'its batch job was cancelled'),"
+                             " coalesce(last_activity_at,0) > ?1 FROM batch_job INDEXED BY batch_job_sweep"
+                             " WHERE queued_items > 0 AND (status='cancelled' OR stop_reason IS NOT NULL)"
+                             " ORDER BY coalesce(last_activity_at,0) > ?1, seq LIMIT 1",
+                             "i", now_at - SWEEP_AFTER_MS);
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    int64_t seq = code == 1 ? db_int(s, 0) : 0;
+    bool young = code == 1 && db_int(s, 2) != 0;
+    char *reason = code == 1 ? mem_copy(db_text(s, 1)) : NULL;
+    db_done(db, s);
+    int result = code < 0 ? ERR_DATABASE : 0;
+    if (seq)
+        *more = true;
+    if (seq && !young) {
+        int64_t cancelled;
+        result = cancel_waiting(db, seq, reason, now_at, limit, &cancelled, e);
+    }
+    free(reason);
+    return result;
+}
+
+static int sweep_unopened(struct db *db, int limit, bool *more, struct err *e) {
+    int64_t dead = 0;
+    int code;
+    sqlite3_stmt *s = db_ask(db, e, "SELECT seq, writer FROM batch_job INDEXED BY batch_job_unopened WHERE opened_at IS NULL", "");
+    if (!s)
+        return ERR_DATABASE;
+    while ((code = db_next(db, s, e)) == 1 && !dead)
+        if (db_is_null(s, 1) || !process_is_alive(db_text(s, 1)))
+            dead = db_int(s, 0);
+    db_done(db, s);
+    if (code < 0)
+        return ERR_DATABASE;
+    if (!dead)
+        return 0;
+    *more = true;
+    int result = db_run(db, e,
+                        "DELETE FROM generation WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_batch"
+                        " WHERE batch_seq=? LIMIT ?)",
+                        "ii", dead, (int64_t)limit);
+    if (!result && db_changes(db) == 0)
+        result = db_run(db, e, "DELETE FROM batch_job WHERE seq=? AND opened_at IS NULL", "i", dead);
+    return result;
+}
+
+int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
+    *more = false;
+    int result = sweep_ended_batch(db, now_at, limit, more, e);
+    return result ? result : sweep_unopened(db, limit, more, e);
+}
+
+int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
+                       const char *reason, int limit, struct err *e) {
+    // Rows are asked in order of age; one that was accepted after the model closed waits since then.
+    int64_t latest = now_at - max_wait_ms;
+    if (since_at > latest)
+        return 0;
+    return db_run(db, e,
+                  "UPDATE generation SET status='failed', completed_at=?1, run_after=NULL, note=NULL, waiting_since=NULL,"
+                  " error_type='DeadlineError', error_message=?2,"
+                  " error_detail=json_object('action','fail','model',model_id,'stack','waited for model '||model_id)"
+                  " WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_model WHERE model_id=?3 AND status='queued'"
+                  " AND coalesce(waiting_since, created_at)<=?4 ORDER BY seq LIMIT ?5)",
+                  "ittii", now_at, reason, model_id, latest, (int64_t)limit);
+}
