@@ -254,6 +254,14 @@ CREATE TABLE total (
 ) STRICT;
 INSERT INTO total (one) VALUES (1);
 
+-- What ended in each minute, written by the runner once a tick: throughput and cost without a scan.
+CREATE TABLE throughput (
+    minute    INTEGER PRIMARY KEY,              -- Unix time / 60 s
+    completed INTEGER NOT NULL DEFAULT 0,
+    failed    INTEGER NOT NULL DEFAULT 0,
+    cost      REAL NOT NULL DEFAULT 0           -- USD, failed attempts included
+) STRICT;
+
 -- The one log: audit trail, live feed and outbox. Append-only; ids are never used again.
 CREATE TABLE event (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,

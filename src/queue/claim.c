@@ -38,15 +38,6 @@ int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e
     return more < 0 ? ERR_DATABASE : 0;
 }
 
-bool queue_has_suspect(struct db *db) {
-    struct err e;
-    int64_t found = 0;
-    if (db_integer(db, &e, &found, 0,
-                   "SELECT 1 FROM generation INDEXED BY generation_suspect WHERE status='queued' AND suspect=1 LIMIT 1", ""))
-        return false;
-    return found != 0;
-}
-
 static char *copy_text(sqlite3_stmt *s, int column) {
     return mem_copy(db_text(s, column));
 }
@@ -325,19 +316,8 @@ static int smallest(int a, int b, int c) {
     return m < c ? m : c;
 }
 
-static int claim_only(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count, struct err *e) {
-    size_t taken;
-    return take_rows(db,
-                     db_ask(db, e, CLAIM_SET "SELECT seq FROM generation WHERE seq=?3 AND status='queued'"
-                                             " AND (run_after IS NULL OR run_after<=?2)" CLAIM_RETURNING,
-                            "iii", scope->runner_seq, scope->now_at, scope->only_generation),
-                     claims, count, &taken, e);
-}
-
 int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
                 size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) {
-    if (scope->only_generation)
-        return claim_only(db, scope, claims, count, e);
     // Small helpings keep any hundred starts fair; larger ones save statements when many slots are free.
     int helping = free / 8 < 1 ? 1 : free / 8 > 8 ? 8 : free / 8;
     // The bound only matters should a hint and the rows ever disagree: then the next tick goes on.
@@ -376,13 +356,45 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
     return 0;
 }
 
-int queue_claim_suspect(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count,
-                        struct err *e) {
+int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims, size_t *count,
+                    struct err *e) {
     size_t taken;
     return take_rows(db,
-                     db_ask(db, e, CLAIM_SET "SELECT seq FROM generation INDEXED BY generation_suspect WHERE status='queued'"
-                                             " AND suspect=1 AND (run_after IS NULL OR run_after<=?2)"
-                                             " ORDER BY crashes_alone, seq LIMIT 1" CLAIM_RETURNING,
-                            "ii", scope->runner_seq, scope->now_at),
+                     db_ask(db, e,
+                            CLAIM_SET "SELECT seq FROM generation WHERE seq=?3 AND status='queued'"
+                                      " AND (run_after IS NULL OR run_after<=?2)" CLAIM_RETURNING,
+                            "iii", scope->runner_seq, scope->now_at, seq),
                      claims, count, &taken, e);
+}
+
+int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq, struct err *e) {
+    // Bits of the lane but 4: a batch at its own limit opens again by itself.
+    return db_integer(db, e, seq, 0,
+                      "SELECT g.seq FROM generation g INDEXED BY generation_suspect WHERE g.status='queued' AND g.suspect=1"
+                      " AND g.model_id=?1 AND (g.run_after IS NULL OR g.run_after<=?2)"
+                      " AND (?3=0 OR g.batch_seq=?3)"
+                      " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)"
+                      " ORDER BY g.crashes_alone, g.seq LIMIT 1",
+                      "tii", model_id, scope->now_at, scope->only_batch);
+}
+
+bool queue_model_waits(struct db *db, const char *model_id) {
+    struct err e;
+    int64_t waits = 0;
+    int result = db_integer(db, &e, &waits, 0,
+                            "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1 LIMIT 1", "t",
+                            model_id);
+    return result != 0 || waits != 0;
+}
+
+int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) {
+    *model_id = NULL;
+    sqlite3_stmt *s = db_ask(db, e, "SELECT model_id FROM generation WHERE seq=?", "i", seq);
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    if (code == 1)
+        *model_id = copy_text(s, 0);
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
 }

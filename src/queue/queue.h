@@ -96,7 +96,7 @@ struct claim_scope {
     int64_t runner_seq;
     int64_t now_at;
     int64_t only_batch;      // 0: any
-    int64_t only_generation; // 0: any
+    int64_t only_generation; // 0: any; for queue_claim_one's caller
     int account_concurrency; // 0: no account locks
     const char *owner;       // the runner's id, for locks
 };
@@ -104,12 +104,18 @@ struct claim_scope {
 // one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
 int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
                 size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) must_check;
-// The queued suspect that crashed alone least often; *count grows by one when there is one.
-int queue_claim_suspect(struct db *db, const struct claim_scope *scope, struct claim *claims, size_t *count,
-                        struct err *e) must_check;
+// Claims that one, if it is queued and due; *count grows by one when it was.
+int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims, size_t *count,
+                    struct err *e) must_check;
+// The queued suspect of the model that crashed alone least often and whose batch job is open; *seq 0: none.
+int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,
+                       struct err *e) must_check;
+// Open lanes of the model may hold something (or the database cannot tell).
+bool queue_model_waits(struct db *db, const char *model_id);
+// The model of a generation: mem-allocated, NULL when the generation is gone.
+int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) must_check;
 // Names of all models that have lanes: mem-allocated array of mem-allocated names.
 int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) must_check;
-bool queue_has_suspect(struct db *db);
 
 // ---- settle.c: inside the caller's transaction ----
 struct settle_output {
@@ -146,8 +152,8 @@ struct settlement {
 int queue_settle(struct db *db, const struct settlement *s, bool *landed, struct err *e) must_check;
 // Keeps what an attempt had produced when its row was cancelled or failed under it.
 int queue_store_partial(struct db *db, const struct settlement *s, struct err *e) must_check;
-// Releases the account lock that a generation holds.
-int queue_release_locks(struct db *db, const char *generation_id, struct err *e) must_check;
+// Releases the account lock that a generation of the user holds.
+int queue_release_lock(struct db *db, const char *user_id, const char *generation_id, struct err *e) must_check;
 
 struct beat {
     int64_t seq;
@@ -249,6 +255,9 @@ struct event_filter {
 };
 int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload,
                  struct err *e) must_check;
+// Inside the caller's transaction: adds what ended now to the minute's throughput.
+int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost,
+                     struct err *e) must_check;
 int queue_stats(struct db *db, struct row **out, struct err *e) must_check;
 int queue_models(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 // What still waits, by reason: rows of reason, model_id, count.

@@ -77,8 +77,10 @@ int queue_store_partial(struct db *db, const struct settlement *s, struct err *e
     return result || !open ? result : store_outputs(db, s, e);
 }
 
-int queue_release_locks(struct db *db, const char *generation_id, struct err *e) {
-    return db_run(db, e, "DELETE FROM locks WHERE name GLOB 'account:*' AND reason=?", "t", generation_id);
+int queue_release_lock(struct db *db, const char *user_id, const char *generation_id, struct err *e) {
+    return db_run(db, e,
+                  "DELETE FROM locks WHERE name BETWEEN 'account:'||?1||':' AND 'account:'||?1||':~' AND reason=?2", "tt",
+                  user_id, generation_id);
 }
 
 int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const struct beat *beats, size_t count,

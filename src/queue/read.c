@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+// Looking at generations, outputs and log rows. Rows are copied out and the
+// statement is reset before they are handed on: no cursor stays open over a callback.
+#include "base/clock.h"
+#include "base/mem.h"
+#include "queue/change.h"
+#include "queue/queue.h"
+#include "queue/rows.h"
+#include "base/text.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_ROWS 256
+
+// What an API object of a generation holds: the view's columns without the inner ones.
+#define GENERATION_COLUMNS                                                                                             \
+    "id, status, prompt, model_id, parameters, user_id, session_id, batch_job_id, custom_id, topic, tier, type,"       \
+    " template_id, endpoint, client_id, priority, attempts, starts, error_type, error_message, last_step,"             \
+    " last_heartbeat, last_progress, run_after, created_at, started_at, completed_at, dismissed_at, input_tokens,"     \
+    " output_tokens, cost"
+
+int rows_take(struct db *db, sqlite3_stmt *s, struct rows *out, struct err *e) {
+    int code;
+    *out = (struct rows){0};
+    if (!s)
+        return ERR_DATABASE;
+    while ((code = db_next(db, s, e)) == 1) {
+        if (out->count % PAGE_ROWS == 0)
+            out->list = mem_resize(out->list, out->count + PAGE_ROWS, sizeof *out->list);
+        out->list[out->count++] = row_copy(s);
+    }
+    if (code < 0) {
+        rows_free(out);
+        return ERR_DATABASE;
+    }
+    return 0;
+}
+
+void rows_free(struct rows *rows) {
+    for (size_t i = 0; i < rows->count; i++)
+        row_free(rows->list[i]);
+    free(rows->list);
+    *rows = (struct rows){0};
+}
+
+bool rows_give(struct rows *rows, queue_each each, void *payload) {
+    bool go_on = true;
+    size_t i = 0;
+    for (; i < rows->count && go_on; i++) {
+        struct row *row = rows->list[i];
+        rows->list[i] = NULL;
+        go_on = each(payload, row) == 0;
+    }
+    return go_on;
+}
+
+static int one_row(struct db *db, sqlite3_stmt *s, struct row **out, const char *gone, struct err *e) {
+    *out = NULL;
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    if (code == 1)
+        *out = row_copy(s);
+    db_done(db, s);
+    if (code == 0)
+        return err_set(e, ERR_NOT_FOUND, "%s", gone);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
+int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
+    return one_row(db,
+                   db_ask(db, e,
+                          "SELECT " GENERATION_COLUMNS
+                          ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS stuck,"
+                          " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
+                          " FROM generations WHERE seq=?1",
+                          "i", seq),
+                   out, "the generation is gone: it was deleted meanwhile", e);
+}
+
+int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
+    return one_row(db,
+                   db_ask(db, e,
+                          "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
+                          " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
+                          " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"
+                          " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"
+                          " last_activity_at FROM batch_jobs WHERE seq=?",
+                          "i", seq),
+                   out, "the batch job is gone: it was deleted meanwhile", e);
+}
+
+// Pages through `sql`, whose last column is the keyset, until `limit` rows (0: all) were given.
+static int give_pages(struct db *db, const char *sql, const struct filter *f, int64_t start, queue_each each, void *payload,
+                      int64_t *next, struct err *e) {
+    int64_t after = f->after ? f->after : start;
+    int64_t left = f->limit > 0 ? f->limit : INT64_MAX;
+    *next = 0;
+    while (left > 0) {
+        struct rows rows;
+        int64_t want = left < PAGE_ROWS ? left : PAGE_ROWS;
+        // One row more than wanted tells whether there is a next page.
+        sqlite3_stmt *s = db_ask_text(db, e, sql, "itttti", after, f->user_id, f->session_id, f->model_id, f->error_type,
+                                      want + 1);
+        int result = rows_take(db, s, &rows, e);
+        db_drop(db, s);
+        if (result)
+            return result;
+        bool more = rows.count > (size_t)want;
+        if (more)
+            row_free(rows.list[--rows.count]);
+        if (rows.count > 0)
+            after = row_integer(rows.list[rows.count - 1], "keyset", 0);
+        left -= (int64_t)rows.count;
+        bool go_on = rows_give(&rows, each, payload);
+        rows_free(&rows);
+        *next = more ? after : 0;
+        if (!more || !go_on)
+            return 0;
+    }
+    return 0;
+}
+
+#define UNUSED_PARAMETERS " AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5"
+
+static const char *const states[] = {"queued", "processing", "completed", "failed", "cancelled"};
+
+static int add_status(struct buf *sql, const char *status, struct err *e) {
+    if (!status)
+        return 0;
+    if (strcmp(status, "stuck") == 0) {
+        buf_text(sql, " AND g.status='processing' AND g.id IN (SELECT id FROM stuck_generations)");
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        if (strcmp(status, states[i]) == 0) {
+            buf_format(sql, " AND g.status='%s'", states[i]);
+            return 0;
+        }
+    return err_set(e, ERR_INVALID, "%s is not a state: use queued, processing, completed, failed, cancelled or stuck", status);
+}
+
+int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next, struct err *e) {
+    struct buf sql;
+    bool items = filter->batch_seq != 0;
+    buf_init(&sql, 8192);
+    // The keyset narrows the hot table first; the texts are read for the rows of the page only.
+    buf_text(&sql, "SELECT " GENERATION_COLUMNS ", seq AS keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
+                   " LEFT JOIN batch_job b ON b.seq=g.batch_seq WHERE ");
+    buf_text(&sql, items ? "g.seq>?1" : "g.seq<?1");
+    buf_text(&sql, UNUSED_PARAMETERS " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ");
+    filter_where(&sql, filter);
+    int result = add_status(&sql, filter->status, e);
+    buf_text(&sql, items ? " ORDER BY g.seq LIMIT ?6) ORDER BY seq" : " ORDER BY g.seq DESC LIMIT ?6) ORDER BY seq DESC");
+    if (!result)
+        result = give_pages(db, buf_borrow(&sql), filter, items ? 0 : INT64_MAX, each, payload, next, e);
+    buf_free(&sql);
+    return result;
+}
+
+int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+                     struct err *e) {
+    struct buf sql;
+    int result = 0;
+    buf_init(&sql, 8192);
+    buf_text(&sql, "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
+                   " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
+                   " input_tokens, output_tokens, concurrency, on_error, actual_cost, max_cost, paused_reason, format, priority,"
+                   " created_at, started_at, completed_at, last_activity_at, seq AS keyset"
+                   " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
+    if (filter->user_id)
+        buf_text(&sql, " AND user_id=?2");
+    if (filter->model_id)
+        buf_text(&sql, " AND model_id=?4");
+    if (filter->since)
+        buf_format(&sql, " AND created_at>=%lld", (long long)filter->since);
+    if (filter->until)
+        buf_format(&sql, " AND created_at<%lld", (long long)filter->until);
+    if (filter->status && (strcmp(filter->status, "paused") == 0))
+        buf_text(&sql, " AND status='paused'");
+    else if (filter->status) {
+        struct buf state;
+        buf_init(&state, 256);
+        result = add_status(&state, filter->status, e);
+        if (!result)
+            buf_format(&sql, " AND status='%s'", filter->status);
+        buf_free(&state);
+    }
+    buf_text(&sql, " ORDER BY seq DESC LIMIT ?6");
+    if (!result)
+        result = give_pages(db, buf_borrow(&sql), filter, INT64_MAX, each, payload, next, e);
+    buf_free(&sql);
+    return result;
+}
+
+int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+                      struct err *e) {
+    struct buf sql;
+    buf_init(&sql, 8192);
+    buf_format(&sql,
+               "SELECT i.id, i.batch_job_id, i.item_index, i.custom_id, i.status, i.topic, i.tier, i.parameters,"
+               " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS keyset FROM generation g"
+               " JOIN batch_items i ON i.id=g.seq WHERE g.batch_seq=%lld AND g.item_index>=?1" UNUSED_PARAMETERS,
+               (long long)filter->batch_seq);
+    int result = add_status(&sql, filter->status, e);
+    buf_text(&sql, " ORDER BY g.item_index LIMIT ?6");
+    if (!result)
+        result = give_pages(db, buf_borrow(&sql), filter, 0, each, payload, next, e);
+    buf_free(&sql);
+    return result;
+}
+
+int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) {
+    // One at a time: an output may be large.
+    for (int64_t key = seq * 1024; key >= 0;) {
+        struct row *row = NULL;
+        sqlite3_stmt *s = db_ask(db, e,
+                                 "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
+                                 " o.bytes, o.sha256, o.partial, o.created_at FROM output o JOIN generation g ON g.seq=?1"
+                                 " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
+                                 "ii", seq, key);
+        if (!s)
+            return ERR_DATABASE;
+        int code = db_next(db, s, e);
+        if (code == 1) {
+            row = row_copy(s);
+            key = db_int(s, 0) + 1;
+        }
+        db_done(db, s);
+        if (code < 0)
+            return ERR_DATABASE;
+        if (code == 0 || each(payload, row) != 0)
+            return 0;
+    }
+    return 0;
+}
+
+static int level_rank(const char *level) {
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(level, levels[i]) == 0)
+            return i;
+    return -1;
+}
+
+static int event_where(struct buf *sql, const struct event_filter *f, struct err *e) {
+    static const char *const at_least[] = {"", " AND level<>'debug'", " AND (level='warn' OR level='error')",
+                                           " AND level='error'"};
+    if (f->level) {
+        int rank = level_rank(f->level);
+        if (rank < 0)
+            return err_set(e, ERR_INVALID, "%s is not a level: use debug, info, warn or error", f->level);
+        buf_text(sql, at_least[rank]);
+    }
+    if (f->event)
+        buf_text(sql, text_ends_with(f->event, ".") ? " AND substr(event, 1, length(?2))=?2" : " AND event=?2");
+    if (f->since)
+        buf_format(sql, " AND created_at>=%lld", (long long)f->since);
+    if (f->generation_seq)
+        buf_format(sql, " AND generation_seq=%lld", (long long)f->generation_seq);
+    return 0;
+}
+
+// The log rows of one page, from the base table: by the index of the generation, of the batch, or by id.
+int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload, struct err *e) {
+    struct buf sql;
+    struct rows rows;
+    int64_t after = filter->after;
+    // The newest `limit` rows: taken in descending order and given in ascending order.
+    bool newest = filter->limit > 0 && after == 0;
+    int64_t left = filter->limit > 0 ? filter->limit : INT64_MAX;
+    buf_init(&sql, 8192);
+    buf_text(&sql, "SELECT id, created_at, level, event, (SELECT g.id FROM generation g WHERE g.seq=generation_seq UNION ALL"
+                   " SELECT t.id FROM generation_tombstone t WHERE t.seq=generation_seq LIMIT 1) AS generation_id,"
+                   " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data FROM (");
+    if (filter->batch_seq)
+        buf_format(&sql,
+                   "SELECT * FROM event WHERE batch_seq=%lld AND generation_seq IS NULL UNION ALL SELECT e.* FROM generation g"
+                   " JOIN event e ON e.generation_seq=g.seq WHERE g.batch_seq=%lld",
+                   (long long)filter->batch_seq, (long long)filter->batch_seq);
+    else
+        buf_text(&sql, "SELECT * FROM event");
+    buf_text(&sql, ") WHERE id>?1 AND ?2 IS ?2");
+    int result = event_where(&sql, filter, e);
+    buf_format(&sql, " ORDER BY id %s LIMIT ?3", newest ? "DESC" : "ASC");
+    while (!result && left > 0) {
+        int64_t want = newest ? left : left < PAGE_ROWS ? left : PAGE_ROWS;
+        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iti", after, filter->event, want);
+        result = rows_take(db, s, &rows, e);
+        db_drop(db, s);
+        if (result || rows.count == 0)
+            break;
+        if (newest)
+            for (size_t i = 0, j = rows.count - 1; i < j; i++, j--) {
+                struct row *held = rows.list[i];
+                rows.list[i] = rows.list[j];
+                rows.list[j] = held;
+            }
+        after = row_integer(rows.list[rows.count - 1], "id", 0);
+        left -= (int64_t)rows.count;
+        bool go_on = rows_give(&rows, each, payload);
+        bool last = newest || (int64_t)rows.count < want;
+        rows_free(&rows);
+        if (!go_on || last)
+            break;
+    }
+    buf_free(&sql);
+    return result;
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+// Counts and reports: stats, models, what is left to do, results of a batch.
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "queue/queue.h"
+#include "queue/rows.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RESULT_PAGE 64
+
+static int64_t local_midnight(int64_t now_at) {
+    time_t seconds = (time_t)(now_at / 1000);
+    struct tm day;
+    localtime_r(&seconds, &day);
+    day.tm_hour = day.tm_min = day.tm_sec = 0;
+    day.tm_isdst = -1;
+    return (int64_t)mktime(&day) * 1000;
+}
+
+int queue_stats(struct db *db, struct row **out, struct err *e) {
+    int64_t now_at = clock_wall_at();
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT t.queued, t.processing, t.completed, t.failed, t.cancelled,"
+        " (SELECT count(*) FROM stuck_generations) AS stuck,"
+        " (SELECT min(created_at) FROM (SELECT (SELECT g.created_at FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id"
+        "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0 ORDER BY g.seq LIMIT 1) AS created_at"
+        "   FROM lane l WHERE l.ready=1)) AS oldest_queued_at,"
+        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-1) AS completed_last_minute,"
+        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-60) AS completed_last_hour,"
+        " (SELECT coalesce(sum(failed),0) FROM throughput WHERE minute>=?1/60000-60) AS failed_last_hour,"
+        " (SELECT coalesce(sum(cost),0.0) FROM throughput WHERE minute>=?2/60000) AS cost_today,"
+        " (SELECT pid FROM runners WHERE stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_pid,"
+        " (SELECT started_at FROM runners WHERE stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_started_at,"
+        " (SELECT json_group_array(json_object('name',model_id,'state',state,'reason',reason,'until',until))"
+        "   FROM model_state WHERE state<>'ok') AS parked_models"
+        " FROM total t WHERE t.one=1",
+        "ii", now_at, local_midnight(now_at));
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    *out = code == 1 ? row_copy(s) : NULL;
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
+int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost, struct err *e) {
+    return db_run(db, e,
+                  "INSERT INTO throughput (minute, completed, failed, cost) VALUES (?1,?2,?3,?4) ON CONFLICT (minute) DO UPDATE"
+                  " SET completed=completed+?2, failed=failed+?3, cost=cost+?4",
+                  "iiin", now_at / 60000, completed, failed, cost);
+}
+
+int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
+    struct rows rows;
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT m.model_id AS name, coalesce(s.state,'ok') AS state, s.reason, s.until,"
+                             " (SELECT count(*) FROM generation g INDEXED BY generation_processing WHERE g.status='processing'"
+                             "   AND g.model_id=m.model_id) AS running,"
+                             " (SELECT count(*) FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
+                             "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
+                             "   WHERE l.model_id=m.model_id AND l.ready=1) AS queued"
+                             " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
+                             " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
+                             "");
+    int result = rows_take(db, s, &rows, e);
+    db_done(db, s);
+    if (result)
+        return result;
+    rows_give(&rows, each, payload);
+    rows_free(&rows);
+    return 0;
+}
+
+int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
+    struct rows rows;
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is ' || (SELECT b.status FROM batch_job b WHERE b.seq=l.batch_seq)"
+        "   || coalesce(': ' || (SELECT b.paused_reason FROM batch_job b WHERE b.seq=l.batch_seq), '')"
+        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || coalesce(m.reason,'')"
+        "  ELSE 'ready' END AS reason, l.model_id,"
+        " sum((SELECT count(*) FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id AND g.status='queued'"
+        "   AND g.run_after IS NULL AND g.suspect=0)) AS count"
+        " FROM lane l LEFT JOIN model_state m ON m.model_id=l.model_id WHERE l.ready=1 AND l.blocked & 8 = 0"
+        " GROUP BY 1, 2 HAVING count > 0"
+        " UNION ALL SELECT 'delayed, the next until ' || strftime('%Y-%m-%dT%H:%M:%SZ', min(run_after)/1000, 'unixepoch'),"
+        "  model_id, count(*) FROM generation INDEXED BY generation_delayed WHERE status='queued' AND run_after IS NOT NULL"
+        "  GROUP BY model_id"
+        " UNION ALL SELECT 'it was in flight in crashes of the runner and waits to run alone', model_id, count(*)"
+        "  FROM generation INDEXED BY generation_suspect WHERE status='queued' AND suspect=1 GROUP BY model_id",
+        "");
+    int result = rows_take(db, s, &rows, e);
+    db_done(db, s);
+    if (result)
+        return result;
+    rows_give(&rows, each, payload);
+    rows_free(&rows);
+    return 0;
+}
+
+// ---- results ----
+
+// The result's texts stay the row's.
+static struct result result_from_row(const struct row *r) {
+    size_t length;
+    struct result out = {
+        .id = row_text(r, "id"),
+        .custom_id = row_text(r, "custom_id"),
+        .item_index = row_integer(r, "item_index", 0),
+        .status = row_text(r, "status"),
+        .model_id = row_text(r, "model_id"),
+        .prompt = row_text(r, "prompt"),
+        .parameters = row_text(r, "parameters"),
+        .endpoint = row_text(r, "endpoint"),
+        .http_status = (int)row_integer(r, "http_status", 0),
+        .request_id = row_text(r, "request_id"),
+        .body = row_bytes(r, "body", &length),
+        .error_type = row_text(r, "error_type"),
+        .error_message = row_text(r, "error_message"),
+        .input_tokens = row_integer(r, "input_tokens", -1),
+        .output_tokens = row_integer(r, "output_tokens", -1),
+        .cost = row_number(r, "cost", -1),
+        .finish_reason = row_text(r, "finish_reason"),
+        .completed_at = row_integer(r, "completed_at", 0),
+    };
+    out.body_length = length;
+    out.text = row_bytes(r, "content", &length);
+    out.text_length = length;
+    out.text_mime = row_text(r, "mime");
+    return out;
+}
+
+// Ordered by (order, seq): place in the file, or time of the end.
+static const char result_sql[] =
+    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, i.endpoint, r.http_status,"
+    " r.request_id, r.body, r.finish_reason, g.error_type, coalesce(g.error_message, g.cancel_reason) AS error_message,"
+    " g.input_tokens, g.output_tokens, g.cost, g.completed_at, o.mime, o.content,"
+    " CASE WHEN ?5 THEN g.completed_at ELSE g.item_index END AS place"
+    " FROM generation g INDEXED BY generation_batch JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq"
+    " LEFT JOIN output o ON o.key=g.seq*1024"
+    " WHERE g.batch_seq=?1 AND CASE WHEN ?4 THEN g.status='failed' OR g.status='cancelled' ELSE g.status='completed' END";
+static const char by_place[] = " AND g.item_index>?2 AND ?3 IS ?3 ORDER BY g.item_index LIMIT ?6";
+static const char by_end_time[] = " AND (g.completed_at, g.seq)>(?2, ?3) ORDER BY g.completed_at, g.seq LIMIT ?6";
+
+int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each, void *payload,
+                  struct err *e) {
+    struct buf sql;
+    int64_t place = -1, seq = 0;
+    int result = 0;
+    buf_init(&sql, 8192);
+    buf_text(&sql, result_sql);
+    buf_text(&sql, by_end ? by_end_time : by_place);
+    for (;;) {
+        struct rows rows;
+        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iiiiii", batch_seq, place, seq, (int64_t)errors,
+                                      (int64_t)by_end, (int64_t)RESULT_PAGE);
+        result = rows_take(db, s, &rows, e);
+        db_drop(db, s);
+        if (result || rows.count == 0)
+            break;
+        place = row_integer(rows.list[rows.count - 1], "place", 0);
+        seq = row_integer(rows.list[rows.count - 1], "seq", 0);
+        for (size_t i = 0; !result && i < rows.count; i++) {
+            struct result r = result_from_row(rows.list[i]);
+            result = each(payload, &r, e);
+        }
+        bool last = rows.count < RESULT_PAGE;
+        rows_free(&rows);
+        if (result || last)
+            break;
+    }
+    buf_free(&sql);
+    return result;
+}

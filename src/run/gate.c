@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+#include "run/gate.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "queue/transition.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DOWN_AFTER 3          // unreachable so many times in a row: the server is down
+#define PROBE_MIN_MS 5000     // then one generation tries again, later and later
+#define PROBE_MAX_MS 300000
+#define MINUTE_MS 60000.0
+
+static double jitter(void) {
+    return (double)(id_random_u64() >> 11) / 9007199254740992.0; // 2^53
+}
+
+void gates_free(struct gates *gates) {
+    for (size_t i = 0; i < gates->count; i++) {
+        free(gates->list[i]->model_id);
+        free(gates->list[i]);
+    }
+    free(gates->list);
+    gates->list = NULL;
+    gates->count = 0;
+}
+
+struct gate *gates_find(struct gates *gates, const char *model_id) {
+    for (size_t i = 0; i < gates->count; i++)
+        if (strcmp(gates->list[i]->model_id, model_id) == 0)
+            return gates->list[i];
+    return NULL;
+}
+
+static bool is(const struct gate *gate, const char *state) {
+    return strcmp(gate->state.state, state) == 0;
+}
+
+static void set_state(struct gate *gate, const char *state, const char *reason, const char *type, int64_t now_at,
+                      int64_t until_at) {
+    struct model_state *s = &gate->state;
+    if (!is(gate, state) || s->since == 0)
+        s->since = now_at;
+    snprintf(s->state, sizeof s->state, "%s", state);
+    snprintf(s->reason, sizeof s->reason, "%s", reason ? reason : "");
+    snprintf(s->error_type, sizeof s->error_type, "%s", type ? type : "");
+    s->until = until_at;
+    if (strcmp(state, "ok") == 0)
+        s->since = 0;
+    gate->dirty = true;
+}
+
+// From what the database says to a monotonic closing time.
+static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
+    int64_t now_at = clock_wall_at();
+    gate->until_ms = 0;
+    if (is(gate, "ok")) {
+        gate->window = 0;
+        return;
+    }
+    gate->window = 1;
+    if (gate->state.until > 0)
+        gate->until_ms = gate->state.until > now_at ? now_ms + (gate->state.until - now_at) : 0;
+    else if (is(gate, "parked") && !restart)
+        gate->until_ms = INT64_MAX;
+}
+
+static int add(struct gates *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms, struct err *e) {
+    struct gate *gate = mem_alloc(1, sizeof *gate);
+    gate->model_id = mem_copy(model_id);
+    gate->model = model_find(gates->models, gates->model_count, model_id);
+    gate->refilled_ms = now_ms;
+    gate->starts_left = 1;
+    gate->tokens_left = 1;
+    gates->list = mem_resize(gates->list, gates->count + 1, sizeof *gates->list);
+    gates->list[gates->count++] = gate;
+    int result = queue_model_state(db, model_id, &gate->state, e);
+    if (!result)
+        close_as_stored(gate, restart, now_ms);
+    if (!gate->model) {
+        char reason[256];
+        snprintf(reason, sizeof reason, "no section of the configuration serves model %.128s: add [model %.64s] and restart",
+                 model_id, model_id);
+        gate->until_ms = INT64_MAX;
+        set_state(gate, "parked", reason, "ConfigurationError", clock_wall_at(), 0);
+    }
+    return result;
+}
+
+// A person may have resumed or parked a model meanwhile.
+static int read_again(struct gate *gate, struct db *db, int64_t now_ms, struct err *e) {
+    struct model_state now;
+    int result = queue_model_state(db, gate->model_id, &now, e);
+    if (result || gate->dirty || !gate->model || strcmp(now.state, gate->state.state) == 0)
+        return result;
+    gate->state = now;
+    close_as_stored(gate, false, now_ms);
+    return 0;
+}
+
+int gates_refresh(struct gates *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) {
+    char **names = NULL;
+    size_t count = 0;
+    int result = queue_lane_models(db, &names, &count, e);
+    for (size_t i = 0; i < count; i++) {
+        struct gate *gate = gates_find(gates, names[i]);
+        if (!result)
+            result = gate ? read_again(gate, db, now_ms, e) : add(gates, db, names[i], restart, now_ms, e);
+        free(names[i]);
+    }
+    free(names);
+    return result;
+}
+
+static void refill(struct gate *gate, int64_t now_ms) {
+    double minutes = (double)(now_ms - gate->refilled_ms) / MINUTE_MS;
+    gate->refilled_ms = now_ms;
+    if (!gate->model || minutes <= 0)
+        return;
+    // A second's worth may gather, so that the pace is even and no minute is exceeded by a burst.
+    double starts = gate->model->requests_per_minute, tokens = (double)gate->model->tokens_per_minute;
+    gate->starts_left += starts * minutes;
+    gate->tokens_left += tokens * minutes;
+    if (gate->starts_left > (starts / 60 > 1 ? starts / 60 : 1))
+        gate->starts_left = starts / 60 > 1 ? starts / 60 : 1;
+    if (gate->tokens_left > tokens)
+        gate->tokens_left = tokens;
+}
+
+int gate_free(struct gate *gate, int most, int64_t now_ms) {
+    if (!gate->model || gate->until_ms > now_ms)
+        return 0;
+    refill(gate, now_ms);
+    int left = most;
+    if (gate->model->concurrency > 0 && gate->model->concurrency - gate->running < left)
+        left = gate->model->concurrency - gate->running;
+    if (gate->window > 0 && gate->window - gate->running < left)
+        left = gate->window - gate->running;
+    if (gate->model->requests_per_minute > 0 && gate->starts_left < (double)left)
+        left = (int)gate->starts_left;
+    if (gate->model->tokens_per_minute > 0 && gate->tokens_left <= 0)
+        left = 0;
+    return left > 0 ? left : 0;
+}
+
+int64_t gate_opens_ms(const struct gate *gate, int64_t now_ms) {
+    if (!gate->model)
+        return INT64_MAX;
+    if (gate->until_ms > now_ms)
+        return gate->until_ms;
+    int64_t opens = INT64_MAX;
+    if (gate->model->requests_per_minute > 0 && gate->starts_left < 1)
+        opens = now_ms + 1 + (int64_t)((1 - gate->starts_left) * MINUTE_MS / gate->model->requests_per_minute);
+    if (gate->model->tokens_per_minute > 0 && gate->tokens_left <= 0) {
+        int64_t at = now_ms + 1 + (int64_t)(-gate->tokens_left * MINUTE_MS / (double)gate->model->tokens_per_minute);
+        opens = opens == INT64_MAX || at > opens ? at : opens;
+    }
+    return opens;
+}
+
+void gate_started(struct gate *gate) {
+    gate->running++;
+    if (gate->model && gate->model->requests_per_minute > 0)
+        gate->starts_left -= 1;
+}
+
+void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms) {
+    (void)now_ms;
+    gate->tokens_left -= (double)tokens;
+    gate->waits = 0;
+    if (gate->state.failures > 0) {
+        gate->state.failures = 0;
+        gate->dirty = true;
+    }
+    if (!is(gate, "ok")) {
+        gate->until_ms = 0;
+        set_state(gate, "ok", NULL, NULL, clock_wall_at(), 0);
+    }
+    // Additive increase until the window no longer holds anything back.
+    if (gate->window > 0 && ++gate->window > 256)
+        gate->window = 0;
+}
+
+static void cool_down(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings, int64_t now_ms,
+                      int64_t now_at) {
+    // A burst of refusals is one refusal: only the first one lengthens the wait and halves the window.
+    bool first = gate->until_ms <= now_ms;
+    int64_t wait = verdict->wait_ms;
+    if (wait < 0)
+        wait = transition_backoff_ms(gate->waits, 1.0, settings->backoff_min_ms, settings->backoff_max_ms);
+    wait += (int64_t)((double)wait * 0.1 * jitter());
+    if (first)
+        gate->waits++;
+    // After the wait one generation tries; successes then widen the window.
+    gate->window = 1;
+    if (now_ms + wait > gate->until_ms)
+        gate->until_ms = now_ms + wait;
+    set_state(gate, "cooling", verdict->message, verdict->error_type, now_at, now_at + (gate->until_ms - now_ms));
+}
+
+static void park(struct gate *gate, const char *reason, const char *type, int64_t wait_ms, int64_t now_ms, int64_t now_at) {
+    gate->window = 1;
+    gate->until_ms = wait_ms >= 0 ? now_ms + wait_ms : INT64_MAX;
+    set_state(gate, "parked", reason, type, now_at, wait_ms >= 0 ? now_at + wait_ms : 0);
+}
+
+void gate_failed(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings, int64_t now_ms,
+                 int64_t now_at, bool *parked) {
+    *parked = false;
+    if (verdict->server_down && verdict->action == VERDICT_RETRY) {
+        gate->state.failures++;
+        gate->dirty = true;
+        if (gate->state.failures >= DOWN_AFTER) {
+            char reason[480];
+            int64_t wait =
+                transition_backoff_ms(gate->state.failures - DOWN_AFTER, jitter(), PROBE_MIN_MS, PROBE_MAX_MS);
+            snprintf(reason, sizeof reason, "the server cannot be reached: %.400s", verdict->message);
+            if (gate->until_ms <= now_ms)
+                park(gate, reason, verdict->error_type, wait, now_ms, now_at);
+            *parked = true;
+        }
+        return;
+    }
+    // Any other answer proves that the server is there, and one that asks for no wait ends the caution.
+    if (gate->state.failures > 0) {
+        gate->state.failures = 0;
+        gate->dirty = true;
+    }
+    if (!is(gate, "ok") && gate->until_ms <= now_ms && (verdict->action == VERDICT_FAIL || verdict->action == VERDICT_RETRY))
+        set_state(gate, "ok", NULL, NULL, now_at, 0);
+    if (verdict->action == VERDICT_WAIT)
+        cool_down(gate, verdict, settings, now_ms, now_at);
+    else if (verdict->action == VERDICT_PARK)
+        park(gate, verdict->message, verdict->error_type, verdict->wait_ms, now_ms, now_at);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+// Turns and time: how long to wait, which clock ran out, and what a jump of the
+// clock or a suspend of the machine means (nothing: deadlines move with it).
+#include "run/runner.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "run/state.h"
+#include <stdlib.h>
+#include <time.h>
+
+#define GAP_US 1000      // between commits at full load, so that a person's statement gets in
+#define LATE_MS 2000     // a turn later than this was not running: suspended, stopped
+#define JUMP_MS 2000     // a step of the wall clock beyond this is a jump
+#define CLOSE_TRIES 200  // of 50 ms each, to write the end
+
+static int64_t now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int start(struct runner *r, struct err *e) {
+    int64_t recovered = 0;
+    int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
+    int result = db_begin(r->db, 5000, e);
+    if (result)
+        return result;
+    if ((result = queue_runner_start(r->db, &r->me, r->options.version, r->settings.heartbeat_timeout_ms,
+                                     r->settings.max_crashes, r->settings.max_attempts, now_at, &recovered, e)) ||
+        (result = gates_refresh(&r->gates, r->db, true, now_ms, e))) {
+        db_rollback(r->db);
+        return result;
+    }
+    if ((result = db_commit(r->db, e)))
+        return result;
+    r->wake = wake_open(r->db, r->loop);
+    r->last_turn_ms = now_ms;
+    r->clock_offset_ms = now_at - clock_boottime_ms();
+    r->changed = r->claimable = r->sweeping = true;
+    r->gates_open_ms = INT64_MAX;
+    if (recovered > 0)
+        log_warn("%lld generations were in flight when the last runner ended: queued again or judged", (long long)recovered);
+    return 0;
+}
+
+int runner_open(struct runner **out, struct db *db, struct loop *loop, const struct runner_options *options, struct err *e) {
+    *out = NULL;
+    int result = db_own(db, e);
+    if (result)
+        return result;
+    struct runner *r = mem_alloc(1, sizeof *r);
+    r->options = *options;
+    r->settings = *options->settings;
+    r->db = db;
+    r->loop = loop;
+    r->gates.models = options->models;
+    r->gates.model_count = options->model_count;
+    if ((result = start(r, e))) {
+        gates_free(&r->gates);
+        free(r);
+        db_disown(db);
+        return result;
+    }
+    *out = r;
+    return 0;
+}
+
+// ---- time ----
+
+static void shift_clocks(struct runner *r, int64_t gap_ms) {
+    for (struct attempt *a = r->live; a; a = a->next)
+        attempt_shift(a, gap_ms);
+    if (r->stopping)
+        r->stop_at_ms += gap_ms;
+}
+
+// The process did not run for a while (a stopped or suspended machine): nothing is judged by that time.
+static void notice_gap(struct runner *r, int64_t waited_from_ms, int64_t timeout_ms, int64_t now_ms) {
+    int64_t late = now_ms - waited_from_ms - timeout_ms;
+    if (late < LATE_MS)
+        return;
+    log_warn("this process did not run for %lld s: clocks of live work start anew from there", (long long)late / 1000);
+    shift_clocks(r, late);
+    r->changed = true;
+}
+
+// The wall clock was set: waits that it measures move along, so that nothing starts early or waits for years.
+static void notice_jump(struct runner *r) {
+    int64_t offset = clock_wall_at() - clock_boottime_ms();
+    int64_t jump = offset - r->clock_offset_ms;
+    if (jump < JUMP_MS && jump > -JUMP_MS)
+        return;
+    struct err e;
+    log_warn("the clock was set by %lld s: delays move along", (long long)jump / 1000);
+    if (db_begin(r->db, 1000, &e) != 0)
+        return; // tried again in the next turn
+    if (queue_shift_delays(r->db, jump, &e) != 0 ||
+        queue_log(r->db, "warn", "runner.clock_jumped", 0, 0, "the wall clock was set; delays moved along", NULL, &e) != 0) {
+        db_rollback(r->db);
+        return;
+    }
+    if (db_commit(r->db, &e) != 0)
+        return;
+    r->clock_offset_ms = offset;
+    r->next_due_at = r->next_due_at ? r->next_due_at + jump : 0;
+}
+
+static void expire(struct runner *r, int64_t now_ms) {
+    struct attempt *a = r->live;
+    while (a) {
+        struct attempt *next = a->next;
+        if (attempt_expire(a, now_ms))
+            a->on_end(a->payload, a);
+        a = next;
+    }
+}
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// How long there is nothing to do, in ms.
+static int64_t idle_ms(struct runner *r, int64_t now_ms) {
+    int64_t until = now_ms + r->settings.poll_interval_ms;
+    if (r->retry_at_ms > now_ms)
+        until = least(until, r->retry_at_ms);
+    else if (runner_has_work(r, now_ms))
+        return 0;
+    for (struct attempt *a = r->live; a; a = a->next) {
+        const char *which;
+        until = least(until, attempt_deadline_ms(a, &which));
+    }
+    if (r->live && r->retry_at_ms <= now_ms)
+        until = least(until, r->next_beat_ms);
+    if (r->next_due_at)
+        until = least(until, now_ms + (r->next_due_at > clock_wall_at() ? r->next_due_at - clock_wall_at() : 0));
+    if (r->sweeping)
+        until = least(until, r->next_sweep_ms);
+    if (runner_free_slots(r) > 0)
+        until = least(until, r->gates_open_ms);
+    if (r->stopping)
+        until = least(until, r->stop_at_ms);
+    until = least(until, wake_due_ms(r->wake));
+    return until > now_ms ? until - now_ms : 0;
+}
+
+// At full load others get a gap between two commits. A wait of whole milliseconds would double it.
+static void leave_gap(struct runner *r) {
+    int64_t left = r->last_commit_us + GAP_US - now_us();
+    if (left <= 0 || left > GAP_US)
+        return;
+    const struct timespec pause = {0, left * 1000};
+    nanosleep(&pause, NULL);
+}
+
+static void stop_live(struct runner *r) {
+    while (r->live) {
+        struct attempt *a = r->live;
+        attempt_stop(a, END_STOPPED, NULL);
+        a->on_end(a->payload, a);
+    }
+}
+
+int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
+    int64_t from_ms = clock_monotonic_ms();
+    int64_t timeout_ms = least(idle_ms(r, from_ms), max_wait_ms);
+    int result = loop_wait(r->loop, timeout_ms, e);
+    if (result)
+        return result;
+    int64_t now_ms = clock_monotonic_ms();
+    notice_gap(r, from_ms, timeout_ms, now_ms);
+    notice_jump(r);
+    if (r->options.on_turn)
+        r->options.on_turn(r->options.payload);
+    expire(r, now_ms);
+    if (r->stopping && now_ms >= r->stop_at_ms)
+        stop_live(r);
+    if (wake_has_changed(r->wake, now_ms))
+        r->changed = true;
+    if (now_ms >= r->gates_open_ms) {
+        r->gates_open_ms = INT64_MAX;
+        r->claimable = true;
+    }
+    if (!runner_has_work(r, now_ms))
+        return 0;
+    leave_gap(r);
+    runner_tick(r, now_ms);
+    r->last_commit_us = now_us();
+    return 0;
+}
+
+void runner_stop(struct runner *runner, bool at_once) {
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t stop_at_ms = now_ms + (at_once ? 0 : runner->settings.shutdown_grace_ms);
+    if (!runner->stopping || stop_at_ms < runner->stop_at_ms)
+        runner->stop_at_ms = stop_at_ms;
+    runner->stopping = true;
+}
+
+bool runner_is_stopped(const struct runner *runner) {
+    return runner->stopping && !runner->live && !runner->ended;
+}
+
+bool runner_is_drained(struct runner *r, int64_t wait_ms) {
+    int64_t now_ms = clock_monotonic_ms();
+    if (r->live || r->ended || r->changed || r->claimable || r->sweeping)
+        return false;
+    if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
+        return false;
+    for (size_t i = 0; i < r->gates.count; i++) {
+        struct gate *g = r->gates.list[i];
+        int64_t opens = gate_opens_ms(g, now_ms);
+        if (opens != INT64_MAX && opens - now_ms <= wait_ms && queue_model_waits(r->db, g->model_id))
+            return false;
+    }
+    return true;
+}
+
+int64_t runner_completed(const struct runner *runner) {
+    return runner->completed;
+}
+
+int64_t runner_failed(const struct runner *runner) {
+    return runner->failed;
+}
+
+int64_t runner_seq(const struct runner *runner) {
+    return runner->me.seq;
+}
+
+static void write_end(struct runner *r, const char *reason) {
+    struct err e;
+    if (db_begin(r->db, 5000, &e) != 0)
+        return;
+    if (queue_runner_stop(r->db, &r->me, reason, clock_wall_at(), &e) != 0 || db_commit(r->db, &e) != 0)
+        db_rollback(r->db);
+}
+
+void runner_close(struct runner *runner, const char *reason) {
+    struct runner *r = runner;
+    if (!r)
+        return;
+    r->stopping = true;
+    stop_live(r);
+    // Results in memory are worth some patience with a busy or full disk.
+    for (int i = 0; r->ended && i < CLOSE_TRIES; i++) {
+        const struct timespec pause = {0, 50000000};
+        runner_tick(r, clock_monotonic_ms());
+        if (r->ended)
+            nanosleep(&pause, NULL);
+    }
+    if (r->ended)
+        log_error("%zu ends could not be written: the next runner takes this work back", r->ended_count);
+    else
+        write_end(r, reason);
+    while (r->ended) {
+        struct attempt *a = r->ended;
+        r->ended = a->next;
+        attempt_free(a);
+    }
+    wake_close(r->wake);
+    gates_free(&r->gates);
+    free(r->claims);
+    db_checkpoint_final(r->db);
+    db_disown(r->db);
+    free(r);
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// The runner: owns the database, claims generations, starts them with their
+// providers, watches their clocks, settles their ends, and recovers what a dead
+// runner left. One turn is one pass of the loop and at most one transaction.
+#ifndef GENRUN_RUN_RUNNER_H
+#define GENRUN_RUN_RUNNER_H
+
+#include "base/err.h"
+#include "db/db.h"
+#include "loop/loop.h"
+#include "provider/model.h"
+#include "run/settings.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct runner;
+
+struct runner_options {
+    const struct run_settings *settings; // borrowed
+    const struct model *models;          // borrowed
+    size_t model_count;
+    size_t max_output;
+    const char *version;
+    int64_t only_batch;      // run the items of this batch job only; 0: all
+    int64_t only_generation; // run this generation only; 0: all
+    void (*on_turn)(void *payload); // called in every turn (for a watchdog); may be NULL
+    void *payload;
+};
+
+// Takes the owner's lock (ERR_CONFLICT when another has it), registers, and requeues what dead runners left.
+// db and loop are borrowed and must outlive the runner.
+int runner_open(struct runner **out, struct db *db, struct loop *loop, const struct runner_options *options,
+                struct err *e) must_check;
+// One turn: waits at most max_wait_ms for something to happen and does all that is due. Trouble with the database
+// is kept inside, reported in the log and tried again; an error is returned only when going on makes no sense.
+int runner_turn(struct runner *runner, int64_t max_wait_ms, struct err *e) must_check;
+// Stops claiming; live work gets shutdown_grace (0 with at_once), then goes back to the queue.
+void runner_stop(struct runner *runner, bool at_once);
+// Stopping is complete: nothing runs any more.
+bool runner_is_stopped(const struct runner *runner);
+// Nothing runs, and nothing can start without a person or within wait_ms.
+bool runner_is_drained(struct runner *runner, int64_t wait_ms);
+// In this run.
+int64_t runner_completed(const struct runner *runner);
+int64_t runner_failed(const struct runner *runner);
+int64_t runner_seq(const struct runner *runner);
+// Requeues what still runs, marks the end in the database, gives up the lock. NULL is fine.
+void runner_close(struct runner *runner, const char *reason);
+
+#endif

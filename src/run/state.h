@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Inside of src/run/: the runner's state, shared by runner.c (turns and time) and
+// tick.c (the transaction).
+#ifndef GENRUN_RUN_STATE_H
+#define GENRUN_RUN_STATE_H
+
+#include "queue/queue.h"
+#include "run/attempt.h"
+#include "run/gate.h"
+#include "run/runner.h"
+#include "run/wake.h"
+
+struct runner {
+    struct runner_options options;
+    struct run_settings settings;
+    struct db *db;
+    struct loop *loop;
+    struct wake *wake;
+    struct runner_identity me;
+    struct gates gates;
+    struct claim_turn turn;
+    struct attempt *live;  // in flight
+    size_t live_count;
+    struct attempt *ended; // to be settled
+    size_t ended_count;
+    struct claim *claims;  // of the tick under way
+    size_t claim_count, claim_room;
+    bool exclusive;        // a suspect runs alone
+
+    // What the next tick has to do.
+    bool changed;          // another process has written
+    bool claimable;        // there may be something to claim
+    bool sweeping;         // slices of a sweep are left
+    bool stopping;
+    int64_t stop_at_ms;    // then what still runs is taken back
+    int64_t next_beat_ms;
+    int64_t next_sweep_ms;
+    int64_t next_due_at;   // wall: the next delayed row; 0: none
+    int64_t gates_open_ms;    // the next gate opens; INT64_MAX: none by itself
+    int64_t suspect_since_ms; // a suspect waits for a quiet moment since; 0: none
+
+    // Time.
+    int64_t last_commit_us;
+    int64_t last_turn_ms;
+    int64_t clock_offset_ms; // wall - boottime
+
+    // Trouble with the database.
+    int64_t retry_at_ms;   // not before; 0: no trouble
+    int64_t trouble_since_ms;
+    int trouble_count;
+    bool trouble_told;
+
+    int64_t completed, failed;
+    int64_t tick_completed, tick_failed;
+    double tick_cost;
+};
+
+// One transaction with everything that is due; nothing when nothing is.
+void runner_tick(struct runner *runner, int64_t now_ms);
+bool runner_has_work(const struct runner *runner, int64_t now_ms);
+int runner_free_slots(const struct runner *runner);
+
+#endif

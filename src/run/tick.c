@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: MIT
+// The tick: in ONE transaction settle what ended, beat, see what others did, make
+// due what is due, sweep, and claim for free slots; commit; only then start what
+// was claimed. A tick whose commit fails is rolled back whole, and nothing that it
+// claimed has started.
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "run/state.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
+#define SWEEP_EVERY_MS 1000
+#define SWEEP_ROWS 500
+#define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
+#define TROUBLE_MAX_MS 1000
+
+static double share(void) {
+    return (double)(id_random_u64() >> 11) / 9007199254740992.0; // 2^53
+}
+
+int runner_free_slots(const struct runner *r) {
+    if (r->stopping || r->exclusive)
+        return 0;
+    int64_t left = r->settings.concurrency - (int64_t)r->live_count;
+    return left > 0 ? (int)left : 0;
+}
+
+bool runner_has_work(const struct runner *r, int64_t now_ms) {
+    if (r->retry_at_ms > now_ms)
+        return false;
+    if (r->ended || r->changed || (r->claimable && runner_free_slots(r) > 0))
+        return true;
+    if (r->live && now_ms >= r->next_beat_ms)
+        return true;
+    if (r->next_due_at && clock_wall_at() >= r->next_due_at)
+        return true;
+    return r->sweeping && now_ms >= r->next_sweep_ms;
+}
+
+// ---- settling ----
+
+static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struct err *e) {
+    struct settlement s;
+    struct settle_texts texts;
+    bool landed = true;
+    attempt_settlement(a, &r->settings, now_at, share(), &s, &texts);
+    // A row that is not ours any more keeps its state; what had come is kept as partial.
+    int result = a->end == END_LOST ? queue_store_partial(r->db, &s, e) : queue_settle(r->db, &s, &landed, e);
+    if (!result && r->settings.account_concurrency > 0 && a->claim.user_id)
+        result = queue_release_lock(r->db, a->claim.user_id, a->claim.id, e);
+    if (!result && landed && a->end != END_LOST) {
+        r->tick_completed += strcmp(s.status, "completed") == 0;
+        r->tick_failed += strcmp(s.status, "failed") == 0;
+    }
+    r->tick_cost += s.cost;
+    settle_texts_free(&texts);
+    return result;
+}
+
+static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
+    r->tick_completed = r->tick_failed = 0;
+    r->tick_cost = 0;
+    for (struct attempt *a = r->ended; a; a = a->next) {
+        int result = settle_one(r, a, now_at, e);
+        if (!result)
+            continue;
+        if (!db_was_busy(r->db) && !db_was_full(r->db)) {
+            // The row itself refuses: the next tick ends it plainly, so that it cannot hold up the others.
+            log_error("generation %s: its result was refused: %s", a->claim.id, e->message);
+            a->write_failures++;
+            free(a->end_reason);
+            a->end_reason = mem_format("the database refused the result: %s", e->message);
+        }
+        return result;
+    }
+    if (r->tick_completed || r->tick_failed || r->tick_cost > 0)
+        return queue_count_ends(r->db, now_at, r->tick_completed, r->tick_failed, r->tick_cost, e);
+    return 0;
+}
+
+// Only those settled in this tick: others may have ended while changes were looked at.
+static void forget_settled(struct runner *r, size_t count) {
+    r->completed += r->tick_completed;
+    r->failed += r->tick_failed;
+    for (; count > 0; count--) {
+        struct attempt *a = r->ended;
+        r->ended = a->next;
+        r->ended_count--;
+        attempt_free(a);
+    }
+}
+
+// ---- what others did ----
+
+static int write_gates(struct runner *r, int64_t now_at, struct err *e) {
+    for (size_t i = 0; i < r->gates.count; i++) {
+        struct gate *g = r->gates.list[i];
+        int result = g->dirty ? queue_model_set(r->db, g->model_id, &g->state, now_at, e) : 0;
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+static int check_owned(struct runner *r, struct err *e) {
+    struct attempt *a = r->live;
+    while (a) {
+        struct attempt *next = a->next;
+        bool owns, cancelled;
+        char *reason = NULL;
+        int result = queue_still_owns(r->db, a->claim.seq, a->claim.token, a->claim.batch_seq, &owns, &cancelled, &reason, e);
+        if (result)
+            return result;
+        if (!owns || cancelled) {
+            // The end is written by the next tick; the call ends now.
+            attempt_stop(a, owns ? END_CANCELLED : END_LOST, reason);
+            a->on_end(a->payload, a);
+        }
+        free(reason);
+        a = next;
+    }
+    return 0;
+}
+
+static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
+    int result = gates_refresh(&r->gates, r->db, false, now_ms, e);
+    if (!result)
+        result = check_owned(r, e);
+    r->claimable = true;
+    r->sweeping = true;
+    return result;
+}
+
+static int beat(struct runner *r, int64_t now_at, struct err *e) {
+    struct beat *beats = mem_alloc(r->live_count ? r->live_count : 1, sizeof *beats);
+    size_t count = 0;
+    for (struct attempt *a = r->live; a; a = a->next)
+        beats[count++] = (struct beat){.seq = a->claim.seq,
+                                       .token = a->claim.token,
+                                       .progress_at = a->progress_at,
+                                       .progress_limit_ms = attempt_progress_limit_ms(a),
+                                       .last_step = provider_step_name(a->step),
+                                       .output_bytes = a->output_bytes};
+    int result = queue_heartbeat(r->db, r->me.seq, now_at, beats, count, e);
+    free(beats);
+    return result;
+}
+
+static int sweep(struct runner *r, int64_t now_at, struct err *e) {
+    for (size_t i = 0; i < r->gates.count && r->settings.max_wait_ms > 0; i++) {
+        struct gate *g = r->gates.list[i];
+        if (strcmp(g->state.state, "ok") == 0 || !g->state.since)
+            continue;
+        char *reason = mem_format("it waited longer than max_wait for its model: %s", g->state.reason);
+        int result = queue_fail_overdue(r->db, g->model_id, g->state.since, now_at, r->settings.max_wait_ms, reason,
+                                        SWEEP_ROWS, e);
+        free(reason);
+        if (result)
+            return result;
+    }
+    return queue_sweep(r->db, now_at, SWEEP_ROWS, &r->sweeping, e);
+}
+
+// ---- claiming ----
+
+static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms, struct err *e) {
+    size_t count = r->gates.count;
+    struct claim_slot *slots = mem_alloc(count ? count : 1, sizeof *slots);
+    for (size_t i = 0; i < count; i++)
+        slots[i] = (struct claim_slot){.model_id = r->gates.list[i]->model_id,
+                                       .free = gate_free(r->gates.list[i], room, now_ms),
+                                       .last_single = r->gates.list[i]->last_single};
+    int result = queue_claim(r->db, scope, &r->turn, slots, count, room, r->claims, &r->claim_count, e);
+    for (size_t i = 0; i < count; i++)
+        r->gates.list[i]->last_single = slots[i].last_single;
+    free(slots);
+    return result;
+}
+
+// A suspect of an open model; 0: none.
+static int find_suspect(struct runner *r, const struct claim_scope *scope, int64_t now_ms, int64_t *seq, struct err *e) {
+    *seq = 0;
+    for (size_t i = 0; i < r->gates.count && *seq == 0; i++) {
+        if (gate_free(r->gates.list[i], 1, now_ms) == 0)
+            continue;
+        int result = queue_next_suspect(r->db, scope, r->gates.list[i]->model_id, seq, e);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+static int claim_only(struct runner *r, const struct claim_scope *scope, int64_t now_ms, struct err *e) {
+    char *model_id = NULL;
+    int result = queue_model_of(r->db, scope->only_generation, &model_id, e);
+    struct gate *gate = model_id ? gates_find(&r->gates, model_id) : NULL;
+    if (!result && gate && gate_free(gate, 1, now_ms) > 0)
+        result = queue_claim_one(r->db, scope, scope->only_generation, r->claims, &r->claim_count, e);
+    free(model_id);
+    return result;
+}
+
+// When a gate that is closed now opens, there is something to claim again.
+static void note_gates(struct runner *r, int64_t now_ms) {
+    r->gates_open_ms = INT64_MAX;
+    for (size_t i = 0; i < r->gates.count; i++) {
+        int64_t opens = gate_opens_ms(r->gates.list[i], now_ms);
+        if (opens < r->gates_open_ms)
+            r->gates_open_ms = opens;
+    }
+}
+
+static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
+    int room = runner_free_slots(r);
+    int64_t suspect = 0;
+    const struct claim_scope scope = {.runner_seq = r->me.seq,
+                                      .now_at = now_at,
+                                      .only_batch = r->options.only_batch,
+                                      .only_generation = r->options.only_generation,
+                                      .account_concurrency = r->settings.account_concurrency,
+                                      .owner = r->me.id};
+    if (room == 0)
+        return 0;
+    if ((size_t)room > r->claim_room) {
+        r->claims = mem_resize(r->claims, (size_t)room, sizeof *r->claims);
+        r->claim_room = (size_t)room;
+    }
+    note_gates(r, now_ms);
+    if (scope.only_generation) {
+        r->claimable = false;
+        return claim_only(r, &scope, now_ms, e);
+    }
+    int result = find_suspect(r, &scope, now_ms, &suspect, e);
+    if (suspect == 0)
+        r->suspect_since_ms = 0;
+    else if (r->suspect_since_ms == 0)
+        r->suspect_since_ms = now_ms;
+    // A suspect runs when nothing else does: at once when nothing else waits, and after some patience nothing
+    // else is started until it had its turn.
+    bool quiet = suspect && now_ms - r->suspect_since_ms >= SUSPECT_PATIENCE_MS;
+    if (!result && !quiet)
+        result = claim_normal(r, &scope, room, now_ms, e);
+    // With slots left over, nothing more is to be had until something changes.
+    r->claimable = r->claim_count == (size_t)room;
+    if (!result && suspect && r->claim_count == 0 && r->live_count == 0) {
+        result = queue_claim_one(r->db, &scope, suspect, r->claims, &r->claim_count, e);
+        r->exclusive = !result && r->claim_count > 0;
+        r->suspect_since_ms = now_ms;
+    }
+    return result;
+}
+
+static void start_claimed(struct runner *r);
+
+static void drop_claims(struct runner *r) {
+    for (size_t i = 0; i < r->claim_count; i++)
+        claim_clear(&r->claims[i]);
+    r->claim_count = 0;
+}
+
+// ---- the transaction ----
+
+static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool beating, struct err *e) {
+    int64_t promoted = 0;
+    int result = 0;
+    // Settled first: what these ends free is claimed in the same pass.
+    if ((result = settle_all(r, now_at, e)))
+        return result;
+    if (r->changed && (result = see_changes(r, now_ms, e)))
+        return result;
+    if (beating && (result = beat(r, now_at, e)))
+        return result;
+    if (((r->next_due_at && now_at >= r->next_due_at) || r->changed || r->ended) &&
+        (result = queue_promote_due(r->db, now_at, &r->next_due_at, &promoted, e)))
+        return result;
+    if (r->sweeping && now_ms >= r->next_sweep_ms && (result = sweep(r, now_at, e)))
+        return result;
+    if (promoted > 0 || r->ended)
+        r->claimable = true;
+    if (r->claimable && (result = claim(r, now_ms, now_at, e)))
+        return result;
+    return write_gates(r, now_at, e);
+}
+
+static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) {
+    if (r->trouble_count++ == 0)
+        r->trouble_since_ms = now_ms;
+    int64_t wait = WRITER_WAIT_MS * (int64_t)r->trouble_count;
+    r->retry_at_ms = now_ms + (wait < TROUBLE_MAX_MS ? wait : TROUBLE_MAX_MS);
+    // A moment without the lock is normal; a heartbeat's length is not.
+    bool grave = !db_was_busy(r->db) || now_ms - r->trouble_since_ms >= r->settings.heartbeat_interval_ms;
+    if (!grave || r->trouble_told)
+        return;
+    r->trouble_told = true;
+    log_error("%s; nothing is claimed meanwhile, %zu results are kept in memory and tried again", e->message, r->ended_count);
+}
+
+static void end_trouble(struct runner *r, int64_t now_ms) {
+    if (r->trouble_told)
+        log_warn("the database can be written again, after %lld ms", (long long)(now_ms - r->trouble_since_ms));
+    r->retry_at_ms = 0;
+    r->trouble_count = 0;
+    r->trouble_told = false;
+}
+
+static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
+    for (size_t i = 0; i < r->gates.count; i++)
+        r->gates.list[i]->dirty = false;
+    if (beating)
+        r->next_beat_ms = now_ms + r->settings.heartbeat_interval_ms;
+    if (now_ms >= r->next_sweep_ms)
+        r->next_sweep_ms = now_ms + (r->sweeping ? QUEUE_SLICE_MS : SWEEP_EVERY_MS);
+    r->changed = false;
+    end_trouble(r, now_ms);
+    start_claimed(r);
+}
+
+static void end_attempt(void *payload, struct attempt *a) {
+    struct runner *r = payload;
+    for (struct attempt **p = &r->live; *p; p = &(*p)->next)
+        if (*p == a) {
+            *p = a->next;
+            r->live_count--;
+            break;
+        }
+    int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
+    a->gate->running--;
+    if (a->end == END_OUTCOME && a->outcome->failure.kind == FAILURE_NONE) {
+        int64_t tokens = (a->outcome->input_tokens > 0 ? a->outcome->input_tokens : 0) +
+                         (a->outcome->output_tokens > 0 ? a->outcome->output_tokens : 0);
+        gate_succeeded(a->gate, tokens, now_ms);
+    } else if (a->end == END_OUTCOME || a->end == END_TIMEOUT) {
+        classify(&a->outcome->failure, a->gate->model, now_at, &a->verdict);
+        if (a->outcome->stream_refused && !a->gate->state.unstreamed) {
+            a->gate->state.unstreamed = true;
+            a->gate->dirty = true;
+        } else {
+            gate_failed(a->gate, &a->verdict, &r->settings, now_ms, now_at, &a->parked);
+        }
+    }
+    // In the order of their ends.
+    struct attempt **last = &r->ended;
+    while (*last)
+        last = &(*last)->next;
+    a->next = NULL;
+    *last = a;
+    r->ended_count++;
+}
+
+static void start_claimed(struct runner *r) {
+    for (size_t i = 0; i < r->claim_count; i++) {
+        struct gate *gate = gates_find(&r->gates, r->claims[i].model_id);
+        struct attempt *a = attempt_new(&r->claims[i], gate);
+        a->on_end = end_attempt;
+        a->payload = r;
+        a->next = r->live;
+        r->live = a;
+        r->live_count++;
+        if (r->live_count == 1)
+            r->next_beat_ms = clock_monotonic_ms() + r->settings.heartbeat_interval_ms;
+        gate_started(gate);
+        attempt_start(a, r->loop, r->options.max_output);
+    }
+    r->claim_count = 0;
+}
+
+static void checkpoint(struct runner *r) {
+    struct err e;
+    int left = 0;
+    if (db_wal_pages(r->db) < 500)
+        return;
+    if (db_checkpoint(r->db, WRITER_WAIT_MS, &left, &e) != 0)
+        log_debug("checkpoint put off: %s", e.message);
+}
+
+void runner_tick(struct runner *r, int64_t now_ms) {
+    struct err e = {0};
+    int64_t now_at = clock_wall_at();
+    bool beating = r->live && now_ms >= r->next_beat_ms;
+    bool exclusive = r->exclusive;
+    size_t settled = r->ended_count;
+    struct claim_turn turn = r->turn;
+    // A suspect that ended gives the quiet up in the same pass.
+    if (r->exclusive && r->live_count == 0)
+        r->exclusive = false;
+    int result = db_begin(r->db, WRITER_WAIT_MS, &e);
+    if (!result) {
+        result = in_transaction(r, now_ms, now_at, beating, &e);
+        if (result)
+            db_rollback(r->db);
+        else
+            result = db_commit(r->db, &e);
+    }
+    if (result) {
+        drop_claims(r);
+        r->turn = turn;
+        r->exclusive = exclusive;
+        r->claimable = true;
+        tell_trouble(r, &e, now_ms);
+        return;
+    }
+    forget_settled(r, settled);
+    after_commit(r, now_ms, beating);
+    checkpoint(r);
+}
