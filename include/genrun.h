@@ -214,6 +214,8 @@ int genrun_stats(genrun *g, genrun_row **out);
 /* The configured and used models with their state: rows of name, provider, state, reason,
  * until, running, queued. */
 int genrun_models(genrun *g, genrun_each each, void *payload);
+/* Opens a parked or cooling model again; GENRUN_NOT_FOUND when nothing is known of it. */
+int genrun_model_resume(genrun *g, const char *name);
 
 /* ---- running --------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ int queue_model_state(struct db *db, const char *model_id, struct model_state *o
     return code < 0 ? ERR_DATABASE : 0;
 }
 
-int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, int64_t now_at, struct err *e) {
+int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, struct err *e) {
     struct model_state before;
     int result = queue_model_state(db, model_id, &before, e);
     if (result)
@@ -56,8 +56,32 @@ int queue_model_set(struct db *db, const char *model_id, const struct model_stat
         json_write_member_integer(&data, "until", state->until);
     buf_char(&data, '}');
     snprintf(event, sizeof event, "model.%s", strcmp(state->state, "ok") == 0 ? "resumed" : state->state);
-    (void)now_at;
     result = queue_log(db, strcmp(state->state, "ok") == 0 ? "info" : "warn", event, 0, 0, state->reason, buf_borrow(&data), e);
     buf_free(&data);
     return result;
+}
+
+int queue_model_resume(struct db *db, const char *model_id, struct err *e) {
+    struct model_state state;
+    int64_t known = 0;
+    int result = db_begin(db, 5000, e);
+    if (result)
+        return result;
+    result = db_integer(db, e, &known, 0,
+                        "SELECT 1 FROM lane WHERE model_id=?1 UNION ALL SELECT 1 FROM model_state WHERE model_id=?1 LIMIT 1",
+                        "t", model_id);
+    if (!result && !known)
+        result = err_set(e, ERR_NOT_FOUND, "model %s is not known here: genrun models lists them", model_id);
+    if (!result)
+        result = queue_model_state(db, model_id, &state, e);
+    if (!result) {
+        // What was learned of its server stays.
+        struct model_state open = {.state = "ok", .unstreamed = state.unstreamed};
+        result = queue_model_set(db, model_id, &open, e);
+    }
+    if (result) {
+        db_rollback(db);
+        return result;
+    }
+    return db_commit(db, e);
 }

@@ -211,8 +211,10 @@ struct model_state {
 };
 int queue_model_state(struct db *db, const char *model_id, struct model_state *out, struct err *e) must_check;
 // Inside the caller's transaction; writes the event model.<state> when the state changes.
-int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, int64_t now_at,
-                    struct err *e) must_check;
+int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, struct err *e) must_check;
+
+// In a transaction of its own: a parked or cooling model is open again. ERR_NOT_FOUND when it is not known.
+int queue_model_resume(struct db *db, const char *model_id, struct err *e) must_check;
 
 // ---- change.c: transactions of their own ----
 int queue_cancel(struct db *db, int64_t seq, const char *reason, struct err *e) must_check;
@@ -242,6 +244,8 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_
 int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
                struct err *e) must_check;
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;
+// Whether a generation, or a batch job and all its items, has ended; and in which state.
+int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) must_check;
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
 int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
                      struct err *e) must_check;
@@ -258,10 +262,12 @@ int queue_events(struct db *db, const struct event_filter *filter, queue_each ea
 // Inside the caller's transaction: adds what ended now to the minute's throughput.
 int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost,
                      struct err *e) must_check;
-int queue_stats(struct db *db, struct row **out, struct err *e) must_check;
+int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *e) must_check;
 int queue_models(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 // What still waits, by reason: rows of reason, model_id, count.
 int queue_left(struct db *db, queue_each each, void *payload, struct err *e) must_check;
+// How many generations of opened batches and singles are queued.
+int queue_count_left(struct db *db, int64_t *count, struct err *e) must_check;
 // Results of a batch: the completed items, or the failed and cancelled ones, by place or by end. Pages by
 // itself; no cursor stays open over a call of `each`.
 typedef int (*queue_result_each)(void *payload, const struct result *result, struct err *e);

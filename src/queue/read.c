@@ -79,6 +79,23 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
                    out, "the generation is gone: it was deleted meanwhile", e);
 }
 
+int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) {
+    sqlite3_stmt *s = is_batch
+                          ? db_ask(db, e, "SELECT status, queued_items+processing_items=0 FROM batch_job WHERE seq=?", "i", seq)
+                          : db_ask(db, e, "SELECT status, completed_at IS NOT NULL FROM generation WHERE seq=?", "i", seq);
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    if (code == 1) {
+        snprintf(status, 16, "%s", db_text(s, 0));
+        *ended = db_int(s, 1) != 0;
+    }
+    db_done(db, s);
+    if (code == 0)
+        return err_set(e, ERR_NOT_FOUND, "what was waited for is gone: it was deleted meanwhile");
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
     return one_row(db,
                    db_ask(db, e,

@@ -20,7 +20,7 @@ static int64_t local_midnight(int64_t now_at) {
     return (int64_t)mktime(&day) * 1000;
 }
 
-int queue_stats(struct db *db, struct row **out, struct err *e) {
+int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *e) {
     int64_t now_at = clock_wall_at();
     sqlite3_stmt *s = db_ask(
         db, e,
@@ -33,12 +33,12 @@ int queue_stats(struct db *db, struct row **out, struct err *e) {
         " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-60) AS completed_last_hour,"
         " (SELECT coalesce(sum(failed),0) FROM throughput WHERE minute>=?1/60000-60) AS failed_last_hour,"
         " (SELECT coalesce(sum(cost),0.0) FROM throughput WHERE minute>=?2/60000) AS cost_today,"
-        " (SELECT pid FROM runners WHERE stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_pid,"
-        " (SELECT started_at FROM runners WHERE stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_started_at,"
+        " (SELECT pid FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_pid,"
+        " (SELECT started_at FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_started_at,"
         " (SELECT json_group_array(json_object('name',model_id,'state',state,'reason',reason,'until',until))"
         "   FROM model_state WHERE state<>'ok') AS parked_models"
         " FROM total t WHERE t.one=1",
-        "ii", now_at, local_midnight(now_at));
+        "iii", now_at, local_midnight(now_at), (int64_t)runner_is_up);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
@@ -100,6 +100,10 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
     rows_give(&rows, each, payload);
     rows_free(&rows);
     return 0;
+}
+
+int queue_count_left(struct db *db, int64_t *count, struct err *e) {
+    return db_integer(db, e, count, 0, "SELECT queued FROM total WHERE one=1", "");
 }
 
 // ---- results ----

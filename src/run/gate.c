@@ -81,7 +81,7 @@ static int add(struct gates *gates, struct db *db, const char *model_id, bool re
         close_as_stored(gate, restart, now_ms);
     if (!gate->model) {
         char reason[256];
-        snprintf(reason, sizeof reason, "no section of the configuration serves model %.128s: add [model %.64s] and restart",
+        snprintf(reason, sizeof reason, "no section of the configuration serves model %.64s: add [model %.64s] and restart",
                  model_id, model_id);
         gate->until_ms = INT64_MAX;
         set_state(gate, "parked", reason, "ConfigurationError", clock_wall_at(), 0);

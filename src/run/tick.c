@@ -95,10 +95,10 @@ static void forget_settled(struct runner *r, size_t count) {
 
 // ---- what others did ----
 
-static int write_gates(struct runner *r, int64_t now_at, struct err *e) {
+static int write_gates(struct runner *r, struct err *e) {
     for (size_t i = 0; i < r->gates.count; i++) {
         struct gate *g = r->gates.list[i];
-        int result = g->dirty ? queue_model_set(r->db, g->model_id, &g->state, now_at, e) : 0;
+        int result = g->dirty ? queue_model_set(r->db, g->model_id, &g->state, e) : 0;
         if (result)
             return result;
     }
@@ -282,7 +282,7 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         r->claimable = true;
     if (r->claimable && (result = claim(r, now_ms, now_at, e)))
         return result;
-    return write_gates(r, now_at, e);
+    return write_gates(r, e);
 }
 
 static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) {

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: MIT
+// The handle, rows, single generations and looking: most of the body of genrun.h.
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "lib/handle.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int handle_result(genrun *g, int result) {
+    if (result && g->err.code != (enum err_code)result)
+        g->err.code = (enum err_code)result;
+    return result;
+}
+
+int genrun_open(genrun **out, const genrun_options *options) {
+    const genrun_options none = GENRUN_OPTIONS_INIT;
+    genrun *g = mem_alloc(1, sizeof *g);
+    if (!options)
+        options = &none;
+    *out = g;
+    g->create = options->create;
+    int result = config_load(&g->config, options->config, options->database, &g->err);
+    if (!result && g->create)
+        result = handle_database(g);
+    return handle_result(g, result);
+}
+
+void genrun_close(genrun *g) {
+    if (!g)
+        return;
+    runner_close(g->runner, "stopped");
+    wake_close(g->wake);
+    loop_close(g->loop);
+    db_close(g->db);
+    config_free(g->config);
+    free(g);
+}
+
+const char *genrun_message(const genrun *g) {
+    return g->err.message;
+}
+
+int handle_database(genrun *g) {
+    if (g->db)
+        return 0;
+    if (!g->config)
+        return err_set(&g->err, ERR_CONFIG, "the handle could not be opened: close it and open another");
+    return db_open(&g->db, g->config->database, g->create ? DB_CREATE : DB_EXISTING, &g->err);
+}
+
+// ---- rows ----
+
+const char *genrun_row_text(const genrun_row *row, const char *column) {
+    return row_text((const struct row *)row, column);
+}
+
+const void *genrun_row_bytes(const genrun_row *row, const char *column, size_t *length) {
+    return row_bytes((const struct row *)row, column, length);
+}
+
+int64_t genrun_row_integer(const genrun_row *row, const char *column, int64_t fallback) {
+    return row_integer((const struct row *)row, column, fallback);
+}
+
+double genrun_row_number(const genrun_row *row, const char *column, double fallback) {
+    return row_number((const struct row *)row, column, fallback);
+}
+
+const char *genrun_row_json(genrun_row *row) {
+    return row_json((struct row *)row);
+}
+
+void genrun_row_free(genrun_row *row) {
+    row_free((struct row *)row);
+}
+
+int each_row(void *payload, struct row *row) {
+    const struct each *each = payload;
+    int end = each->call ? each->call(each->payload, (genrun_row *)row) : 0;
+    row_free(row);
+    return end;
+}
+
+// ---- input ----
+
+static int check_text(genrun *g, const char *what, const char *text) {
+    if (text && !text_is_utf8(text, strlen(text)))
+        return err_set(&g->err, ERR_INVALID, "%s is not valid UTF-8: convert it", what);
+    return 0;
+}
+
+static int check_texts(genrun *g, const genrun_spec *in) {
+    const char *const texts[][2] = {{"the prompt", in->prompt},       {"the model", in->model},
+                                    {"the user", in->user},           {"the session", in->session},
+                                    {"the key", in->client_id},       {"custom_id", in->custom_id},
+                                    {"the topic", in->topic},         {"the tier", in->tier},
+                                    {"the type", in->type},           {"template_id", in->template_id}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        int result = check_text(g, texts[i][0], texts[i][1]);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+static int check_parameters(genrun *g, const char *parameters) {
+    cJSON *tree = NULL;
+    struct err e;
+    if (!parameters || strcmp(parameters, "{}") == 0)
+        return 0;
+    int result = json_parse_object(parameters, strlen(parameters), &tree, &e);
+    cJSON_Delete(tree);
+    return result ? err_set(&g->err, ERR_INVALID, "the parameters are not usable: %s", e.message) : 0;
+}
+
+int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) {
+    const struct model *model;
+    const char *model_id;
+    int result = check_texts(g, in);
+    if (!result)
+        result = check_parameters(g, in->parameters);
+    if (!result)
+        result = config_model(g->config, in->model ? in->model : batch_model, &model_id, &model, &g->err);
+    if (result)
+        return result;
+    if (!in->prompt && !in->parameters)
+        return err_set(&g->err, ERR_INVALID, "there is neither a prompt nor a request body: give a prompt");
+    if (in->priority < -SPEC_PRIORITY_LIMIT || in->priority > SPEC_PRIORITY_LIMIT)
+        return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", in->priority);
+    if (in->delay_ms < 0)
+        return err_set(&g->err, ERR_INVALID, "a delay cannot be negative");
+    if (in->endpoint && in->endpoint[0] != '/')
+        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /", in->endpoint);
+    *out = (struct spec){.prompt = in->prompt,
+                         .model_id = model_id,
+                         .parameters = in->parameters,
+                         .endpoint = in->endpoint,
+                         .user_id = in->user,
+                         .session_id = in->session,
+                         .client_id = in->client_id,
+                         .custom_id = in->custom_id,
+                         .topic = in->topic,
+                         .tier = in->tier,
+                         .type = in->type,
+                         .template_id = in->template_id,
+                         .priority = in->priority,
+                         .run_after_at = in->delay_ms > 0 ? clock_wall_at() + in->delay_ms : 0};
+    return 0;
+}
+
+// The names under which a failed or cancelled generation shows its end are genrun's, not request parameters.
+static char *without_end_names(const char *parameters) {
+    static const char *const names[] = {"error", "errorContext", "cancelledAt", "cancelledReason", NULL};
+    struct buf out;
+    if (!parameters || (!strstr(parameters, "rror") && !strstr(parameters, "ancelled")))
+        return NULL;
+    buf_init(&out, BUF_UNLIMITED);
+    json_object_edit(&out, parameters, names, NULL);
+    return buf_take(&out);
+}
+
+int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun_spec *spec) {
+    struct spec s;
+    bool made = false;
+    char *parameters = NULL;
+    g->create = true;
+    int result = handle_database(g);
+    if (!result)
+        result = handle_spec(g, spec, NULL, &s);
+    if (!result) {
+        parameters = without_end_names(s.parameters);
+        if (parameters)
+            s.parameters = parameters;
+        result = queue_submit(g->db, &s, id, &made, &g->err);
+    }
+    if (created)
+        *created = made;
+    free(parameters);
+    return handle_result(g, result);
+}
+
+// ---- looking ----
+
+int genrun_get(genrun *g, genrun_row **out, const char *id) {
+    int64_t seq;
+    *out = NULL;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_find_generation(g->db, id, &seq, &g->err);
+    if (!result)
+        result = queue_get(g->db, seq, (struct row **)out, &g->err);
+    return handle_result(g, result);
+}
+
+static int parse_cursor(genrun *g, const char *text, int64_t *after) {
+    char *end;
+    *after = 0;
+    if (!text)
+        return 0;
+    errno = 0;
+    long long value = strtoll(text, &end, 36);
+    if (errno || *end || end == text || value <= 0)
+        return err_set(&g->err, ERR_INVALID, "%s is not a cursor: use the one that the page before gave", text);
+    *after = value;
+    return 0;
+}
+
+void handle_cursor(genrun *g, int64_t next) {
+    char digits[32];
+    size_t n = 0, i = 0;
+    g->cursor[0] = 0;
+    for (int64_t rest = next; rest > 0; rest /= 36)
+        digits[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36];
+    while (n > 0)
+        g->cursor[i++] = digits[--n];
+    g->cursor[i] = 0;
+}
+
+const char *genrun_cursor(const genrun *g) {
+    return g->cursor[0] ? g->cursor : NULL;
+}
+
+int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
+    int result = handle_database(g);
+    *out = (struct filter){0};
+    if (result || !in)
+        return result;
+    if (in->limit < 0)
+        return err_set(&g->err, ERR_INVALID, "limit %d is negative: use a positive number", in->limit);
+    *out = (struct filter){.status = in->status,
+                           .user_id = in->user,
+                           .session_id = in->session,
+                           .model_id = in->model,
+                           .error_type = in->error_type,
+                           .since = in->since,
+                           .until = in->until,
+                           .limit = in->limit};
+    if ((result = parse_cursor(g, in->after, &out->after)))
+        return result;
+    return in->batch ? queue_find_batch(g->db, in->batch, &out->batch_seq, &g->err) : 0;
+}
+
+int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload) {
+    struct each e = {each, payload};
+    struct filter f;
+    int64_t next = 0;
+    int result = handle_filter(g, filter, &f);
+    if (!result && f.limit == 0)
+        f.limit = 20;
+    if (!result)
+        result = queue_list(g->db, &f, each_row, &e, &next, &g->err);
+    handle_cursor(g, next);
+    return handle_result(g, result);
+}
+
+int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload) {
+    struct each e = {each, payload};
+    int64_t seq;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_find_generation(g->db, id, &seq, &g->err);
+    if (!result)
+        result = queue_outputs(g->db, seq, each_row, &e, &g->err);
+    return handle_result(g, result);
+}
+
+struct output_writer {
+    FILE *out;
+    int64_t count;
+    bool failed;
+};
+
+static int write_content(void *payload, struct row *row) {
+    struct output_writer *w = payload;
+    size_t length;
+    const void *content = row_bytes(row, "content", &length);
+    w->count++;
+    if (length > 0 && fwrite(content, 1, length, w->out) != length)
+        w->failed = true;
+    row_free(row);
+    return w->failed;
+}
+
+int genrun_write_output(genrun *g, const char *id, FILE *out) {
+    struct output_writer w = {.out = out};
+    int64_t seq;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_find_generation(g->db, id, &seq, &g->err);
+    if (!result)
+        result = queue_outputs(g->db, seq, write_content, &w, &g->err);
+    if (!result && (w.failed || fflush(out) != 0))
+        result = err_set(&g->err, ERR_WORK, "the output cannot be written: %s", strerror(errno));
+    if (!result && w.count == 0)
+        result = err_set(&g->err, ERR_NOT_FOUND, "generation %s has no output yet: genrun show %s tells its state", id, id);
+    return handle_result(g, result);
+}
+
+// ---- changes ----
+
+static int change(genrun *g, const char *id, const char *reason, bool cancel) {
+    int64_t seq;
+    int result = handle_database(g);
+    if (!result)
+        result = check_text(g, "the reason", reason);
+    if (!result)
+        result = queue_find_generation(g->db, id, &seq, &g->err);
+    if (!result)
+        result = cancel ? queue_cancel(g->db, seq, reason, &g->err) : queue_retry(g->db, seq, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_cancel(genrun *g, const char *id, const char *reason) {
+    return change(g, id, reason, true);
+}
+
+int genrun_retry(genrun *g, const char *id) {
+    return change(g, id, NULL, false);
+}
+
+static int change_all(genrun *g, enum change what, int64_t *changed, const genrun_filter *filter, const char *reason,
+                      int dry_run) {
+    struct filter f;
+    *changed = 0;
+    int result = handle_filter(g, filter, &f);
+    if (!result)
+        result = check_text(g, "the reason", reason);
+    if (!result)
+        result = queue_change_all(g->db, what, &f, reason, dry_run != 0, changed, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason, int dry_run) {
+    return change_all(g, CHANGE_CANCEL, changed, filter, reason, dry_run);
+}
+
+int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run) {
+    return change_all(g, CHANGE_RETRY, changed, filter, NULL, dry_run);
+}
+
+// ---- events, stats, models ----
+
+// The lock tells, not the row: a dead runner leaves its row behind.
+static bool runner_is_up(genrun *g) {
+    struct err e;
+    if (db_is_owner(g->db))
+        return true;
+    if (db_own(g->db, &e) != 0)
+        return true;
+    db_disown(g->db);
+    return false;
+}
+
+
+int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload) {
+    struct each e = {each, payload};
+    struct event_filter f = {.level = filter->level,
+                             .event = filter->event,
+                             .since = filter->since,
+                             .after = filter->after,
+                             .limit = filter->limit};
+    int result = handle_database(g);
+    if (!result && filter->id) {
+        // The same word may name either: a generation is looked for first.
+        result = queue_find_generation(g->db, filter->id, &f.generation_seq, &g->err);
+        if (result == ERR_NOT_FOUND)
+            result = queue_find_batch(g->db, filter->id, &f.batch_seq, &g->err);
+        if (result == ERR_NOT_FOUND)
+            result = err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job", filter->id);
+    }
+    if (!result)
+        result = queue_events(g->db, &f, each_row, &e, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_stats(genrun *g, genrun_row **out) {
+    *out = NULL;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_stats(g->db, runner_is_up(g), (struct row **)out, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_left(genrun *g, genrun_each each, void *payload) {
+    struct each e = {each, payload};
+    int result = handle_database(g);
+    if (!result)
+        result = queue_left(g->db, each_row, &e, &g->err);
+    return handle_result(g, result);
+}
+
+struct model_names {
+    genrun *g;
+    struct each each;
+    const char **seen; // names of the queue's models
+    size_t count;
+    bool ended;
+};
+
+// A row of the queue, with the provider that the configuration gives it.
+static int give_model(struct model_names *m, struct row *from, const char *name, const struct model *model) {
+    struct row *row = row_new();
+    row_add_text(row, "name", name);
+    row_add_text(row, "provider", model ? model->provider : NULL);
+    row_add_text(row, "state", from ? row_text(from, "state") : "ok");
+    row_add_text(row, "reason", from ? row_text(from, "reason") : NULL);
+    if (from && row_text(from, "until"))
+        row_add_integer(row, "until", row_integer(from, "until", 0));
+    else
+        row_add_text(row, "until", NULL);
+    row_add_integer(row, "running", from ? row_integer(from, "running", 0) : 0);
+    row_add_integer(row, "queued", from ? row_integer(from, "queued", 0) : 0);
+    return each_row(&m->each, row);
+}
+
+static int queue_model(void *payload, struct row *row) {
+    struct model_names *m = payload;
+    const struct config *c = m->g->config;
+    const char *name = row_text(row, "name");
+    m->seen = mem_resize(m->seen, m->count + 1, sizeof *m->seen);
+    m->seen[m->count++] = mem_copy(name);
+    m->ended = give_model(m, row, name, model_find(c->models, c->model_count, name)) != 0;
+    row_free(row);
+    return m->ended;
+}
+
+static bool was_seen(const struct model_names *m, const char *name) {
+    for (size_t i = 0; i < m->count; i++)
+        if (strcmp(m->seen[i], name) == 0)
+            return true;
+    return false;
+}
+
+int genrun_models(genrun *g, genrun_each each, void *payload) {
+    struct model_names m = {.g = g, .each = {each, payload}};
+    int result = handle_database(g);
+    // The configured models can be shown before there is a database.
+    if (!result)
+        result = queue_models(g->db, queue_model, &m, &g->err);
+    else if (result == ERR_NOT_FOUND)
+        result = 0;
+    for (size_t i = 0; !result && !m.ended && i < g->config->model_count; i++)
+        if (!was_seen(&m, g->config->models[i].name))
+            m.ended = give_model(&m, NULL, g->config->models[i].name, &g->config->models[i]) != 0;
+    for (size_t i = 0; i < m.count; i++)
+        free((char *)m.seen[i]);
+    free(m.seen);
+    return handle_result(g, result);
+}
+
+int genrun_model_resume(genrun *g, const char *name) {
+    int result = handle_database(g);
+    if (!result)
+        result = queue_model_resume(g->db, name, &g->err);
+    return handle_result(g, result);
+}
+

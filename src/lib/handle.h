@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Inside of src/lib/: what a handle is, and what its functions share.
+#ifndef GENRUN_LIB_HANDLE_H
+#define GENRUN_LIB_HANDLE_H
+
+#include "base/err.h"
+#include "db/db.h"
+#include "genrun.h"
+#include "lib/config.h"
+#include "loop/loop.h"
+#include "queue/queue.h"
+#include "run/runner.h"
+#include "run/wake.h"
+#include <signal.h>
+
+struct genrun {
+    struct config *config;
+    struct db *db;
+    struct loop *loop;     // made with the first run
+    struct runner *runner; // NULL: not running
+    struct err err;        // of the last failure
+    bool create;           // the database may be made
+    volatile sig_atomic_t stop; // genrun_stop() was called
+    struct wake *wake;     // notices other processes' writes, for waits without a runner
+    char cursor[32];       // of the last list; "" at the end
+};
+
+// Remembers the failure for genrun_message() and returns its code.
+int handle_result(genrun *g, int result);
+// The loop, made on first use.
+int handle_loop(genrun *g) must_check;
+// Opens the database on first use: commands that only look must not make one.
+int handle_database(genrun *g) must_check;
+// Checks a specification from outside and resolves its model; the texts stay the caller's.
+int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) must_check;
+// From the public filter; a batch id is looked up.
+int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
+void handle_cursor(genrun *g, int64_t next);
+
+// Passes rows of the queue on to a callback of the public API, and frees them.
+struct each {
+    genrun_each call;
+    void *payload;
+};
+int each_row(void *payload, struct row *row);
+
+#endif

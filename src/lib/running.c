@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// Running of the public API: the queue until stopped or drained, one turn for a
+// host's loop, or just what is waited for.
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "lib/handle.h"
+#include "lib/host.h"
+#include "lib/watchdog.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_MS 250   // between two looks at what is waited for
+#define TURN_MS 60000 // a turn's longest wait: the runner's own timers end it sooner
+
+int handle_loop(genrun *g) {
+    return g->loop ? 0 : loop_open(&g->loop, &g->err);
+}
+
+static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, bool watched) {
+    const struct runner_options options = {.settings = &g->config->scheduler,
+                                           .models = g->config->models,
+                                           .model_count = g->config->model_count,
+                                           .max_output = g->config->max_output,
+                                           .version = GENRUN_VERSION,
+                                           .only_batch = only_batch,
+                                           .only_generation = only_generation,
+                                           .on_turn = watched ? watchdog_beat : NULL};
+    int result = handle_loop(g);
+    return result ? result : runner_open(&g->runner, g->db, g->loop, &options, &g->err);
+}
+
+static void close_runner(genrun *g, const char *reason) {
+    runner_close(g->runner, reason);
+    g->runner = NULL;
+}
+
+// The first signal stops gracefully, the second at once.
+static void on_signal(void *payload, int number) {
+    genrun *g = payload;
+    log_info("signal %d: %s", number, g->stop ? "ending at once" : "no more is claimed, live work may finish; again: at once");
+    g->stop++;
+}
+
+static void take_stop(genrun *g, int *taken) {
+    if (g->stop == *taken || !g->runner)
+        return;
+    *taken = g->stop;
+    runner_stop(g->runner, g->stop > 1);
+}
+
+static int drained_code(genrun *g) {
+    int64_t waits = 0;
+    int result = queue_count_left(g->db, &waits, &g->err);
+    if (result)
+        return result;
+    if (waits > 0)
+        return err_set(&g->err, ERR_CONFLICT, "%lld generations are left that cannot start by themselves", (long long)waits);
+    if (runner_failed(g->runner) > 0)
+        return err_set(&g->err, ERR_WORK, "%lld generations failed: genrun list --status failed shows them",
+                       (long long)runner_failed(g->runner));
+    return 0;
+}
+
+static int run_until_end(genrun *g, const genrun_run_options *options, const char **reason) {
+    int taken = 0;
+    *reason = "stopped";
+    for (;;) {
+        int result = runner_turn(g->runner, TURN_MS, &g->err);
+        if (result)
+            return result;
+        take_stop(g, &taken);
+        if (runner_is_stopped(g->runner))
+            return 0;
+        if (options->drain && !g->stop && runner_is_drained(g->runner, options->drain_wait_ms)) {
+            *reason = "drained";
+            return drained_code(g);
+        }
+    }
+}
+
+int genrun_run(genrun *g, const genrun_run_options *options) {
+    const genrun_run_options none = GENRUN_RUN_OPTIONS_INIT;
+    const char *reason = "stopped";
+    if (!options)
+        options = &none;
+    g->create = true;
+    g->stop = 0;
+    int result = handle_database(g);
+    if (!result)
+        result = open_runner(g, 0, 0, options->watchdog != 0);
+    if (result)
+        return handle_result(g, result);
+    log_info("runner started: database %s, concurrency %d", g->config->database, g->config->scheduler.concurrency);
+    if (options->signals)
+        result = loop_signals(g->loop, on_signal, g, &g->err);
+    if (!result && options->watchdog)
+        result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database, runner_seq(g->runner), &g->err);
+    if (!result)
+        result = run_until_end(g, options, &reason);
+    if (options->watchdog)
+        watchdog_end();
+    if (options->signals)
+        loop_signals_end(g->loop);
+    log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
+             (long long)runner_failed(g->runner));
+    close_runner(g, reason);
+    return handle_result(g, result);
+}
+
+int genrun_step(genrun *g, int64_t timeout_ms) {
+    g->create = true;
+    int result = handle_database(g);
+    if (!result && !g->runner)
+        result = open_runner(g, 0, 0, false);
+    if (!result)
+        result = runner_turn(g->runner, timeout_ms, &g->err);
+    return handle_result(g, result);
+}
+
+void genrun_stop(genrun *g) {
+    g->stop++;
+    if (g->loop)
+        loop_wake(g->loop);
+}
+
+// ---- waiting ----
+
+static int wait_for_change(genrun *g, int64_t timeout_ms) {
+    int result = handle_loop(g);
+    if (result)
+        return result;
+    if (!g->wake)
+        g->wake = wake_open(g->db, g->loop);
+    int64_t end_ms = clock_monotonic_ms() + timeout_ms;
+    for (;;) {
+        int64_t now_ms = clock_monotonic_ms();
+        if (wake_has_changed(g->wake, now_ms) || g->stop || now_ms >= end_ms)
+            return 0;
+        int64_t until_ms = wake_due_ms(g->wake) < end_ms ? wake_due_ms(g->wake) : end_ms;
+        // Without a notice the version is asked again at the end of the wait.
+        if ((result = loop_wait(g->loop, until_ms - now_ms, &g->err)))
+            return result;
+    }
+}
+
+int genrun_wait_change(genrun *g, int64_t timeout_ms) {
+    int result = handle_database(g);
+    return handle_result(g, result ? result : wait_for_change(g, timeout_ms));
+}
+
+struct wait {
+    int64_t seq;
+    bool is_batch;
+    genrun_each each;
+    void *payload;
+    int64_t shown_ms;
+    char *shown; // JSON of the row shown last
+};
+
+static int find_waited(genrun *g, const char *id, struct wait *w) {
+    int result = queue_find_generation(g->db, id, &w->seq, &g->err);
+    if (result != ERR_NOT_FOUND)
+        return result;
+    w->is_batch = true;
+    result = queue_find_batch(g->db, id, &w->seq, &g->err);
+    return result == ERR_NOT_FOUND ? err_set(&g->err, result, "%s is neither a generation nor a batch job", id) : result;
+}
+
+// Shows the row when it changed; at the end always.
+static int show(genrun *g, struct wait *w, bool at_end) {
+    struct row *row = NULL;
+    int64_t now_ms = clock_monotonic_ms();
+    if (!w->each || (!at_end && now_ms - w->shown_ms < LOOK_MS))
+        return 0;
+    w->shown_ms = now_ms;
+    int result = w->is_batch ? queue_batch_get(g->db, w->seq, &row, &g->err) : queue_get(g->db, w->seq, &row, &g->err);
+    if (!result && (at_end || !w->shown || strcmp(w->shown, row_json(row)) != 0)) {
+        free(w->shown);
+        w->shown = mem_copy(row_json(row));
+        if (w->each(w->payload, (genrun_row *)row) != 0)
+            result = err_set(&g->err, ERR_CONFLICT, "the wait was ended; the work stays in the queue");
+    }
+    row_free(row);
+    return result;
+}
+
+// With the owner's lock this handle runs what it waits for; else another runner does.
+static int advance(genrun *g, const struct wait *w) {
+    if (!g->runner) {
+        int result = open_runner(g, w->is_batch ? w->seq : 0, w->is_batch ? 0 : w->seq, false);
+        if (result == ERR_CONFLICT)
+            return wait_for_change(g, LOOK_MS);
+        if (result)
+            return result;
+    }
+    return runner_turn(g->runner, LOOK_MS, &g->err);
+}
+
+static int ended_code(genrun *g, const struct wait *w, const char *status) {
+    int64_t unsuccessful = strcmp(status, "completed") != 0;
+    if (w->is_batch && !unsuccessful) {
+        struct row *row = NULL;
+        int result = queue_batch_get(g->db, w->seq, &row, &g->err);
+        if (result)
+            return result;
+        unsuccessful = row_integer(row, "failed_items", 0) + row_integer(row, "cancelled_items", 0);
+        row_free(row);
+        if (unsuccessful > 0)
+            return err_set(&g->err, ERR_WORK, "%lld items failed or were cancelled", (long long)unsuccessful);
+    }
+    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s", w->is_batch ? "batch job is" : "generation is", status) : 0;
+}
+
+static int wait_until_end(genrun *g, struct wait *w) {
+    char status[16];
+    for (;;) {
+        bool ended = false;
+        int result = queue_ended(g->db, w->is_batch, w->seq, &ended, status, &g->err);
+        if (!result)
+            result = show(g, w, ended);
+        if (result)
+            return result;
+        if (ended)
+            return ended_code(g, w, status);
+        if (g->stop)
+            return err_set(&g->err, ERR_CONFLICT, "interrupted; the work stays in the queue");
+        if ((result = advance(g, w)))
+            return result;
+    }
+}
+
+int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
+    struct wait w = {.each = each, .payload = payload};
+    bool running = g->runner != NULL;
+    g->stop = 0;
+    int result = handle_database(g);
+    if (!result)
+        result = find_waited(g, id, &w);
+    if (!result)
+        result = handle_loop(g);
+    if (!result && signals)
+        result = loop_signals(g->loop, on_signal, g, &g->err);
+    if (!result) {
+        result = wait_until_end(g, &w);
+        if (signals)
+            loop_signals_end(g->loop);
+    }
+    // A runner of the host's own (genrun_step) goes on.
+    if (!running)
+        close_runner(g, "ended with what was waited for");
+    free(w.shown);
+    return handle_result(g, result);
+}
+
+int host_mark_hung(const char *database, const char *runner) {
+    struct db *db = NULL;
+    struct err e;
+    // Should the disk be what hangs, this process must end all the same.
+    alarm(10);
+    if (db_open(&db, database, DB_EXISTING, &e) != 0 || queue_runner_mark_hung(db, strtoll(runner, NULL, 10), &e) != 0)
+        log_error("%s", e.message);
+    db_close(db);
+    return ERR_WORK;
+}
