@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,6 +25,7 @@ struct http_call {
     struct buf headers;  // of the last response: name:value NUL …
     size_t headers_seen; // bytes of all header lines, informational responses too
     bool headers_over;
+    bool out_of_files; // the connection failed on our side
     bool connected;
     bool in_body;
     struct loop_task sign;
@@ -80,8 +82,11 @@ static int before_request(void *payload, char *remote, char *local, int remote_p
 }
 
 static curl_socket_t open_socket(void *payload, curlsocktype purpose, struct curl_sockaddr *address) {
-    (void)payload, (void)purpose;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    (void)purpose;
+    struct http_call *call = payload;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    call->out_of_files = fd < 0 && (errno == EMFILE || errno == ENFILE);
+    return fd;
 }
 
 static void tell_sign(void *payload) {
@@ -93,8 +98,10 @@ static void transfer_ended(void *payload, CURL *easy, CURLcode result) {
     (void)easy;
     struct http_call *call = payload;
     loop_defer_cancel(call->loop, &call->sign);
-    call->listener.on_end(call->listener.payload, result,
-                          *call->message ? call->message : curl_easy_strerror(result));
+    const char *message = *call->message ? call->message : curl_easy_strerror(result);
+    if (call->out_of_files && !call->connected)
+        message = "no more open files are allowed here: raise the limit (ulimit -n) or lower concurrency";
+    call->listener.on_end(call->listener.payload, result, message);
 }
 
 static CURLcode set_up(struct http_call *call) {
@@ -121,6 +128,7 @@ static CURLcode set_up(struct http_call *call) {
     SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
     SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, call);
     SET(CURLOPT_PREREQFUNCTION, before_request);
     SET(CURLOPT_PREREQDATA, call);
     SET(CURLOPT_HTTPHEADER, request->headers);

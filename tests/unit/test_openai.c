@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -858,6 +859,25 @@ static void what_cannot_be_sent_is_said(void **state) {
     }
 }
 
+static void running_out_of_descriptors_is_named(void **state) {
+    (void)state;
+    server_start(&(struct reply){OK_JSON, "{}", .measured = true}, 1);
+    snprintf(base_url, sizeof base_url, "http://127.0.0.1:%d/v1", server.port);
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    int lowest = dup(0); // one below every free descriptor
+    close(lowest);
+    none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    struct watcher w;
+    struct outcome *o = run(&w);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(o->failure.kind, FAILURE_CONNECT);
+    assert_non_null(strstr(o->failure.message, "open files"));
+    outcome_free(o);
+    server_stop();
+}
+
 // ---- stopping, and many ----
 
 static void stop_gives_what_came(void **state) {
@@ -940,6 +960,7 @@ int main(void) {
         CASE(a_request_is_never_sent_twice),
         CASE(what_is_not_reached_was_not_executed),
         CASE(what_cannot_be_sent_is_said),
+        CASE(running_out_of_descriptors_is_named),
         CASE(stop_gives_what_came),
         CASE(many_run_at_once_and_connections_are_kept),
     };
