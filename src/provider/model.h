@@ -22,14 +22,14 @@ struct model_status_rule { // on_status.NNN=action
 };
 
 struct model {
-    char *name;         // the model_id; "*" catches every other name
-    char *provider;     // "openai", "echo"
-    char *base_url;     // such as https://api.openai.com/v1, no slash at the end
-    char *endpoint;     // such as /chat/completions
-    char *remote_name;  // the name sent; NULL: the model_id
-    char *api_key_env;  // name of a variable
-    char *api_key_file; // absolute path
-    int concurrency;    // in flight at most; 0: only the scheduler's limit
+    char *name;              // the model_id; "*" catches every other name
+    char *provider;          // "openai", "echo"
+    char *base_url;          // such as https://api.openai.com/v1, no slash at the end
+    char *endpoint;          // such as /chat/completions
+    char *remote_name;       // the name sent; NULL: the model_id
+    char *api_key_env;       // name of a variable
+    char *api_key_file;      // absolute path
+    int concurrency;         // in flight at most; 0: only the scheduler's limit
     int requests_per_minute; // 0: no limit
     int64_t tokens_per_minute;
     int64_t connect_timeout_ms;

@@ -17,7 +17,7 @@ const char *provider_step_name(enum provider_step step);
 // What an attempt needs. The texts stay valid until the call ends.
 struct provider_request {
     const struct model *model;
-    const char *model_id;   // the name asked for (differs from model->name under [model *])
+    const char *model_id; // the name asked for (differs from model->name under [model *])
     const char *generation_id;
     int start;              // number of this start, from 1
     const char *prompt;     // NULL: parameters is the whole request body
@@ -30,10 +30,10 @@ struct provider_request {
 // Why a call gave no result, before judgement: facts only (classify.h judges).
 enum failure_kind {
     FAILURE_NONE,
-    FAILURE_HTTP,          // an answer with an error: http_status, body
-    FAILURE_CONNECT,       // DNS, refused, unreachable, TLS: surely not executed
-    FAILURE_NETWORK,       // the connection broke after the request was sent
-    FAILURE_TIMEOUT,       // one of the clocks; `message` says which
+    FAILURE_HTTP,    // an answer with an error: http_status (0: told inside a 2xx, without a status), body
+    FAILURE_CONNECT, // DNS, refused, unreachable, TLS: surely not executed
+    FAILURE_NETWORK, // the connection broke after the request was sent
+    FAILURE_TIMEOUT, // one of the clocks; `message` says which
     FAILURE_BAD_RESPONSE,  // 2xx, but not what was asked for (not JSON, no choices, cut short)
     FAILURE_TOO_LARGE,     // more than max_output
     FAILURE_REQUEST,       // the request cannot be built or sent as given
@@ -64,8 +64,8 @@ struct outcome {
     struct outcome_output *outputs;
     size_t output_count;
     int http_status;
-    char *request_id;  // the server's x-request-id
-    char *body;        // the whole response body, as an unstreamed call gives it; NULL: the same as outputs[0]
+    char *request_id; // the server's x-request-id
+    char *body;       // the whole response body, as an unstreamed call gives it; NULL: the same as outputs[0]
     size_t body_length;
     int64_t input_tokens;
     int64_t output_tokens;
@@ -79,7 +79,8 @@ void outcome_add(struct outcome *outcome, const char *mime, const char *content,
 
 struct provider_listener {
     // A step was reached, or content arrived (content_bytes > 0: real progress; 0: only a sign
-    // that the connection lives). Called from the loop.
+    // that the connection lives). Called from the loop, once a pass at most; steps never go back, and before
+    // the first content none is STEP_STREAM. It may stop the call. A short call may end without any.
     void (*on_progress)(void *payload, enum provider_step step, size_t content_bytes);
     // The call ended; takes the outcome. Called once, from the loop, never from start() itself,
     // and never after stop().
