@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// The program: finds the command, reads its options, opens the handle, runs it.
+#include "base/log.h"
+#include "cli/command.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+// Every command. The order is that of `genrun help`.
+extern const struct command cmd_run, cmd_submit, cmd_list, cmd_show, cmd_output, cmd_logs, cmd_cancel,
+    cmd_retry, cmd_stats, cmd_models, cmd_batch_submit, cmd_batch_list, cmd_batch_show, cmd_batch_items,
+    cmd_batch_watch, cmd_batch_results, cmd_batch_pause, cmd_batch_resume, cmd_batch_cancel, cmd_help;
+
+static const struct command *const commands[] = {
+    &cmd_run,           &cmd_submit,       &cmd_list,
+    &cmd_show,          &cmd_output,       &cmd_logs,
+    &cmd_cancel,        &cmd_retry,        &cmd_stats,
+    &cmd_models,        &cmd_batch_submit, &cmd_batch_list,
+    &cmd_batch_show,    &cmd_batch_items,  &cmd_batch_watch,
+    &cmd_batch_results, &cmd_batch_pause,  &cmd_batch_resume,
+    &cmd_batch_cancel,  &cmd_help,         NULL,
+};
+
+// A program that is started with 0, 1 or 2 closed would open its database there and then print into it.
+// Each is opened the wrong way round, so that using it fails as it would have.
+static void occupy_standard_files(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+// ---- finding the command ----
+
+// Moves words[index] out of the way: what is left are options and the command's operands.
+static void drop_word(int *argc, char **words, int index) {
+    memmove(&words[index], &words[index + 1], (size_t)(*argc - index - 1) * sizeof *words);
+    --*argc;
+}
+
+static int show_version(void) {
+    const char *text = genrun_versions();
+    size_t length = strlen(text);
+    printf("%s%s", text, length > 0 && text[length - 1] == '\n' ? "" : "\n");
+    return GENRUN_OK;
+}
+
+static int unknown_command(const struct cli *cli, const char *group, const char *name) {
+    const char *nearest = command_nearest(cli->commands, group, name);
+    const char *space = group != NULL ? " " : "", *front = group != NULL ? group : "";
+    if (nearest != NULL)
+        return cli_fail(cli, GENRUN_INVALID, "unknown command '%s%s%s': did you mean '%s%s%s'?", front, space,
+                        name, front, space, nearest);
+    return cli_fail(cli, GENRUN_INVALID, "unknown command '%s%s%s': 'genrun help%s%s' lists them", front,
+                    space, name, space, front);
+}
+
+// What options alone ask for: help or the versions.
+static int without_command(struct cli *cli, const char *group, int argc, char **words) {
+    struct args *args = NULL;
+    struct err e = {0};
+    int code = GENRUN_OK;
+    if (args_parse(&args, command_globals, NULL, argc, words, &e) != ERR_OK)
+        return cli_fail(cli, GENRUN_INVALID, "%s", e.message);
+    if (args_has(args, "version"))
+        code = show_version();
+    else if (args_has(args, "help") && group != NULL)
+        command_help_group(cli, group);
+    else if (args_has(args, "help"))
+        command_help_all(cli);
+    else if (group != NULL)
+        code =
+            cli_fail(cli, GENRUN_INVALID, "'%s' needs a command: 'genrun help %s' lists them", group, group);
+    else
+        code = cli_usage(cli, "a command is missing");
+    args_free(args);
+    return code;
+}
+
+// Finds the command that the words name and drops its name from them. cli->command stays NULL where nothing
+// is to be run: help or the versions were shown (0), or what was wrong.
+static int find_command(struct cli *cli, int *argc, char **words) {
+    struct err e = {0};
+    const char *group = NULL;
+    int at = args_first_operand(command_globals, *argc, words, &e);
+    if (at >= 0 && command_is_group(cli->commands, words[at])) {
+        group = words[at];
+        drop_word(argc, words, at);
+        at = args_first_operand(command_globals, *argc, words, &e);
+    }
+    if (at == -2)
+        return cli_fail(cli, GENRUN_INVALID, "%s (a command's own options stand behind its name)", e.message);
+    if (at < 0)
+        return without_command(cli, group, *argc, words);
+    cli->command = command_find(cli->commands, group, words[at]);
+    if (cli->command == NULL)
+        return unknown_command(cli, group, words[at]);
+    drop_word(argc, words, at);
+    return GENRUN_OK;
+}
+
+// ---- running it ----
+
+static int run_command(struct cli *cli) {
+    const struct command *c = cli->command;
+    size_t operands = args_operand_count(cli->args);
+    if (operands < c->operands_minimum)
+        return cli_usage(cli, "'%s' needs %s", c->name, c->operands);
+    if (operands > c->operands_maximum)
+        return cli_usage(cli, "'%s' is one argument too many", args_operand(cli->args, c->operands_maximum));
+    if (c->bare)
+        return c->run(cli);
+    genrun_options options = GENRUN_OPTIONS_INIT;
+    options.config = cli->config;
+    options.database = cli->database;
+    options.create = c->create;
+    int code = genrun_open(&cli->g, &options);
+    return code != GENRUN_OK ? cli_report(cli, code) : c->run(cli);
+}
+
+static int dispatch(struct cli *cli, int argc, char **words) {
+    struct args *args = NULL;
+    struct err e = {0};
+    int code = find_command(cli, &argc, words);
+    if (cli->command == NULL)
+        return code;
+    if (args_parse(&args, command_globals, cli->command->options, argc, words, &e) != ERR_OK)
+        return cli_fail(cli, GENRUN_INVALID, "%s", e.message);
+    cli->args = args;
+    cli->config = args_text(args, "config");
+    cli->database = args_text(args, "database");
+    cli->json = args_has(args, "json");
+    cli->quiet = args_has(args, "quiet");
+    cli->verbose = args_has(args, "verbose");
+    log_setup(cli->quiet ? LOG_LEVEL_ERROR : cli->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, false);
+    if (args_has(args, "version"))
+        code = show_version();
+    else if (args_has(args, "help"))
+        command_help(cli, cli->command);
+    else if (cli->quiet && cli->verbose)
+        code = cli_fail(cli, GENRUN_INVALID, "-q and -v exclude each other: give one of them");
+    else
+        code = run_command(cli);
+    genrun_close(cli->g);
+    args_free(args);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    occupy_standard_files();
+    // A reader that goes away is seen as a failed write, not as a death in mid-work.
+    signal(SIGPIPE, SIG_IGN);
+    struct cli cli = {.commands = commands};
+    terminal_look(&cli.out, STDOUT_FILENO);
+    int code = dispatch(&cli, argc > 0 ? argc - 1 : 0, argv + 1);
+    return cli_out_end(&cli, code);
+}
