@@ -26,7 +26,7 @@ struct db {
 
 int connection_open(sqlite3 **out, const char *path, struct err *e) must_check;
 int connection_set_up(sqlite3 *handle, struct err *e) must_check;
-void statements_free(struct db *db);
+void statement_free_all(struct db *db);
 // Turns SQLite's last error into one line; returns its code.
 int db_failed(struct db *db, struct err *e);
 

@@ -174,7 +174,7 @@ out:
 void db_close(struct db *db) {
     if (!db)
         return;
-    statements_free(db);
+    statement_free_all(db);
     if (db->handle)
         sqlite3_close(db->handle);
     if (db->checkpointer)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Applying the embedded schema, forward only, and refusing files that are not ours.
 #include "db/migrate.h"
 #include "base/clock.h"
 #include <inttypes.h>

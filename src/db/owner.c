@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// The process-wide list of descriptors that the owner's lock hangs on.
 #include "db/owner.h"
 #include "base/mem.h"
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Cells copied from a statement, looked up by name and written as JSON.
 #include "db/row.h"
 #include "base/clock.h"
 #include "base/json.h"

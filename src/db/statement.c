@@ -31,7 +31,7 @@ static void grow(struct db *db) {
     free(old);
 }
 
-void statements_free(struct db *db) {
+void statement_free_all(struct db *db) {
     for (size_t i = 0; i < db->statement_slots; i++)
         sqlite3_finalize(db->statements[i].handle);
     free(db->statements);

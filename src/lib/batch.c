@@ -241,7 +241,7 @@ int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, 
     if (!result && f.limit == 0)
         f.limit = 20;
     if (!result)
-        result = queue_batch_list(g->db, &f, each_row, &e, &next, &g->err);
+        result = queue_batch_list(g->db, &f, handle_each_row, &e, &next, &g->err);
     handle_cursor(g, next);
     return handle_result(g, result);
 }
@@ -255,7 +255,7 @@ int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, g
         result = find(g, id, &seq);
     f.batch_seq = seq;
     if (!result)
-        result = queue_batch_items(g->db, &f, each_row, &e, &next, &g->err);
+        result = queue_batch_items(g->db, &f, handle_each_row, &e, &next, &g->err);
     handle_cursor(g, next);
     return handle_result(g, result);
 }

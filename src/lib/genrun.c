@@ -77,7 +77,7 @@ void genrun_row_free(genrun_row *row) {
     row_free((struct row *)row);
 }
 
-int each_row(void *payload, struct row *row) {
+int handle_each_row(void *payload, struct row *row) {
     const struct each *each = payload;
     int end = each->call ? each->call(each->payload, (genrun_row *)row) : 0;
     row_free(row);
@@ -251,7 +251,7 @@ int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *
     if (!result && f.limit == 0)
         f.limit = 20;
     if (!result)
-        result = queue_list(g->db, &f, each_row, &e, &next, &g->err);
+        result = queue_list(g->db, &f, handle_each_row, &e, &next, &g->err);
     handle_cursor(g, next);
     return handle_result(g, result);
 }
@@ -263,7 +263,7 @@ int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload) {
     if (!result)
         result = queue_find_generation(g->db, id, &seq, &g->err);
     if (!result)
-        result = queue_outputs(g->db, seq, each_row, &e, &g->err);
+        result = queue_outputs(g->db, seq, handle_each_row, &e, &g->err);
     return handle_result(g, result);
 }
 
@@ -372,7 +372,7 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
             result = err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job", filter->id);
     }
     if (!result)
-        result = queue_events(g->db, &f, each_row, &e, &g->err);
+        result = queue_events(g->db, &f, handle_each_row, &e, &g->err);
     return handle_result(g, result);
 }
 
@@ -388,7 +388,7 @@ int genrun_left(genrun *g, genrun_each each, void *payload) {
     struct each e = {each, payload};
     int result = handle_database(g);
     if (!result)
-        result = queue_left(g->db, each_row, &e, &g->err);
+        result = queue_left(g->db, handle_each_row, &e, &g->err);
     return handle_result(g, result);
 }
 
@@ -413,7 +413,7 @@ static int give_model(struct model_names *m, struct row *from, const char *name,
         row_add_text(row, "until", NULL);
     row_add_integer(row, "running", from ? row_integer(from, "running", 0) : 0);
     row_add_integer(row, "queued", from ? row_integer(from, "queued", 0) : 0);
-    return each_row(&m->each, row);
+    return handle_each_row(&m->each, row);
 }
 
 static int queue_model(void *payload, struct row *row) {

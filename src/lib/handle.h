@@ -42,6 +42,6 @@ struct each {
     genrun_each call;
     void *payload;
 };
-int each_row(void *payload, struct row *row);
+int handle_each_row(void *payload, struct row *row);
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// The timer, its signal handler, and the process that it ends in.
 #include "lib/watchdog.h"
 #include "base/clock.h"
 #include <errno.h>

@@ -64,7 +64,7 @@ int queue_retry(struct db *db, int64_t seq, struct err *e) {
                       "queued processing", e);
 }
 
-void filter_where(struct buf *where, const struct filter *f) {
+void change_where(struct buf *where, const struct filter *f) {
     buf_text(where, "1");
     if (f->batch_seq)
         buf_format(where, " AND g.batch_seq=%lld", (long long)f->batch_seq);
@@ -155,7 +155,7 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
                      " WHERE g.seq>?1 AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5 AND %s"
                      " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ",
                status_literal(filter->status, change));
-    filter_where(&sql, filter);
+    change_where(&sql, filter);
     buf_text(&sql, " ORDER BY g.seq LIMIT ?6");
     for (;;) {
         size_t count = 0;

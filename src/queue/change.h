@@ -8,6 +8,6 @@
 
 // Appends the conditions of a filter on `generation g` (but its status): parameters ?2 user, ?3 session, ?4 model,
 // ?5 error type.
-void filter_where(struct buf *where, const struct filter *filter);
+void change_where(struct buf *where, const struct filter *filter);
 
 #endif

@@ -195,6 +195,8 @@ int queue_runner_stop(struct db *db, const struct runner_identity *me, const cha
                       struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) must_check;
+// The kernel's id of this boot, "unknown" where there is none.
+void process_boot(char *out, size_t size);
 // The process that fills a batch: "boot:pid:start"; and whether such a process lives.
 void process_identity(char *out, size_t size);
 bool process_is_alive(const char *identity);

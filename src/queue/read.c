@@ -167,7 +167,7 @@ int queue_list(struct db *db, const struct filter *filter, queue_each each, void
                    " LEFT JOIN batch_job b ON b.seq=g.batch_seq WHERE ");
     buf_text(&sql, items ? "g.seq>?1" : "g.seq<?1");
     buf_text(&sql, UNUSED_PARAMETERS " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ");
-    filter_where(&sql, filter);
+    change_where(&sql, filter);
     int result = add_status(&sql, filter->status, e);
     buf_text(&sql, items ? " ORDER BY g.seq LIMIT ?6) ORDER BY seq" : " ORDER BY g.seq DESC LIMIT ?6) ORDER BY seq DESC");
     if (!result)

@@ -3,62 +3,12 @@
 // identity, not by age: the caller holds the owner's lock, so whatever is
 // processing under another runner is dead.
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "queue/queue.h"
-#include <ctype.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void boot_id(char *out, size_t size) {
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    snprintf(out, size, "unknown");
-    if (!f)
-        return;
-    if (fgets(out, (int)size, f))
-        out[strcspn(out, "\n")] = 0;
-    fclose(f);
-}
-
-// Field 22 of /proc/PID/stat (proc(5)): when it started, in clock ticks since boot; 0 when there is no such process.
-static unsigned long long start_time(long pid) {
-    char path[64], line[1024];
-    unsigned long long ticks = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return 0;
-    size_t n = fread(line, 1, sizeof line - 1, f);
-    fclose(f);
-    line[n] = 0;
-    // The name in field 2 may hold anything; it ends at the last parenthesis.
-    char *p = strrchr(line, ')');
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    if (p)
-        ticks = strtoull(p, NULL, 10);
-    return ticks;
-}
-
-void process_identity(char *out, size_t size) {
-    char boot[64];
-    boot_id(boot, sizeof boot);
-    snprintf(out, size, "%s:%ld:%llu", boot, (long)getpid(), start_time(getpid()));
-}
-
-bool process_is_alive(const char *identity) {
-    char boot[64];
-    long pid = 0;
-    unsigned long long started = 0;
-    boot_id(boot, sizeof boot);
-    size_t n = strlen(boot);
-    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%ld:%llu", &pid, &started) != 2)
-        return false;
-    return pid > 0 && start_time(pid) == started && started != 0;
-}
 
 struct orphan {
     int64_t seq;
@@ -158,7 +108,7 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
     char boot[64], host[256] = "";
     struct orphan *orphans = NULL;
     size_t count = 0;
-    boot_id(boot, sizeof boot);
+    process_boot(boot, sizeof boot);
     gethostname(host, sizeof host - 1);
     id_make(me->id);
     int result = end_dead_runners(db, boot, now_at, e);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// The four answers to a failure, as states.
 #include "queue/transition.h"
 #include <stddef.h>
 

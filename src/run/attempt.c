@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Starting an attempt, watching its clocks, ending it.
 #include "run/attempt.h"
 #include "base/clock.h"
 #include "base/mem.h"

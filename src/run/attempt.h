@@ -59,13 +59,13 @@ int64_t attempt_progress_limit_ms(const struct attempt *attempt);
 
 // What to write of an ended attempt. Texts live in `texts` (initialised by the call, freed by the caller)
 // and in the attempt. Not for END_LOST's row, which is not ours any more: only outputs are set then.
-struct settle_texts {
+struct settlement_texts {
     char *note, *detail, *message;
     struct settle_output *outputs;
 };
-void settle_texts_free(struct settle_texts *texts);
+void settlement_texts_free(struct settlement_texts *texts);
 void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settle_texts *texts);
+                        struct settlement *out, struct settlement_texts *texts);
 // USD for the tokens of this attempt by the model's prices.
 double attempt_cost(const struct attempt *attempt);
 

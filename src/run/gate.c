@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Opening, narrowing and closing the way to each model.
 #include "run/gate.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -17,7 +18,7 @@ static double jitter(void) {
     return (double)(id_random_u64() >> 11) / 9007199254740992.0; // 2^53
 }
 
-void gates_free(struct gates *gates) {
+void gate_list_free(struct gate_list *gates) {
     for (size_t i = 0; i < gates->count; i++) {
         free(gates->list[i]->model_id);
         free(gates->list[i]);
@@ -27,7 +28,7 @@ void gates_free(struct gates *gates) {
     gates->count = 0;
 }
 
-struct gate *gates_find(struct gates *gates, const char *model_id) {
+struct gate *gate_list_find(struct gate_list *gates, const char *model_id) {
     for (size_t i = 0; i < gates->count; i++)
         if (strcmp(gates->list[i]->model_id, model_id) == 0)
             return gates->list[i];
@@ -67,7 +68,7 @@ static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
         gate->until_ms = INT64_MAX;
 }
 
-static int add(struct gates *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms, struct err *e) {
+static int add(struct gate_list *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms, struct err *e) {
     struct gate *gate = mem_alloc(1, sizeof *gate);
     gate->model_id = mem_copy(model_id);
     gate->model = model_find(gates->models, gates->model_count, model_id);
@@ -100,12 +101,12 @@ static int read_again(struct gate *gate, struct db *db, int64_t now_ms, struct e
     return 0;
 }
 
-int gates_refresh(struct gates *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) {
+int gate_list_refresh(struct gate_list *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) {
     char **names = NULL;
     size_t count = 0;
     int result = queue_lane_models(db, &names, &count, e);
     for (size_t i = 0; i < count; i++) {
-        struct gate *gate = gates_find(gates, names[i]);
+        struct gate *gate = gate_list_find(gates, names[i]);
         if (!result)
             result = gate ? read_again(gate, db, now_ms, e) : add(gates, db, names[i], restart, now_ms, e);
         free(names[i]);

@@ -24,18 +24,18 @@ struct gate {
     int64_t last_single; // claim_slot.last_single
 };
 
-struct gates {
+struct gate_list {
     struct gate **list;
     size_t count;
     const struct model *models; // the configuration; borrowed
     size_t model_count;
 };
 
-void gates_free(struct gates *gates);
+void gate_list_free(struct gate_list *gates);
 // Adds gates for models that have work and none yet, and reads their states again; `restart`: a parked
 // model without a set time is given one try. Inside or outside of a transaction.
-int gates_refresh(struct gates *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) must_check;
-struct gate *gates_find(struct gates *gates, const char *model_id);
+int gate_list_refresh(struct gate_list *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) must_check;
+struct gate *gate_list_find(struct gate_list *gates, const char *model_id);
 
 // How many may start now (at most `most`).
 int gate_free(struct gate *gate, int most, int64_t now_ms);

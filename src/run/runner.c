@@ -28,7 +28,7 @@ static int start(struct runner *r, struct err *e) {
         return result;
     if ((result = queue_runner_start(r->db, &r->me, r->options.version, r->settings.heartbeat_timeout_ms,
                                      r->settings.max_crashes, r->settings.max_attempts, now_at, &recovered, e)) ||
-        (result = gates_refresh(&r->gates, r->db, true, now_ms, e))) {
+        (result = gate_list_refresh(&r->gates, r->db, true, now_ms, e))) {
         db_rollback(r->db);
         return result;
     }
@@ -57,7 +57,7 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     r->gates.models = options->models;
     r->gates.model_count = options->model_count;
     if ((result = start(r, e))) {
-        gates_free(&r->gates);
+        gate_list_free(&r->gates);
         free(r);
         db_disown(db);
         return result;
@@ -260,7 +260,7 @@ void runner_close(struct runner *runner, const char *reason) {
         attempt_free(a);
     }
     wake_close(r->wake);
-    gates_free(&r->gates);
+    gate_list_free(&r->gates);
     free(r->claims);
     db_checkpoint_final(r->db);
     db_disown(r->db);

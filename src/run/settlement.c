@@ -8,7 +8,7 @@
 
 #define BODY_HEAD 2048 // of a failed answer, in the log
 
-void settle_texts_free(struct settle_texts *texts) {
+void settlement_texts_free(struct settlement_texts *texts) {
     free(texts->note);
     free(texts->detail);
     free(texts->message);
@@ -28,7 +28,7 @@ double attempt_cost(const struct attempt *attempt) {
     return o->failure.kind == FAILURE_NONE && attempt->end == END_OUTCOME ? cost + m->price_request : cost;
 }
 
-static void set_outputs(const struct attempt *a, bool partial, struct settlement *out, struct settle_texts *texts) {
+static void set_outputs(const struct attempt *a, bool partial, struct settlement *out, struct settlement_texts *texts) {
     const struct outcome *o = a->outcome;
     if (!o)
         return;
@@ -127,7 +127,7 @@ static char *make_detail(const struct attempt *a, const char *type) {
 }
 
 static void set_failure(const struct attempt *a, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settle_texts *texts) {
+                        struct settlement *out, struct settlement_texts *texts) {
     const struct transition_rules rules = {.max_attempts = settings->max_attempts,
                                            .backoff_min_ms = settings->backoff_min_ms,
                                            .backoff_max_ms = settings->backoff_max_ms,
@@ -153,10 +153,10 @@ static void set_failure(const struct attempt *a, const struct run_settings *sett
 }
 
 void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settle_texts *texts) {
+                        struct settlement *out, struct settlement_texts *texts) {
     const struct attempt *a = attempt;
     bool done = a->end == END_OUTCOME && a->outcome->failure.kind == FAILURE_NONE;
-    *texts = (struct settle_texts){0};
+    *texts = (struct settlement_texts){0};
     *out = (struct settlement){
         .seq = a->claim.seq, .token = a->claim.token, .now_at = now_at, .input_tokens = -1, .output_tokens = -1};
     set_outputs(a, !done, out, texts);

@@ -17,7 +17,7 @@ struct runner {
     struct loop *loop;
     struct wake *wake;
     struct runner_identity me;
-    struct gates gates;
+    struct gate_list gates;
     struct claim_turn turn;
     struct attempt *live;  // in flight
     size_t live_count;

@@ -44,7 +44,7 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
 
 static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struct err *e) {
     struct settlement s;
-    struct settle_texts texts;
+    struct settlement_texts texts;
     bool landed = true;
     attempt_settlement(a, &r->settings, now_at, share(), &s, &texts);
     // A row that is not ours any more keeps its state; what had come is kept as partial.
@@ -56,7 +56,7 @@ static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struc
         r->tick_failed += strcmp(s.status, "failed") == 0;
     }
     r->tick_cost += s.cost;
-    settle_texts_free(&texts);
+    settlement_texts_free(&texts);
     return result;
 }
 
@@ -126,7 +126,7 @@ static int check_owned(struct runner *r, struct err *e) {
 }
 
 static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
-    int result = gates_refresh(&r->gates, r->db, false, now_ms, e);
+    int result = gate_list_refresh(&r->gates, r->db, false, now_ms, e);
     if (!result)
         result = check_owned(r, e);
     r->claimable = true;
@@ -196,7 +196,7 @@ static int find_suspect(struct runner *r, const struct claim_scope *scope, int64
 static int claim_only(struct runner *r, const struct claim_scope *scope, int64_t now_ms, struct err *e) {
     char *model_id = NULL;
     int result = queue_model_of(r->db, scope->only_generation, &model_id, e);
-    struct gate *gate = model_id ? gates_find(&r->gates, model_id) : NULL;
+    struct gate *gate = model_id ? gate_list_find(&r->gates, model_id) : NULL;
     if (!result && gate && gate_free(gate, 1, now_ms) > 0)
         result = queue_claim_one(r->db, scope, scope->only_generation, r->claims, &r->claim_count, e);
     free(model_id);
@@ -352,7 +352,7 @@ static void end_attempt(void *payload, struct attempt *a) {
 
 static void start_claimed(struct runner *r) {
     for (size_t i = 0; i < r->claim_count; i++) {
-        struct gate *gate = gates_find(&r->gates, r->claims[i].model_id);
+        struct gate *gate = gate_list_find(&r->gates, r->claims[i].model_id);
         struct attempt *a = attempt_new(&r->claims[i], gate);
         a->on_end = end_attempt;
         a->payload = r;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// A watch on the write-ahead log, and when to look again.
 #include "run/wake.h"
 #include "base/clock.h"
 #include "base/mem.h"

@@ -57,6 +57,9 @@ STATE = {
     "base/mem": "what to call when memory is gone",
     "base/id": "ids of one process sort in the order they were made",
     "loop/transfer": "libcurl is set up once a process",
+    "db/owner": "POSIX locks belong to the process, and so does the descriptor that must not be closed",
+    "lib/versions": "a text that is made once a process",
+    "lib/watchdog": "a signal handler reaches nothing else",
 }
 
 
