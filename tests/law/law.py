@@ -274,4 +274,15 @@ def test_schema():
             tap.ok(f.read() + b"\0" in library, f"{name} is embedded byte for byte")
 
 
+def test_nothing_is_skipped():
+    bad = []
+    for folder, _, names in os.walk(os.path.join(ROOT, "tests")):
+        for path in (os.path.join(folder, n) for n in names if n.endswith((".c", ".h", ".py", ".sh"))):
+            with open(path, encoding="utf-8") as f:
+                for number, line in enumerate(f, 1):
+                    if path != os.path.abspath(__file__) and re.search(r"\bskip\s*\(|#\s*(skip|todo)\b", line, re.I):
+                        bad.append(f"{os.path.relpath(path, ROOT)}:{number}: {line.strip()}")
+    tap.equal(bad, [], "no test skips a check")
+
+
 tap.main(globals())
