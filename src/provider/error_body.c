@@ -209,6 +209,8 @@ static void read_json(const cJSON *root, int64_t now_at, struct error_body *out)
     const cJSON *error = json_get(root, "error");
     if (error == NULL && cJSON_IsArray(json_get(root, "errors")))
         error = json_get(root, "errors")->child;
+    if (error == NULL && cJSON_IsArray(json_get(root, "choices"))) // OpenRouter, with finish_reason error
+        error = json_get(json_get(root, "choices")->child, "error");
     if (cJSON_IsObject(error)) {
         out->is_error = true;
         read_error_object(error, now_at, out);

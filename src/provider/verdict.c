@@ -72,13 +72,19 @@ void verdict_write_http(struct verdict *out, const struct failure *failure, int 
     if (failure->http_status >= 300)
         buf_format(&text, "HTTP %d", failure->http_status);
     else if (status > 0)
-        buf_format(&text, "error %d in an answer of HTTP %d", status, failure->http_status);
+        buf_format(&text, "error %d in the answer", status);
     else
-        buf_format(&text, "error in an answer of HTTP %d", failure->http_status);
+        buf_text(&text, "error in the answer");
+    if (failure->http_status >= 200 && failure->http_status < 300)
+        buf_format(&text, " of HTTP %d", failure->http_status);
     if (name[0] != '\0')
         buf_format(&text, " %s", name);
     buf_text(&text, ": ");
-    if (!add_line(&text, body->message) && (failure->message == NULL || !add_line(&text, failure->message)))
+    // a body without error after a 2xx is an answer, and no reason
+    const char *own = failure->message != NULL ? failure->message : "";
+    bool is_reason = body->is_error || failure->http_status >= 300;
+    if (!add_line(&text, is_reason ? body->message : own) &&
+        !add_line(&text, is_reason ? own : body->message))
         buf_text(&text, "the server gave no reason");
     set_message(out, &text);
     buf_free(&text);

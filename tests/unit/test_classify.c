@@ -348,16 +348,20 @@ static const struct http_case {
      "error\",\"metadata\":{\"provider_name\":\"X\",\"raw\":"
      "\"upstream connect error\"}},\"user_id\":\"user_1\"}",
      VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error 502 in an answer of HTTP 200: Provider returned error: upstream connect error"},
+     "error 502 in the answer of HTTP 200: Provider returned error: upstream connect error"},
     {"OpenRouter rate limit in a 200", 200, 3 * SECOND,
      "{\"id\":\"gen-1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{"
      "\"content\":\"\"},"
      "\"finish_reason\":\"error\"}],\"error\":{\"code\":429,\"message\":\"Rate limited\"}}",
-     VERDICT_WAIT, "RateLimitError", 3 * SECOND, 0, "error 429 in an answer of HTTP 200: Rate limited"},
+     VERDICT_WAIT, "RateLimitError", 3 * SECOND, 0, "error 429 in the answer of HTTP 200: Rate limited"},
     {"OpenRouter server_error in a stream", 200, NONE,
      "data: {\"error\":{\"code\":\"server_error\",\"message\":\"Provider disconnected unexpectedly\"}}",
      VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error 500 in an answer of HTTP 200 server_error: Provider disconnected"},
+     "error 500 in the answer of HTTP 200 server_error: Provider disconnected"},
+    {"OpenRouter error in a choice", 200, NONE,
+     "{\"id\":\"gen-1\",\"choices\":[{\"finish_reason\":\"error\",\"error\":{\"code\":429,\"message\":\"Rate "
+     "limited\"}}]}",
+     VERDICT_WAIT, "RateLimitError", NONE, 0, "error 429 in the answer of HTTP 200: Rate limited"},
     {"OpenRouter 408", 408, NONE, "{\"error\":{\"code\":408,\"message\":\"Request timed out\"}}",
      VERDICT_RETRY, "TimeoutError", NONE, 0, "HTTP 408: Request timed out"},
     {"OpenRouter 429", 429, NONE, "{\"error\":{\"code\":429,\"message\":\"Rate limit exceeded\"}}",
@@ -401,7 +405,7 @@ static const struct http_case {
      "{\"error\":{\"code\":400,\"message\":\"Refused\",\"metadata\":{\"flagged_input\":\"x\"}}}",
      VERDICT_FAIL, "ContentFilterError", NONE, 0, "HTTP 400: Refused"},
     {"an event without data", 200, NONE, "event: error\n", VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error in an answer of HTTP 200: event: error"},
+     "error in the answer of HTTP 200: event: error"},
     {"OpenRouter 403 guardrail", 403, NONE,
      "{\"error\":{\"code\":403,\"message\":\"Blocked by guardrail: pii\"}}", VERDICT_FAIL,
      "ContentFilterError", NONE, 0, "HTTP 403: Blocked by guardrail"},
@@ -432,7 +436,7 @@ static const struct http_case {
     {"Ollama error line in a 200", 200, NONE,
      "{\"error\":\"an error was encountered while running the model: CUDA\"}\n", VERDICT_RETRY,
      "ModelGenerationError", NONE, 0,
-     "error in an answer of HTTP 200: an error was encountered while running"},
+     "error in the answer of HTTP 200: an error was encountered while running"},
     // ---- llama.cpp
     {"llama.cpp loading", 503, NONE,
      "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}", VERDICT_WAIT,
@@ -461,25 +465,25 @@ static const struct http_case {
      "event: error\ndata: "
      "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
      VERDICT_WAIT, "RateLimitError", NONE, 0,
-     "error 529 in an answer of HTTP 200 overloaded_error: Overloaded"},
+     "error 529 in the answer of HTTP 200 overloaded_error: Overloaded"},
     {"Anthropic api_error in a stream", 200, NONE,
      "{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Internal server error\"}}",
      VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error 500 in an answer of HTTP 200 api_error: Internal"},
+     "error 500 in the answer of HTTP 200 api_error: Internal"},
     {"invalid request in a 200", 200, NONE,
      "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"no\",\"code\":null}}", VERDICT_FAIL,
-     "InvalidRequestError", NONE, 0, "error 400 in an answer of HTTP 200 invalid_request_error: no"},
+     "InvalidRequestError", NONE, 0, "error 400 in the answer of HTTP 200 invalid_request_error: no"},
     {"money in a 200", 200, NONE, "{\"error\":{\"type\":\"insufficient_quota\",\"message\":\"no\"}}",
-     VERDICT_PARK, "QuotaError", NONE, 0, "error 429 in an answer of HTTP 200 insufficient_quota: no"},
+     VERDICT_PARK, "QuotaError", NONE, 0, "error 429 in the answer of HTTP 200 insufficient_quota: no"},
     {"a code as text in a 200", 200, NONE, "{\"error\":{\"code\":\"401\",\"message\":\"no\"}}", VERDICT_PARK,
-     "AuthenticationError", NONE, 0, "error 401 in an answer of HTTP 200: no"},
+     "AuthenticationError", NONE, 0, "error 401 in the answer of HTTP 200: no"},
     {"Gemini's status in a 200", 200, NONE,
      "[{\"error\":{\"status\":\"RESOURCE_EXHAUSTED\",\"message\":\"no\"}}]", VERDICT_WAIT, "RateLimitError",
-     NONE, 0, "error 429 in an answer of HTTP 200 RESOURCE_EXHAUSTED: no"},
+     NONE, 0, "error 429 in the answer of HTTP 200 RESOURCE_EXHAUSTED: no"},
     {"a code that is no status", 200, NONE, "{\"error\":{\"code\":1300,\"message\":\"no\"}}", VERDICT_RETRY,
-     "ModelGenerationError", NONE, 0, "error in an answer of HTTP 200: no"},
+     "ModelGenerationError", NONE, 0, "error in the answer of HTTP 200: no"},
     {"no error in a 200", 200, NONE, "{\"error\":null,\"ok\":true}", VERDICT_RETRY, "ModelGenerationError",
-     NONE, 0, "error in an answer of HTTP 200: {\"error\":null,\"ok\":true}"},
+     NONE, 0, "error in the answer of HTTP 200: {\"error\":null,\"ok\":true}"},
     // ---- other shapes
     {"vLLM of old", 400, NONE,
      "{\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens.\",\"type\":"
@@ -584,11 +588,13 @@ static const struct http_case {
     {"a redirect: the address is wrong", 301, NONE, "<title>Moved</title>", VERDICT_PARK,
      "ConfigurationError", NONE, 0, "HTTP 301: Moved"},
     {"no status at all", 0, NONE, NULL, VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error in an answer of HTTP 0: the server"},
+     "error in the answer: the server"},
     {"a status out of range", 999, NONE, NULL, VERDICT_RETRY, "ModelGenerationError", NONE, 0,
      "HTTP 999: the server"},
+    {"an overload without status", 0, NONE, "{\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}",
+     VERDICT_WAIT, "RateLimitError", NONE, 0, "error 529 in the answer overloaded_error: m"},
     {"a negative status", -5, NONE, NULL, VERDICT_RETRY, "ModelGenerationError", NONE, 0,
-     "error in an answer"},
+     "error in the answer: the server"},
     {"Retry-After of now", 429, 0, NULL, VERDICT_WAIT, "RateLimitError", 0, 0, "HTTP 429: the server"},
     {"Retry-After beyond a year", 429, INT64_MAX, NULL, VERDICT_PARK, "RateLimitError", 365 * DAY, 0,
      "HTTP 429: the server"},
@@ -717,7 +723,14 @@ static void test_bad_response(void **state) {
     failure.body = error; // an error is an error, whatever the provider made of it
     classify(&failure, NULL, NOW, &v);
     check("an error as body", &v, VERDICT_WAIT, "RateLimitError", NONE, 0,
-          "error 429 in an answer of HTTP 200: Rate limited");
+          "error 429 in the answer of HTTP 200: Rate limited");
+    // an answer without an error in it is no reason: the provider's words come first
+    failure = (struct failure){.kind = FAILURE_HTTP, .http_status = 200, .retry_after_ms = -1};
+    failure.message = message;
+    failure.body = half;
+    classify(&failure, NULL, NOW, &v);
+    check("half an answer", &v, VERDICT_RETRY, "ModelGenerationError", NONE, 0,
+          "error in the answer of HTTP 200: the stream ended without finish_reason");
     // the provider's words serve when the server has none
     char empty[] = "";
     failure = (struct failure){.kind = FAILURE_HTTP, .http_status = 500, .retry_after_ms = -1};
