@@ -631,7 +631,7 @@ BEGIN
         NEW.run_after, NEW.model_id, NEW.user_id, NEW.session_id, NEW.client_id, coalesce(NEW.priority, 0),
         coalesce(NEW.created_at, CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)));
     INSERT INTO generation_input (seq, prompt, parameters, endpoint, custom_id, topic, tier, type, template_id)
-    VALUES ((SELECT seq FROM sqlite_sequence WHERE name = 'generation'), NEW.prompt,
+    VALUES ((SELECT max(seq) FROM generation), NEW.prompt,
         CASE WHEN NEW.parameters IS NULL THEN '{}'
              WHEN json_type(NEW.parameters, '$.error') IS NULL AND json_type(NEW.parameters, '$.errorContext') IS NULL
                 AND json_type(NEW.parameters, '$.cancelledAt') IS NULL AND json_type(NEW.parameters, '$.cancelledReason') IS NULL
@@ -639,11 +639,11 @@ BEGIN
              ELSE json_remove(NEW.parameters, '$.error', '$.errorContext', '$.cancelledAt', '$.cancelledReason') END,
         NEW.endpoint, NEW.custom_id, NEW.topic, NEW.tier, NEW.type, NEW.template_id);
     UPDATE lane SET ready = 1 WHERE id = (SELECT lane FROM generation
-        WHERE seq = (SELECT seq FROM sqlite_sequence WHERE name = 'generation')) AND ready = 0;
+        WHERE seq = (SELECT max(seq) FROM generation)) AND ready = 0;
     UPDATE total SET queued = queued + 1 WHERE one = 1;
     INSERT INTO event (created_at, level, event, generation_seq)
     VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.queued',
-        (SELECT seq FROM sqlite_sequence WHERE name = 'generation'));
+        (SELECT max(seq) FROM generation));
 END;
 
 CREATE TRIGGER generations_update INSTEAD OF UPDATE ON generations

@@ -369,7 +369,7 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
         if (result == ERR_NOT_FOUND)
             result = queue_find_batch(g->db, filter->id, &f.batch_seq, &g->err);
         if (result == ERR_NOT_FOUND)
-            result = err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job", filter->id);
+            result = err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", filter->id);
     }
     if (!result)
         result = queue_events(g->db, &f, handle_each_row, &e, &g->err);

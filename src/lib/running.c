@@ -57,7 +57,7 @@ static int drained_code(genrun *g) {
     if (result)
         return result;
     if (waits > 0)
-        return err_set(&g->err, ERR_CONFLICT, "%lld generations are left that cannot start by themselves", (long long)waits);
+        return err_set(&g->err, ERR_CONFLICT, "%lld generations are left that cannot start by themselves: end or wait for what holds them", (long long)waits);
     if (runner_failed(g->runner) > 0)
         return err_set(&g->err, ERR_WORK, "%lld generations failed: genrun list --status failed shows them",
                        (long long)runner_failed(g->runner));
@@ -166,7 +166,7 @@ static int find_waited(genrun *g, const char *id, struct wait *w) {
         return result;
     w->is_batch = true;
     result = queue_find_batch(g->db, id, &w->seq, &g->err);
-    return result == ERR_NOT_FOUND ? err_set(&g->err, result, "%s is neither a generation nor a batch job", id) : result;
+    return result == ERR_NOT_FOUND ? err_set(&g->err, result, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", id) : result;
 }
 
 // Shows the row when it changed; at the end always.
@@ -181,7 +181,7 @@ static int show(genrun *g, struct wait *w, bool at_end) {
         free(w->shown);
         w->shown = mem_copy(row_json(row));
         if (w->each(w->payload, (genrun_row *)row) != 0)
-            result = err_set(&g->err, ERR_CONFLICT, "the wait was ended; the work stays in the queue");
+            result = err_set(&g->err, ERR_CONFLICT, "the wait was ended: the work stays in the queue for a runner");
     }
     row_free(row);
     return result;
@@ -226,7 +226,7 @@ static int wait_until_end(genrun *g, struct wait *w) {
         if (ended)
             return ended_code(g, w, status);
         if (g->stop)
-            return err_set(&g->err, ERR_CONFLICT, "interrupted; the work stays in the queue");
+            return err_set(&g->err, ERR_CONFLICT, "the wait was interrupted: the work stays in the queue for a runner");
         if ((result = advance(g, w)))
             return result;
     }

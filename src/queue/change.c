@@ -45,7 +45,8 @@ static int change_one(struct db *db, const char *sql, int64_t seq, const char *r
     if (code == 1) {
         snprintf(status, sizeof status, "%s", db_text(s, 0));
         if (strstr(as_is, status) == NULL)
-            result = err_set(e, ERR_CONFLICT, "generation %s is %s, so it cannot be %s", db_text(s, 1), status, verb);
+            result = err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: genrun show %s tells more", db_text(s, 1),
+                             status, verb, db_text(s, 1));
     } else {
         result = code == 0 ? err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile") : ERR_DATABASE;
     }
