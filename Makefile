@@ -41,7 +41,7 @@ LIBS     = $(PKG_LIBS) -lpthread -lm
 LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
 FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
 PROG_SRC  := $(if $(wildcard src/main.c),$(wildcard src/*.c) $(FACE_SRC))
-LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(if $(wildcard src/db/migrate.h),$(BUILD)/schema_embed.o)
+LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/schema_embed.o
 FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o)
 PROG_OBJ  := $(PROG_SRC:src/%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
@@ -52,7 +52,7 @@ AFTER     := $(filter deps,$(MAKECMDGOALS))
 
 .PHONY: all deps check check-fast demo bench fuzz lint format install uninstall clean help FORCE
 .DELETE_ON_ERROR:
-all: $(BUILD)/libgenrun.a $(if $(PROG_SRC),$(BUILD)/genrun $(if $(SAN),,build/genrun))
+all: $(BUILD)/libgenrun.a $(BUILD)/genrun $(if $(SAN),,build/genrun)
 
 help:
 	@echo 'make [all]       the program build/genrun and the library $(BUILD)/libgenrun.a'
@@ -120,7 +120,7 @@ $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
 # Every test is a program that prints TAP; prove runs two at a time. Tests that drive the program find it in
 # $GENRUN, so a sanitizer build tests itself. The law reads symbols, which sanitizers blur.
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
-BUILT := $(if $(SAN),,$(if $(PROG_SRC),$(wildcard tests/install/*.py)))
+BUILT := $(if $(SAN),,$(wildcard tests/install/*.py))
 CASES := $(wildcard tests/crash/short.py tests/cases/*.py tests/cli/*.py tests/fault/*.py)
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''

@@ -41,7 +41,9 @@ LONG = {}
 # Beside the names of its files, what global names of a folder begin with.
 PREFIXES = {
     "provider": {"outcome", "pacific_midnight_at"},
-    "lib": {"genrun", "option"},
+    "queue": {"filter", "process"},
+    "run": {"settle"},
+    "lib": {"genrun", "option", "each_row"},
     "cli": {"cmd"},
 }
 # What library code does not call, and the files that may all the same.
@@ -124,8 +126,8 @@ def test_openings():
         first, second = text_of(path).split("\n")[:2]
         if first != "// SPDX-License-Identifier: MIT":
             bad.append(f"src/{path}: its first line is not the licence's")
-        elif not second.startswith("// "):
-            bad.append(f"src/{path}: does not say its one job in its first lines")
+        elif not second.startswith("// ") and not os.path.exists(os.path.join(SRC, path[:-2] + ".h")):
+            bad.append(f"src/{path}: neither it nor its header says its one job in its first lines")
         guard = "GENRUN_" + re.sub(r"[/.]", "_", path).upper()
         if path.endswith(".h") and f"#ifndef {guard}\n#define {guard}\n" not in text_of(path):
             bad.append(f"src/{path}: its guard is not {guard}")
@@ -228,7 +230,7 @@ def test_global_names():
         if not s.is_global or s.is_undefined() or (s.room == TOP and s.name == "main"):
             continue
         starts = files[s.room] | PREFIXES.get(s.room, set()) | {s.room} - {TOP}
-        if not any(s.name == start or s.name.startswith(start + "_") for start in starts):
+        if not any(re.match(re.escape(start) + "(s?_|$)", s.name) for start in starts):
             bad.append(f"src/{s.where}.c: {s.name}")
     tap.equal(bad, [], "each global name begins with the name of a file in its folder")
 
@@ -265,8 +267,6 @@ def test_schema():
     tap.equal(wrong, [], "migrations are named NNNN_name.sql")
     numbers = [int(n[:4]) for n in names if n not in wrong]
     tap.equal(numbers, list(range(1, len(names) + 1)), "migrations are numbered without gaps")
-    if not os.path.exists(os.path.join(SRC, "db", "migrate.h")):
-        return
     with open(os.path.join(BUILD, "libgenrun.a"), "rb") as f:
         library = f.read()
     for name in names:
