@@ -41,9 +41,7 @@ LONG = {}
 # Beside the names of its files, what global names of a folder begin with.
 PREFIXES = {
     "provider": {"outcome", "pacific_midnight_at"},
-    "queue": {"filter", "process"},
-    "run": {"settle"},
-    "lib": {"genrun", "option", "each_row"},
+    "lib": {"genrun", "option"},
     "cli": {"cmd"},
 }
 # What library code does not call, and the files that may all the same.
