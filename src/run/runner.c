@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define GAP_US 1000      // between commits at full load, so that a person's statement gets in
+#define GAP_US 500       // between commits at full load, so that a person's statement gets in
 #define LATE_MS 2000     // a turn later than this was not running: suspended, stopped
 #define JUMP_MS 2000     // a step of the wall clock beyond this is a jump
 #define CLOSE_TRIES 200  // of 50 ms each, to write the end
