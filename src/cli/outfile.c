@@ -90,26 +90,34 @@ static int name_nameless(struct outfile *f) {
     return 0;
 }
 
-int outfile_commit(struct outfile *f, struct err *e) {
+// Writes out what is pending; errno of the failure, 0 for success. The stream only remembers that a
+// write failed, not why, so then one more byte asks: nothing of the file is kept in any case.
+static int flush_reason(FILE *stream) {
     errno = 0;
-    bool bad = fflush(f->stream) != 0 || ferror(f->stream);
-    if (!bad && f->path != NULL)
-        bad = fsync(fileno(f->stream)) != 0 || (f->temporary == NULL && name_nameless(f) != 0);
-    int reason = errno;
-    bad = fclose(f->stream) != 0 || bad;
-    if (reason == 0)
+    if (fflush(stream) != 0)
+        return errno != 0 ? errno : EIO;
+    if (!ferror(stream))
+        return 0;
+    return write(fileno(stream), "", 1) < 0 ? errno : EIO;
+}
+
+int outfile_commit(struct outfile *f, struct err *e) {
+    int reason = flush_reason(f->stream);
+    if (reason == 0 && f->path != NULL) {
+        bool named = fsync(fileno(f->stream)) == 0 && (f->temporary != NULL || name_nameless(f) == 0);
+        reason = named ? 0 : errno;
+    }
+    if (fclose(f->stream) != 0 && reason == 0)
         reason = errno;
     f->stream = NULL;
-    if (!bad && f->path != NULL) {
-        bad = rename(f->temporary, f->path) != 0;
+    if (reason == 0 && f->path != NULL && rename(f->temporary, f->path) != 0)
         reason = errno;
-    }
-    int code =
-        bad ? err_set(e, ERR_WORK, "cannot write %s (%s): nothing was kept, free space or write elsewhere",
-                      f->path != NULL ? f->path : "the output", strerror(reason != 0 ? reason : EIO))
-            : ERR_OK;
-    if (!bad) {
-        free(f->temporary);
+    int code = ERR_OK;
+    if (reason != 0) {
+        code = err_set(e, ERR_WORK, "cannot write %s (%s): nothing was kept, free space or write elsewhere",
+                       f->path != NULL ? f->path : "the output", strerror(reason));
+    } else {
+        free(f->temporary); // it has its own name now
         f->temporary = NULL;
     }
     outfile_drop(f);

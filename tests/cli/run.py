@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
+from genrun import wait_until
 
 
 def test_one_runner(place):
@@ -32,9 +33,10 @@ def test_graceful_stop(place):
     runner = place.start_runner()
     place.wait_status(id, "processing")
     runner.signal(signal.SIGTERM)
+    wait_until(lambda: "signal" in runner.err, 5, "the word of the first signal")
+    tap.ok(runner.running, "with a long grace it waits for live work")
     runner.signal(signal.SIGTERM)
-    runner.wait(10)
-    tap.ok(True, "a second signal ends it at once")
+    tap.equal((runner.wait(10), place.status(id)), (0, "queued"), "a second signal ends it at once")
 
 
 def test_drain(place):

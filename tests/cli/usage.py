@@ -78,13 +78,11 @@ def test_bad_values(place):
         (["-q", "-v", "list"], "exclude each other"),
         (["show"], "'show' needs ID"),
         (["show", "a", "b"], "'b' is one argument too many"),
-        (["submit", ""], "the prompt is empty"),
         (["submit", "x", "--priority", "1001"], "--priority is 1001"),
         (["submit", "x", "--delay", "-1s"], "not a duration"),
         (["submit", "x", "--model", ""], "--model is empty"),
         (["batch", "submit"], "'submit' needs FILE"),
         (["batch", "submit", "f", "--on-error", "ignore"], r"one of continue\|stop"),
-        (["run", "--drain-wait", "5s"], "goes with --drain"),
     ]:
         tap.error_line(place.run(*args), 2, pattern, f"refused: {' '.join(args)}")
     tap.ok(not os.path.exists(place.database), "and nothing was made for them")
@@ -92,6 +90,8 @@ def test_bad_values(place):
 
 def test_refused_with_a_database(place):
     for args, pattern in [
+        (["submit", ""], "the prompt is empty"),
+        (["run", "--drain-wait", "5s"], "goes with --drain"),
         (["submit", "x", "--param", "novalue"], "not of the form K=V"),
         (["submit", "x", "--params", "[1]"], "--params"),
         (["submit", "x", "--params", "{"], "--params"),

@@ -123,6 +123,11 @@ static void test_full(void **state) {
     fputs("lost", f.stream);
     assert_int_equal(outfile_commit(&f, &e), ERR_WORK);
     assert_non_null(strstr(e.message, "No space left"));
+    assert_int_equal(outfile_open(&f, "/dev/full", &e), ERR_OK);
+    fputs("lost", f.stream);
+    fflush(f.stream); // fails in another's hands, long before the end
+    assert_int_equal(outfile_commit(&f, &e), ERR_WORK);
+    assert_non_null(strstr(e.message, "No space left"));
     assert_int_equal(outfile_open(&f, "/dev/null", &e), ERR_OK);
     fputs("fine", f.stream);
     assert_int_equal(outfile_commit(&f, &e), ERR_OK);
