@@ -41,7 +41,7 @@ max_attempts = {attempts}
 max_crashes = 100000
 backoff_min = 10ms
 backoff_max = 60ms
-heartbeat_interval = 50ms
+heartbeat_interval = 100ms
 heartbeat_timeout = 60s
 """
 
@@ -264,6 +264,14 @@ def show_broken(broken):
     return "\n".join(broken[:10] + more)
 
 
+def kill_after(runner, wait_s):
+    time.sleep(wait_s)
+    if not runner.running:
+        raise RuntimeError(f"the runner ended by itself with {runner.process.returncode}: {runner.err}")
+    runner.kill()
+    return f"{wait_s * 1000:.0f} ms"
+
+
 def kill_often(place, judge, rng, kills):
     """The loop; returns how many kills hit work in flight."""
     hits = 0
@@ -271,21 +279,18 @@ def kill_often(place, judge, rng, kills):
         if judge.remaining < LOW_WATER:
             submit_batch(place, judge, rng)
         runner = place.start("run", "--no-http")
-        # One in four dies while it starts, recovers or claims.
-        in_start = rng.random() < 0.25
-        began = time.monotonic()
-        if not in_start:
-            judge.await_first_tick(runner)
+        judge.await_first_tick(runner)
+        if kill > 1:
             hits += check(judge, f"after kill {kill - 1}", kill % 20 == 0)
-            if rng.random() < 0.1:
-                submit_single(place, judge, rng)
-        wait_s = rng.uniform(0.005, 0.250) if not in_start else rng.uniform(0.001, 0.060)
-        time.sleep(wait_s)
-        if not runner.running:
-            raise RuntimeError(f"the runner ended by itself with {runner.process.returncode}: {runner.err}")
-        runner.kill()
-        tap.note(f"kill {kill}: {'in its start' if in_start else 'at work'}, "
-                 f"{(time.monotonic() - began) * 1000:.0f} ms after it was started")
+        if rng.random() < 0.1:
+            submit_single(place, judge, rng)
+        tap.note(f"kill {kill}: at work, after {kill_after(runner, rng.uniform(0.005, 0.250))}")
+        if rng.random() < 0.25:
+            runner = place.start("run", "--no-http")
+            tap.note(f"and one more in its start, after {kill_after(runner, rng.uniform(0.001, 0.060))}")
+    judge.await_first_tick(place.start("run", "--no-http"))
+    hits += check(judge, f"after kill {kills}", True)
+    place.runners[-1].kill()
     return hits
 
 
