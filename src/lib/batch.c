@@ -74,9 +74,9 @@ int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options
     g->create = true;
     if (!options)
         options = &none;
-    int result = handle_database(g);
+    int result = make_spec(g, options, &spec);
     if (!result)
-        result = make_spec(g, options, &spec);
+        result = handle_database(g);
     if (!result)
         result = batch_writer_begin(&writer, g->db, &spec, id, &known, &g->err);
     if (result)
@@ -177,13 +177,17 @@ static int add_line(void *payload, const struct spec *spec, int64_t line, struct
     return batch_writer_add(s->writer, &item, e);
 }
 
-static int import_all(struct submission *s, FILE *stream, const char *name, const char **format) {
+static int check_format(genrun *g, const char *name, enum import_format *out) {
+    if (name && !import_format_parse(name, out))
+        return err_set(&g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or txt", name);
+    return 0;
+}
+
+static int import_all(struct submission *s, FILE *stream, const char *name, const struct import_options *o,
+                      const char **format) {
     enum import_format used = IMPORT_GUESS;
-    struct import_options o = {.parameters = s->options->parameters, .priority = s->options->priority};
     int64_t lines = 0;
-    if (s->options->format && !import_format_parse(s->options->format, &o.format))
-        return err_set(&s->g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or txt", s->options->format);
-    int result = import_lines(stream, name, &o, add_line, s, &used, &lines, &s->g->err);
+    int result = import_lines(stream, name, o, add_line, s, &used, &lines, &s->g->err);
     *format = import_format_name(used);
     if (s->interrupted)
         return err_set(&s->g->err, ERR_CONFLICT, "interrupted after %lld lines: nothing was stored", (long long)s->lines);
@@ -194,13 +198,16 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
                         const genrun_batch_options *options, genrun_progress progress, void *payload) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
     struct submission s = {.g = g, .options = options ? options : &none, .progress = progress, .payload = payload};
+    struct import_options import = {.parameters = s.options->parameters, .priority = s.options->priority};
     struct batch_spec spec;
     const char *format = NULL;
     bool known = false;
     g->create = true;
-    int result = handle_database(g);
+    int result = make_spec(g, s.options, &spec);
     if (!result)
-        result = make_spec(g, s.options, &spec);
+        result = check_format(g, s.options->format, &import.format);
+    if (!result)
+        result = handle_database(g);
     if (!result && !spec.name)
         spec.name = name;
     if (!result)
@@ -209,7 +216,7 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
         *created = !result && !known;
     if (result || known)
         return handle_result(g, result);
-    result = import_all(&s, stream, name, &format);
+    result = import_all(&s, stream, name, &import, &format);
     if (result) {
         batch_writer_abandon(s.writer);
         return handle_result(g, result);

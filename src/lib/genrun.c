@@ -23,8 +23,7 @@ int genrun_open(genrun **out, const genrun_options *options) {
     *out = g;
     g->create = options->create;
     int result = config_load(&g->config, options->config, options->database, &g->err);
-    if (!result && g->create)
-        result = handle_database(g);
+    // The database is opened on first use: what is refused before that makes none.
     return handle_result(g, result);
 }
 
@@ -167,9 +166,9 @@ int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun
     bool made = false;
     char *parameters = NULL;
     g->create = true;
-    int result = handle_database(g);
+    int result = handle_spec(g, spec, NULL, &s);
     if (!result)
-        result = handle_spec(g, spec, NULL, &s);
+        result = handle_database(g);
     if (!result) {
         parameters = without_end_names(s.parameters);
         if (parameters)
@@ -195,14 +194,19 @@ int genrun_get(genrun *g, genrun_row **out, const char *id) {
     return handle_result(g, result);
 }
 
+// A mark keeps a cursor from being taken for an id or a word, and the other way round.
+#define CURSOR_MARK "c_"
+
 static int parse_cursor(genrun *g, const char *text, int64_t *after) {
-    char *end;
+    char *end = NULL;
+    long long value = 0;
     *after = 0;
     if (!text)
         return 0;
     errno = 0;
-    long long value = strtoll(text, &end, 36);
-    if (errno || *end || end == text || value <= 0)
+    if (text_starts_with(text, CURSOR_MARK))
+        value = strtoll(text + strlen(CURSOR_MARK), &end, 36);
+    if (!end || errno || *end || value <= 0)
         return err_set(&g->err, ERR_INVALID, "%s is not a cursor: use the one that the page before gave", text);
     *after = value;
     return 0;
@@ -212,6 +216,9 @@ void handle_cursor(genrun *g, int64_t next) {
     char digits[32];
     size_t n = 0, i = 0;
     g->cursor[0] = 0;
+    if (next <= 0)
+        return;
+    i = strlen(strcpy(g->cursor, CURSOR_MARK));
     for (int64_t rest = next; rest > 0; rest /= 36)
         digits[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36];
     while (n > 0)
@@ -284,6 +291,16 @@ static int write_content(void *payload, struct row *row) {
     return w->failed;
 }
 
+static int no_output(genrun *g, int64_t seq, const char *id) {
+    bool ended;
+    char status[16];
+    int result = queue_ended(g->db, false, seq, &ended, status, &g->err);
+    if (result)
+        return result;
+    return err_set(&g->err, ERR_NOT_FOUND, "generation %s is %s and has no output%s: genrun show tells more", id, status,
+                   ended ? "" : " yet");
+}
+
 int genrun_write_output(genrun *g, const char *id, FILE *out) {
     struct output_writer w = {.out = out};
     int64_t seq;
@@ -295,7 +312,7 @@ int genrun_write_output(genrun *g, const char *id, FILE *out) {
     if (!result && (w.failed || fflush(out) != 0))
         result = err_set(&g->err, ERR_WORK, "the output cannot be written: %s", strerror(errno));
     if (!result && w.count == 0)
-        result = err_set(&g->err, ERR_NOT_FOUND, "generation %s has no output yet: genrun show %s tells its state", id, id);
+        result = no_output(g, seq, id);
     return handle_result(g, result);
 }
 
