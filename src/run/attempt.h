@@ -60,7 +60,7 @@ int64_t attempt_progress_limit_ms(const struct attempt *attempt);
 // What to write of an ended attempt. Texts live in `texts` (initialised by the call, freed by the caller)
 // and in the attempt. Not for END_LOST's row, which is not ours any more: only outputs are set then.
 struct settlement_texts {
-    char *note, *detail, *message;
+    char *note, *detail, *message, *body;
     struct settle_output *outputs;
 };
 void settlement_texts_free(struct settlement_texts *texts);

@@ -2,6 +2,7 @@
 // From the end of an attempt to what is written of it.
 #include "base/json.h"
 #include "base/mem.h"
+#include "provider/redact.h"
 #include "run/attempt.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ void settlement_texts_free(struct settlement_texts *texts) {
     free(texts->detail);
     free(texts->message);
     free(texts->outputs);
+    free(texts->body);
 }
 
 double attempt_cost(const struct attempt *attempt) {
@@ -44,8 +46,16 @@ static void set_outputs(const struct attempt *a, bool partial, struct settlement
     out->http_status = o->http_status ? o->http_status : o->failure.http_status;
     out->request_id = o->request_id;
     out->finish_reason = o->finish_reason;
-    out->body = o->body ? o->body : o->failure.body;
-    out->body_length = o->body ? o->body_length : o->failure.body ? strlen(o->failure.body) : 0;
+    out->body = o->body;
+    out->body_length = o->body_length;
+    if (!o->body && o->failure.body) {
+        // Servers like to repeat a wrong key in their error.
+        struct buf body;
+        buf_init(&body, BUF_UNLIMITED);
+        redact_append(&body, o->failure.body, strlen(o->failure.body));
+        out->body_length = body.length;
+        out->body = texts->body = buf_take(&body);
+    }
     out->input_tokens = o->input_tokens;
     out->output_tokens = o->output_tokens;
     out->cost = attempt_cost(a);
@@ -97,8 +107,12 @@ static char *make_note(const struct attempt *a, const struct transition *t, cons
                 t->delay_ms > 0 ? t->delay_ms : a->verdict.wait_ms);
     if (a->outcome->failure.body) {
         size_t length = strlen(a->outcome->failure.body);
+        struct buf head;
+        buf_init(&head, BUF_UNLIMITED);
+        redact_append(&head, a->outcome->failure.body, length < BODY_HEAD ? length : BODY_HEAD);
         json_write_key(&b, "body");
-        json_write_bytes(&b, a->outcome->failure.body, length < BODY_HEAD ? length : BODY_HEAD);
+        json_write_bytes(&b, buf_borrow(&head), head.length);
+        buf_free(&head);
     }
     buf_text(&b, "}}");
     return buf_take(&b);
