@@ -110,6 +110,9 @@ static int run_command(struct cli *cli) {
         return cli_usage(cli, "'%s' needs %s", c->name, c->operands);
     if (operands > c->operands_maximum)
         return cli_usage(cli, "'%s' is one argument too many", args_operand(cli->args, c->operands_maximum));
+    for (size_t i = 0; i < operands; i++)
+        if (args_operand(cli->args, i)[0] == '\0') // an unset variable of a script
+            return cli_usage(cli, "an argument of '%s' is empty", c->name);
     if (c->bare)
         return c->run(cli);
     genrun_options options = GENRUN_OPTIONS_INIT;

@@ -53,8 +53,6 @@ static bool is_whole_request(const char *parameters) {
 static int find_prompt(struct cli *cli, const char *parameters, struct buf *read, const char **prompt) {
     const char *operand = args_operand(cli->args, 0);
     *prompt = operand;
-    if (operand != NULL && operand[0] == '\0')
-        return cli_usage(cli, "the prompt is empty");
     if (operand != NULL && strcmp(operand, "-") != 0)
         return GENRUN_OK;
     if (operand == NULL && is_whole_request(parameters))

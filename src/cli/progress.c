@@ -152,7 +152,7 @@ void progress_write(struct buf *out, const char *label, const struct progress_st
 // ---- on stderr ----
 
 void progress_start(struct progress *p, FILE *out, bool quiet, const char *label, const char *unit) {
-    *p = (struct progress){.out = out, .quiet = quiet, .unit = unit};
+    *p = (struct progress){.out = out, .quiet = quiet, .unit = unit, .first_done = -1};
     p->label = mem_copy(label != NULL ? label : "");
     p->started_ms = clock_monotonic_ms();
     terminal_look(&p->terminal, fileno(out));
@@ -187,6 +187,8 @@ void progress_show(struct progress *p, const struct progress_state *s) {
     if (p->quiet)
         return;
     int64_t now = clock_monotonic_ms();
+    if (p->first_done < 0)
+        p->first_done = s->done;
     progress_rate_add(&p->rate, now, s->done);
     if (p->terminal.present) {
         print_bar(p, s);
@@ -207,11 +209,16 @@ void progress_clear(struct progress *p) {
 void progress_end(struct progress *p, const struct progress_state *s) {
     progress_clear(p);
     if (s != NULL && !p->quiet) {
+        int64_t ms = clock_monotonic_ms() - p->started_ms;
+        int64_t done = p->first_done >= 0 ? s->done - p->first_done : 0;
         struct buf took;
         buf_init(&took, BUF_UNLIMITED);
         buf_text(&took, "  in ");
-        write_duration(&took, clock_monotonic_ms() - p->started_ms);
-        print_plain(p, s, 0, buf_borrow(&took));
+        if (ms < 10000)
+            buf_format(&took, "%.1fs", (double)ms / 1000.0);
+        else
+            write_duration(&took, ms);
+        print_plain(p, s, ms > 0 && done > 0 ? (double)done * 1000.0 / (double)ms : 0, buf_borrow(&took));
         buf_free(&took);
     }
     free(p->label);

@@ -51,6 +51,7 @@ struct progress {
     const char *unit;
     struct progress_rate rate;
     int64_t started_ms;
+    int64_t first_done; // done when it was first seen, -1: not seen yet
     int64_t shown_ms; // when the last plain line was printed, 0: none yet
     bool open;        // a bar stands on the terminal's line
 };
@@ -60,7 +61,8 @@ void progress_start(struct progress *p, FILE *out, bool quiet, const char *label
 void progress_show(struct progress *p, const struct progress_state *s);
 // Takes the bar away, so that another line can be printed.
 void progress_clear(struct progress *p);
-// Prints the last line, which stays, with the time that all took; frees what p holds. s NULL: no last line.
+// Prints the last line, which stays, with the mean rate and the time that all took; frees what p holds.
+// s NULL: no last line.
 void progress_end(struct progress *p, const struct progress_state *s);
 
 #endif

@@ -70,7 +70,7 @@ def test_wait(place):
     place.write("p.txt", PLAIN)
     r = place.run("batch", "submit", "p.txt", "--model", "echo", "--wait")
     tap.ok(r.code == 0 and len(r.out) == 37, "--wait: the id on stdout, exit 0", r)
-    tap.matches(r.err, r"^p\.txt: 3/3.*  in \d+s\n$", "one line of progress at the end")
+    tap.matches(r.err, r"^p\.txt: 3/3 .*tokens  in \d+\.\ds\n$", "one line of progress at the end")
     tap.equal(show(place, r.id)["status"], "completed", "it is completed")
     r = place.run("-q", "batch", "submit", "p.txt", "--model", "echo", "--wait")
     tap.ok(r.code == 0 and r.err == "", "-q: no progress", r)

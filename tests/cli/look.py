@@ -118,7 +118,7 @@ def test_output(place):
     queued = place.submit("x", "--model", "echo")
     before = sorted(os.listdir(place.folder))
     r = place.run("output", queued, "-o", "none.txt")
-    tap.ok(r.code == 4 and r.err.count("\n") == 1 and "has no output yet" in r.err, "one that has none: 4, one line", r)
+    tap.ok(r.code == 4 and r.err.count("\n") == 1 and "queued" in r.err, "one that has none: 4, one line", r)
     tap.equal(sorted(os.listdir(place.folder)), before, "and leaves no file")
 
 

@@ -90,7 +90,9 @@ def test_bad_values(place):
 
 def test_refused_values(place):
     for args, pattern in [
-        (["submit", ""], "the prompt is empty"),
+        (["submit", ""], "an argument of 'submit' is empty"),
+        (["show", ""], "an argument of 'show' is empty"),
+        (["cancel", "12345678", ""], "an argument of 'cancel' is empty"),
         (["run", "--drain-wait", "5s"], "goes with --drain"),
         (["submit", "x", "--param", "novalue"], "not of the form K=V"),
         (["submit", "x", "--params", "[1]"], "--params"),
