@@ -123,24 +123,23 @@ static void insert_items(int64_t items) {
 
 struct running {
     int64_t seq;
-    char token[33];
+    char token[17];
     char *prompt;
 };
 
 struct statements {
-    sqlite3_stmt *begin, *commit, *find, *claim, *input, *started, *output, *response, *settle, *ended,
-        *total, *batch;
+    sqlite3_stmt *begin, *commit, *claim, *input, *started, *output, *response, *settle, *ended, *total,
+        *batch;
 };
 
 static void prepare_all(struct statements *s) {
     s->begin = prepare("BEGIN IMMEDIATE");
     s->commit = prepare("COMMIT");
-    s->find =
-        prepare("SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=1 AND status='queued' "
-                "AND run_after IS NULL AND suspect=0 ORDER BY seq LIMIT ?1");
-    s->claim = prepare("UPDATE generation SET status='processing', claim_token=?2, runner_seq=1, "
-                       "starts=starts+1, attempts=attempts+1, started_at=?3, last_step='process:claim' "
-                       "WHERE seq=?1");
+    s->claim =
+        prepare("UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), "
+                "runner_seq=1, starts=starts+1, started_at=?2, last_step='process:claim' WHERE seq IN "
+                "(SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=1 AND status='queued' "
+                "AND run_after IS NULL AND suspect=0 ORDER BY seq LIMIT ?1) RETURNING seq, claim_token");
     s->input = prepare("SELECT prompt, parameters FROM generation_input WHERE seq=?1");
     s->started = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
                          "VALUES (?2, 'info', 'generation.processing', ?1, 1, 1)");
@@ -148,7 +147,7 @@ static void prepare_all(struct statements *s) {
                         "VALUES (?1 * 1024, 'text/plain', ?2, length(?2), ?3)");
     s->response = prepare("INSERT INTO response (seq, finish_reason) VALUES (?1, 'stop')");
     s->settle = prepare("UPDATE generation SET status='completed', claim_token=NULL, completed_at=?3, "
-                        "last_step='outputs:store', input_tokens=8, output_tokens=8, cost=0.0 "
+                        "last_step='outputs:store', attempts=attempts+1, input_tokens=3, output_tokens=3 "
                         "WHERE seq=?1 AND claim_token=?2 AND status='processing'");
     s->ended = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
                        "VALUES (?2, 'info', 'generation.completed', ?1, 1, 1)");
@@ -167,15 +166,18 @@ static void settle(struct statements *s, struct running *r) {
 
 static int claim(struct statements *s, struct running *slots, int wanted) {
     int found = 0;
-    sqlite3_bind_int(s->find, 1, wanted);
-    while (sqlite3_step(s->find) == SQLITE_ROW) {
-        slots[found++].seq = sqlite3_column_int64(s->find, 0);
+    sqlite3_bind_int(s->claim, 1, wanted);
+    sqlite3_bind_int64(s->claim, 2, wall_at());
+    while (sqlite3_step(s->claim) == SQLITE_ROW) {
+        slots[found].seq = sqlite3_column_int64(s->claim, 0);
+        snprintf(slots[found].token, sizeof slots[found].token, "%s", sqlite3_column_text(s->claim, 1));
+        found++;
     }
-    sqlite3_reset(s->find);
+    if (sqlite3_reset(s->claim) != SQLITE_OK) {
+        die("claim");
+    }
     for (int i = 0; i < found; i++) {
         struct running *r = &slots[i];
-        id_random_hex(r->token, 16);
-        write_row(s->claim, "isi", r->seq, r->token, wall_at());
         write_row(s->started, "ii", r->seq, wall_at());
         sqlite3_bind_int64(s->input, 1, r->seq);
         if (sqlite3_step(s->input) != SQLITE_ROW) {

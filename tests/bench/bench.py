@@ -27,10 +27,14 @@ PROMPT_BYTES = 500
 FILE_SYSTEMS_IN_MEMORY = {"tmpfs", "ramfs"}
 
 
+def text_of(number):
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+
 class Table:
     """Rows of what, measured, hold, ratio; printed as they come, so that a long run shows something."""
 
-    WIDTHS = (58, 26, 30, 12)
+    WIDTHS = (60, 24, 26, 13)
 
     def __init__(self):
         self.print("what", "measured", "to hold", "measured/hold")
@@ -41,10 +45,10 @@ class Table:
     def row(self, what, measured, unit, hold=None, at_least=False, note=""):
         """`hold`: the number of the design, in the same unit."""
         if hold is None:
-            self.print(what, f"{measured:,.4g} {unit}{note}", "", "")
+            self.print(what, f"{text_of(measured)} {unit}{note}", "", "")
             return
         word = "at least" if at_least else "at most"
-        self.print(what, f"{measured:,.4g} {unit}{note}", f"{word} {hold:,g} {unit}", f"{measured / hold:.2f}")
+        self.print(what, f"{text_of(measured)} {unit}{note}", f"{word} {text_of(hold)} {unit}", f"{measured / hold:.2f}")
 
 
 class Place:
