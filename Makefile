@@ -40,10 +40,12 @@ LIBS     = $(PKG_LIBS) -lpthread -lm
 
 LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
 FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
-PROG_SRC  := $(if $(wildcard src/main.c),$(wildcard src/*.c) $(FACE_SRC))
+TOP_SRC   := $(wildcard src/*.c)
+# Everything below src/*.c: the program and the tests link it.
+INSIDE    := $(BUILD)/inside.a
 LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/schema_embed.o
 FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o)
-PROG_OBJ  := $(PROG_SRC:src/%.c=$(BUILD)/%.o)
+TOP_OBJ   := $(TOP_SRC:src/%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 FUZZ_BIN  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -72,37 +74,39 @@ deps:
 
 build/genrun: $(BUILD)/genrun FORCE
 	@[ "$$(readlink $@)" = $(VARIANT)/genrun ] || ln -sfn $(VARIANT)/genrun $@
-$(BUILD)/genrun: $(PROG_OBJ) $(BUILD)/libgenrun.a
+$(BUILD)/genrun: $(TOP_OBJ) $(INSIDE)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LINKING) -o $@ $^ $(LIBS)
-$(BUILD)/libgenrun.a: $(LIB_OBJ) $(BUILD)/members
-	@rm -f $@
+$(INSIDE): $(LIB_OBJ) $(FACE_OBJ) $(BUILD)/members
 	$(call say,AR)
-	$(Q)ar rcs $@ $(LIB_OBJ)
-# The faces without main.c, so that unit tests can link what they test of them.
-$(BUILD)/libfaces.a: $(FACE_OBJ)
 	@rm -f $@
+	$(Q)ar rcs $@ $(LIB_OBJ) $(FACE_OBJ)
+# What hosts link: one object that shows the names of genrun.h and no others, so that it meets none of theirs.
+$(BUILD)/libgenrun.a: $(INSIDE)
 	$(call say,AR)
-	$(Q)ar rcs $@ $(FACE_OBJ)
+	@rm -f $@
+	$(Q)$(CC) -r -nostdlib -o $(BUILD)/libgenrun.o $(LIB_OBJ)
+	$(Q)objcopy --wildcard --keep-global-symbol='genrun_*' $(BUILD)/libgenrun.o
+	$(Q)ar rcs $@ $(BUILD)/libgenrun.o
 $(BUILD)/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
-$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libfaces.a $(BUILD)/libgenrun.a $(BUILD)/flags
+$(BUILD)/tests/%: tests/unit/%.c $(INSIDE) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libfaces.a $(BUILD)/libgenrun.a $(LIBS) -lcmocka
-$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libgenrun.a $(BUILD)/flags
+	$(Q)$(COMPILE) -Itests -MMD -MP $(LINKING) -o $@ $< $(INSIDE) $(LIBS) -lcmocka
+$(BUILD)/bench/%: tests/bench/%.c $(INSIDE) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(BUILD)/libgenrun.a $(LIBS)
+	$(Q)$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(INSIDE) $(LIBS)
 
 # Rewritten only when they change: other flags rebuild everything, a removed file the library.
 keep = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
 $(BUILD)/flags: FORCE | $(AFTER)
 	$(call keep,$(COMPILE))
 $(BUILD)/members: FORCE
-	$(call keep,$(LIB_OBJ))
+	$(call keep,$(LIB_OBJ) $(FACE_OBJ))
 
 # The schema's files become an array of named C strings.
 $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
@@ -139,8 +143,8 @@ bench: all $(BENCH_BIN)
 # ---- looking closer -----------------------------------------------------------------
 
 FUZZ_SECONDS ?= 10
-FUZZ_LIB     := build/fuzz/libgenrun.a
-FUZZ_MADE    := build/san-fuzzer-no-link-address-undefined-clang/libgenrun.a
+FUZZ_LIB     := build/fuzz/inside.a
+FUZZ_MADE    := build/san-fuzzer-no-link-address-undefined-clang/inside.a
 $(FUZZ_LIB): FORCE | $(AFTER)
 	@$(MAKE) -s CC=clang SAN=fuzzer-no-link,address,undefined $(FUZZ_MADE)
 	@mkdir -p $(@D); cmp -s $(FUZZ_MADE) $@ || cp $(FUZZ_MADE) $@
@@ -157,7 +161,7 @@ FORMATTED := $(wildcard include/*.h src/*.[ch] src/*/*.[ch] tests/*/*.[ch])
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --std=c11 -D_GNU_SOURCE --enable=warning,portability --inline-suppr --error-exitcode=1 \
-	  -Isrc -Iinclude $(LIB_SRC) $(PROG_SRC)
+	  -Isrc -Iinclude $(LIB_SRC) $(FACE_SRC) $(TOP_SRC)
 	shellcheck contrib/*.sh contrib/*/*.sh .ci/run
 format:
 	clang-format -i $(FORMATTED)
@@ -183,4 +187,4 @@ uninstall:
 clean:
 	rm -rf build
 
--include $(wildcard $(addsuffix .d,$(basename $(LIB_OBJ) $(FACE_OBJ) $(PROG_OBJ))) $(addsuffix .d,$(UNIT_BIN) $(BENCH_BIN)))
+-include $(wildcard $(addsuffix .d,$(basename $(LIB_OBJ) $(FACE_OBJ) $(TOP_OBJ))) $(addsuffix .d,$(UNIT_BIN) $(BENCH_BIN)))

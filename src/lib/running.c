@@ -166,7 +166,7 @@ static int find_waited(genrun *g, const char *id, struct wait *w) {
         return result;
     w->is_batch = true;
     result = queue_find_batch(g->db, id, &w->seq, &g->err);
-    return result == ERR_NOT_FOUND ? err_set(&g->err, result, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", id) : result;
+    return result == ERR_NOT_FOUND ? err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", id) : result;
 }
 
 // Shows the row when it changed; at the end always.

@@ -85,7 +85,7 @@ int batch_writer_begin(struct batch_writer **out, struct db *db, const struct ba
     int64_t seq = db_last_id(db);
     db_done(db, s);
     if (code) {
-        result = e->code;
+        result = (int)e->code;
         db_rollback(db);
         return result;
     }

@@ -36,7 +36,7 @@ int insert_generation(struct db *db, const struct spec *spec, const char *id, in
     int code = db_next(db, s, e);
     db_done(db, s);
     if (code)
-        return e->code;
+        return (int)e->code;
     return db_run(db, e,
                   "INSERT INTO generation_input (seq, prompt, parameters, endpoint, custom_id, topic, tier, type, template_id)"
                   " VALUES (?,?,?,?,?,?,?,?,?)",

@@ -4,6 +4,7 @@
 and runs, that the public header stands alone, and that `make uninstall` leaves nothing.
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,14 +18,29 @@ FILES = ["bin/genrun", "include/genrun.h", "lib/libgenrun.a", "lib/pkgconfig/gen
 
 HOST = r"""
 #include <genrun.h>
+#include <stdlib.h>
 #include <stdio.h>
+/* Names that the library uses inside: a host's own must not meet them. */
+void log_error(const char *format, ...);
+void log_error(const char *format, ...)
+{
+    (void)format;
+    abort();
+}
+int json_parse(void);
+int json_parse(void)
+{
+    abort();
+    return 0;
+}
 int main(int argc, char **argv)
 {
     genrun *g = NULL;
     genrun_options options = GENRUN_OPTIONS_INIT;
     genrun_spec spec = GENRUN_SPEC_INIT;
     char id[GENRUN_ID_SIZE];
-    (void)argc;
+    if (argc < 2)
+        return json_parse();
     options.database = argv[1];
     options.create = 1;
     spec.prompt = "hello from a host";
@@ -66,6 +82,14 @@ def test_destdir():
         tap.equal(os.stat(f"{stage}/opt/genrun/bin/genrun").st_mode & 0o777, 0o755, "the program is executable")
         make("uninstall", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
         tap.equal(files_below(stage), [], "uninstall removes them")
+
+
+def test_names():
+    table = run("nm", "--defined-only", "--extern-only", f"{ROOT}/build/release/libgenrun.a")
+    names = {line.split()[-1] for line in table.stdout.splitlines() if len(line.split()) == 3}
+    with open(f"{ROOT}/include/genrun.h", encoding="utf-8") as f:
+        declared = set(re.findall(r"^(?:int|void|const char \*|const void \*|int64_t|double|)\s*(genrun_\w+)\(", f.read(), re.M))
+    tap.equal(names, declared, "the library has the functions of genrun.h, each of them, and shows no other name")
 
 
 def test_host():

@@ -265,7 +265,7 @@ def test_schema():
     tap.equal(wrong, [], "migrations are named NNNN_name.sql")
     numbers = [int(n[:4]) for n in names if n not in wrong]
     tap.equal(numbers, list(range(1, len(names) + 1)), "migrations are numbered without gaps")
-    with open(os.path.join(BUILD, "libgenrun.a"), "rb") as f:
+    with open(os.path.join(BUILD, "inside.a"), "rb") as f:
         library = f.read()
     for name in names:
         with open(os.path.join(schema, name), "rb") as f:
