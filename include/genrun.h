@@ -174,6 +174,11 @@ void genrun_batch_abandon(genrun_batch *batch);
  * *created (may be NULL) is 0 when the client_id was known. */
 int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
                         const genrun_batch_options *options, genrun_progress progress, void *payload);
+/* Reads a stream as genrun_batch_submit() does, refuses what that refuses, and stores nothing. *out, which the
+ * caller frees, has lines, format, models (JSON: a list of {name, items}), input_tokens (of about 4 bytes each),
+ * output_tokens (at most; NULL unless every item limits them), estimated_cost (USD; NULL without prices). */
+int genrun_batch_estimate(genrun *g, genrun_row **out, FILE *stream, const char *name,
+                          const genrun_batch_options *options, genrun_progress progress, void *payload);
 int genrun_batch_get(genrun *g, genrun_row **out, const char *id);
 int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
 /* Rows of the view batch_items, in the order of the file; filter->status, limit, after hold. */

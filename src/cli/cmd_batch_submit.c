@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // `batch submit`: a file of prompts or requests becomes a batch job.
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/params.h"
@@ -52,6 +53,67 @@ static FILE *open_input(struct cli *cli, const char **name) {
     return stream;
 }
 
+static void print_models(const struct cli *cli, const char *text) {
+    cJSON *list = NULL;
+    const cJSON *model;
+    struct err ignored = {0};
+    if (text == NULL || json_parse(text, strlen(text), &list, &ignored) != ERR_OK)
+        return;
+    cJSON_ArrayForEach(model, list) {
+        char *line = mem_format("%s (%lld)", json_text(model, "name", "others"),
+                                (long long)json_integer(model, "items", 0));
+        rows_field(cli, "model", line, STYLE_PLAIN);
+        free(line);
+    }
+    cJSON_Delete(list);
+}
+
+static void print_estimate(const struct cli *cli, const genrun_row *row) {
+    int64_t output = genrun_row_integer(row, "output_tokens", -1);
+    double cost = genrun_row_number(row, "estimated_cost", -1);
+    rows_field_integer(cli, "lines", genrun_row_integer(row, "lines", 0));
+    rows_field(cli, "format", genrun_row_text(row, "format"), STYLE_PLAIN);
+    print_models(cli, genrun_row_text(row, "models"));
+    char *tokens = output >= 0
+                       ? mem_format("about %lld in, at most %lld out",
+                                    (long long)genrun_row_integer(row, "input_tokens", 0), (long long)output)
+                       : mem_format("about %lld in, out unknown: not every item has max_tokens",
+                                    (long long)genrun_row_integer(row, "input_tokens", 0));
+    rows_field(cli, "tokens", tokens, STYLE_PLAIN);
+    free(tokens);
+    char *money =
+        cost >= 0 ? mem_format(output >= 0 ? "about $%.6g" : "about $%.6g and what the output costs", cost)
+                  : mem_copy("unknown: the configuration has no prices for these models");
+    rows_field(cli, "cost", money, STYLE_PLAIN);
+    free(money);
+    cli_note(cli, "nothing was stored: leave --dry-run out to submit");
+}
+
+// What the file would be; nothing is stored.
+static int estimate_file(struct cli *cli, const genrun_batch_options *options) {
+    const char *name;
+    FILE *stream = open_input(cli, &name);
+    if (stream == NULL)
+        return GENRUN_INVALID;
+    struct reading reading = {.begun = false};
+    genrun_row *row = NULL;
+    int code = genrun_batch_estimate(cli->g, &row, stream, name, options, cli->quiet ? NULL : show_reading,
+                                     &reading);
+    if (reading.begun)
+        progress_end(&reading.progress, NULL);
+    if (stream != stdin)
+        fclose(stream);
+    if (code != GENRUN_OK)
+        return cli_report(cli, code);
+    if (cli->json) {
+        rows_print_json(row);
+        return GENRUN_OK;
+    }
+    print_estimate(cli, row);
+    genrun_row_free(row);
+    return GENRUN_OK;
+}
+
 static int submit_file(struct cli *cli, char id[GENRUN_ID_SIZE], const genrun_batch_options *options) {
     const char *name;
     FILE *stream = open_input(cli, &name);
@@ -99,6 +161,8 @@ static const struct args_option options[] = {
     {"priority", 0, ARGS_INTEGER, "N", "higher goes first, -1000 to 1000 (0)", -1000, 1000},
     {"param", 0, ARGS_LIST, "K=V", "a parameter of every item that does not set it itself", 0, 0},
     {"paused", 0, ARGS_FLAG, NULL, "do not start it: 'batch resume' does", 0, 0},
+    {"dry-run", 0, ARGS_FLAG, NULL, "check and count the lines, estimate tokens and cost, store nothing", 0,
+     0},
     {"wait", 0, ARGS_FLAG, NULL, "wait for its end, with a progress bar", 0, 0},
     ROWS_OPTIONS_END,
 };
@@ -148,6 +212,7 @@ static int run(struct cli *cli) {
     buf_init(&parameters, BUF_UNLIMITED);
     genrun_batch_options o = GENRUN_BATCH_OPTIONS_INIT;
     read_options(cli, &o);
+    bool dry_run = args_has(cli->args, "dry-run");
     size_t count;
     const char *const *pairs = args_list(cli->args, "param", &count);
     int code = check_max_failures(cli, o.max_failures);
@@ -160,10 +225,10 @@ static int run(struct cli *cli) {
         code = cli_usage(cli, "--paused and --wait exclude each other: nothing would start");
     if (code == GENRUN_OK) {
         o.parameters = count > 0 ? buf_borrow(&parameters) : NULL;
-        code = submit_file(cli, id, &o);
+        code = dry_run ? estimate_file(cli, &o) : submit_file(cli, id, &o);
     }
     buf_free(&parameters);
-    if (code != GENRUN_OK)
+    if (code != GENRUN_OK || dry_run)
         return code;
     if (args_has(cli->args, "wait"))
         return wait_and_print(cli, id);

@@ -131,7 +131,7 @@ static bool is_time(const char *name) {
 }
 
 static bool is_json(const char *name) {
-    return strcmp(name, "parameters") == 0 || strcmp(name, "data") == 0 ||
+    return strcmp(name, "parameters") == 0 || strcmp(name, "models") == 0 || strcmp(name, "data") == 0 ||
            strcmp(name, "parked_models") == 0;
 }
 
