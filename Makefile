@@ -124,7 +124,7 @@ $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
 # Every test is a program that prints TAP; prove runs two at a time. Tests that drive the program find it in
 # $GENRUN, so a sanitizer build tests itself. The law reads symbols, which sanitizers blur.
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
-BUILT := $(if $(SAN),,$(wildcard tests/install/*.py))
+HOUSE := $(if $(SAN),,$(wildcard tests/house/*.py))
 CASES := $(wildcard tests/crash/short.py tests/cases/*.py tests/cli/*.py tests/fault/*.py)
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
@@ -132,7 +132,7 @@ PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BU
 check-fast: all $(UNIT_BIN)
 	$(Q)$(PROVE) $(LAW) $(UNIT_BIN)
 check: all $(UNIT_BIN)
-	$(Q)$(PROVE) $(CASES) $(BUILT) $(LAW) $(UNIT_BIN)
+	$(Q)$(PROVE) $(CASES) $(HOUSE) $(LAW) $(UNIT_BIN)
 
 demo: all
 	@sh contrib/demo/demo.sh
