@@ -176,9 +176,9 @@ int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *
 // One slice (at most `limit` rows) of: cancelling what waits in cancelled (for a second already) and stopped batches,
 // removing batches whose writer died. *more: another slice is needed, or will be.
 int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
-// Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms.
+// Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms; adds their number to *failed.
 int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
-                       const char *reason, int limit, struct err *e) must_check;
+                       const char *reason, int limit, int64_t *failed, struct err *e) must_check;
 // Moves the times of all delayed rows by the jump of the wall clock.
 int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) must_check;
 
@@ -188,9 +188,11 @@ struct runner_identity {
     char id[ID_SIZE];
 };
 // Inside the caller's transaction: registers the new runner and takes back what dead ones left:
-// requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows.
+// requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows, *failed those of them
+// that were failed.
 int queue_runner_start(struct db *db, struct runner_identity *me, const char *version, int64_t heartbeat_timeout_ms,
-                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, struct err *e) must_check;
+                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, int64_t *failed,
+                       struct err *e) must_check;
 int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
                       struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.

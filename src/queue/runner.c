@@ -85,17 +85,22 @@ static int fail_orphan(struct db *db, const struct orphan *o, const char *type, 
                   "ittii", now_at, type, message, (int64_t)(strcmp(o->end, "crashed") == 0), o->seq);
 }
 
-static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes, int max_attempts, int64_t now_at,
-                          struct err *e) {
+// *failed: it was not queued again.
+static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes, int max_attempts,
+                          int64_t now_at, bool *failed, struct err *e) {
     char message[256];
-    if (strcmp(o->end, "hung") == 0) {
+    bool hung = strcmp(o->end, "hung") == 0;
+    bool crashed_alone = strcmp(o->end, "crashed") == 0 && o->beside == 1;
+    *failed = hung ? o->attempts + 1 >= max_attempts : crashed_alone && o->crashes_alone + 1 >= max_crashes;
+    if (hung) {
         snprintf(message, sizeof message, "the runner stopped beating and ended itself while this ran");
-        if (o->attempts + 1 >= max_attempts)
+        if (*failed)
             return fail_orphan(db, o, "HeartbeatTimeoutError", message, now_at, e);
         return requeue_orphan(db, o, 1, "HeartbeatTimeoutError", message, e);
     }
-    if (strcmp(o->end, "crashed") == 0 && o->beside == 1 && o->crashes_alone + 1 >= max_crashes) {
-        snprintf(message, sizeof message, "the runner died %d times while this ran alone: quarantined; retry it by hand",
+    if (*failed) {
+        snprintf(message, sizeof message,
+                 "the runner died %d times while this ran alone: quarantined; retry it by hand",
                  o->crashes_alone + 1);
         return fail_orphan(db, o, "RunnerCrashError", message, now_at, e);
     }
@@ -103,8 +108,9 @@ static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes
     return requeue_orphan(db, o, 0, "RunnerCrashError", message, e);
 }
 
-int queue_runner_start(struct db *db, struct runner_identity *me, const char *version, int64_t heartbeat_timeout_ms,
-                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, struct err *e) {
+int queue_runner_start(struct db *db, struct runner_identity *me, const char *version,
+                       int64_t heartbeat_timeout_ms, int max_crashes, int max_attempts, int64_t now_at,
+                       int64_t *recovered, int64_t *failed, struct err *e) {
     char boot[64], host[256] = "";
     struct orphan *orphans = NULL;
     size_t count = 0;
@@ -120,8 +126,14 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
     me->seq = db_last_id(db);
     if (!result)
         result = list_orphans(db, me->seq, &orphans, &count, e);
-    for (size_t i = 0; !result && i < count; i++)
-        result = recover_orphan(db, &orphans[i], max_crashes, max_attempts, now_at, e);
+    *failed = 0;
+    for (size_t i = 0; !result && i < count; i++) {
+        bool ended = false;
+        result = recover_orphan(db, &orphans[i], max_crashes, max_attempts, now_at, &ended, e);
+        *failed += ended;
+    }
+    if (!result && *failed > 0)
+        result = queue_count_ends(db, now_at, 0, *failed, 0, e);
     // Account locks of dead runners end with them.
     if (!result)
         result = db_run(db, e, "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"

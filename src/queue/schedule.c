@@ -107,17 +107,22 @@ int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err
     return result ? result : sweep_unopened(db, limit, more, e);
 }
 
-int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
-                       const char *reason, int limit, struct err *e) {
+int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at,
+                       int64_t max_wait_ms, const char *reason, int limit, int64_t *failed, struct err *e) {
     // Rows are asked in order of age; one that was accepted after the model closed waits since then.
     int64_t latest = now_at - max_wait_ms;
     if (since_at > latest)
         return 0;
-    return db_run(db, e,
-                  "UPDATE generation SET status='failed', completed_at=?1, run_after=NULL, note=NULL, waiting_since=NULL,"
-                  " error_type='DeadlineError', error_message=?2,"
-                  " error_detail=json_object('action','fail','model',model_id,'stack','waited for model '||model_id)"
-                  " WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_model WHERE model_id=?3 AND status='queued'"
-                  " AND coalesce(waiting_since, created_at)<=?4 ORDER BY seq LIMIT ?5)",
-                  "ittii", now_at, reason, model_id, latest, (int64_t)limit);
+    int result = db_run(
+        db, e,
+        "UPDATE generation SET status='failed', completed_at=?1, run_after=NULL, note=NULL, "
+        "waiting_since=NULL,"
+        " error_type='DeadlineError', error_message=?2,"
+        " error_detail=json_object('action','fail','model',model_id,'stack','waited for model '||model_id)"
+        " WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_model WHERE model_id=?3 AND "
+        "status='queued'"
+        " AND coalesce(waiting_since, created_at)<=?4 ORDER BY seq LIMIT ?5)",
+        "ittii", now_at, reason, model_id, latest, (int64_t)limit);
+    *failed += result ? 0 : db_changes(db);
+    return result;
 }

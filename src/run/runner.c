@@ -21,19 +21,21 @@ static int64_t now_us(void) {
 }
 
 static int start(struct runner *r, struct err *e) {
-    int64_t recovered = 0;
+    int64_t recovered = 0, failed = 0;
     int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
     int result = db_begin(r->db, 5000, e);
     if (result)
         return result;
     if ((result = queue_runner_start(r->db, &r->me, r->options.version, r->settings.heartbeat_timeout_ms,
-                                     r->settings.max_crashes, r->settings.max_attempts, now_at, &recovered, e)) ||
+                                     r->settings.max_crashes, r->settings.max_attempts, now_at, &recovered,
+                                     &failed, e)) ||
         (result = gate_list_refresh(&r->gates, r->db, true, now_ms, e))) {
         db_rollback(r->db);
         return result;
     }
     if ((result = db_commit(r->db, e)))
         return result;
+    r->failed = failed;
     r->wake = wake_open(r->db, r->loop);
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();

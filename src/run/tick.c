@@ -76,8 +76,6 @@ static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
         }
         return result;
     }
-    if (r->tick_completed || r->tick_failed || r->tick_cost > 0)
-        return queue_count_ends(r->db, now_at, r->tick_completed, r->tick_failed, r->tick_cost, e);
     return 0;
 }
 
@@ -155,8 +153,8 @@ static int sweep(struct runner *r, int64_t now_at, struct err *e) {
         if (strcmp(g->state.state, "ok") == 0 || !g->state.since)
             continue;
         char *reason = mem_format("it waited longer than max_wait for its model: %s", g->state.reason);
-        int result = queue_fail_overdue(r->db, g->model_id, g->state.since, now_at, r->settings.max_wait_ms, reason,
-                                        SWEEP_ROWS, e);
+        int result = queue_fail_overdue(r->db, g->model_id, g->state.since, now_at, r->settings.max_wait_ms,
+                                        reason, SWEEP_ROWS, &r->tick_failed, e);
         free(reason);
         if (result)
             return result;
@@ -281,6 +279,9 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
     if (promoted > 0 || r->ended)
         r->claimable = true;
     if (r->claimable && (result = claim(r, now_ms, now_at, e)))
+        return result;
+    if ((r->tick_completed || r->tick_failed || r->tick_cost > 0) &&
+        (result = queue_count_ends(r->db, now_at, r->tick_completed, r->tick_failed, r->tick_cost, e)))
         return result;
     return write_gates(r, e);
 }
