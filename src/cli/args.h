@@ -34,6 +34,10 @@ struct args_option {
     int64_t maximum;
 };
 
+// clang-format off
+#define ARGS_END {NULL, 0, ARGS_FLAG, NULL, NULL, 0, 0}
+// clang-format on
+
 struct args;
 
 // Reads `words` (argc of them, none of them the program's name) by the two tables, of which

@@ -21,12 +21,14 @@ struct change {
 // Does what the operands and options ask for. Of several ids each is tried and the worst code returned.
 int change_run(struct cli *cli, const struct change *change);
 
-#define CHANGE_FILTER_OPTIONS                                                                                \
-    {"all", 0, ARGS_FLAG, NULL, "all of them", 0, 0}, ROWS_FILTER_OPTIONS,                                   \
-        {"type", 0, ARGS_TEXT, "T", "only those with this error type, such as TimeoutError", 0, 0},          \
-        {"older-than", 0, ARGS_DURATION, "D", "only those created longer ago", 0, 0},                        \
-        {"dry-run", 0, ARGS_FLAG, NULL, "only count what would change", 0, 0}, {                             \
-        "yes", 'y', ARGS_FLAG, NULL, "do not ask", 0, 0                                                      \
-    }
+// clang-format off
+#define CHANGE_FILTER_OPTIONS \
+    {"all", 0, ARGS_FLAG, NULL, "all of them", 0, 0}, \
+    ROWS_FILTER_OPTIONS("queued|processing|completed|failed|cancelled"), \
+    {"type", 0, ARGS_TEXT, "T", "only those with this error type, such as TimeoutError", 0, 0}, \
+    {"older-than", 0, ARGS_DURATION, "D", "only those created longer ago", 0, 0}, \
+    {"dry-run", 0, ARGS_FLAG, NULL, "only count what would change", 0, 0}, \
+    {"yes", 'y', ARGS_FLAG, NULL, "do not ask", 0, 0}
+// clang-format on
 
 #endif

@@ -35,7 +35,7 @@ static int run_cancel(struct cli *cli) {
 
 static const struct args_option options_reason[] = {
     {"reason", 0, ARGS_TEXT, "TEXT", "why, for the log and the reports", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 const struct command cmd_batch_pause = {

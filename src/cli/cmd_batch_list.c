@@ -13,15 +13,8 @@ static const struct args_option page_options[] = {
      "only those in this state", 0, 0},
     {"user", 0, ARGS_TEXT, "U", "only those of this user", 0, 0},
     {"since", 0, ARGS_DURATION, "D", "only those created in the last D", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
-
-static int end_page(struct cli *cli, int code) {
-    const char *cursor = code == GENRUN_OK && cli_out_ok(cli) ? genrun_cursor(cli->g) : NULL;
-    if (cursor != NULL)
-        cli_note(cli, "there are more: go on with --after %s", cursor);
-    return code;
-}
 
 // ---- list ----
 
@@ -56,7 +49,7 @@ static int run_list(struct cli *cli) {
     struct rows rows;
     rows_begin(&rows, cli, list_columns, sizeof list_columns / sizeof list_columns[0], fill_batch);
     int code = genrun_batch_list(cli->g, &filter, rows_each, &rows);
-    return end_page(cli, rows_end(&rows, code, "no batch job found"));
+    return rows_end_page(&rows, code, "no batch job found");
 }
 
 // ---- show ----
@@ -160,7 +153,7 @@ static int run_items(struct cli *cli) {
     struct rows rows;
     rows_begin(&rows, cli, item_columns, sizeof item_columns / sizeof item_columns[0], fill_item);
     int code = genrun_batch_items(cli->g, args_operand(cli->args, 0), &filter, rows_each, &rows);
-    return end_page(cli, rows_end(&rows, code, "no item found"));
+    return rows_end_page(&rows, code, "no item found");
 }
 
 static const struct args_option item_options[] = {
@@ -168,7 +161,7 @@ static const struct args_option item_options[] = {
      0},
     {"limit", 0, ARGS_INTEGER, "N", "at most so many (20)", 1, ROWS_LIMIT_HIGHEST},
     {"after", 0, ARGS_TEXT, "CURSOR", "go on where the page before ended", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 const struct command cmd_batch_list = {

@@ -9,7 +9,7 @@ static const struct args_option options[] = {
     {"errors", 0, ARGS_FLAG, NULL, "the failed and cancelled items in place of the completed ones", 0, 0},
     {"format", 0, ARGS_CHOICE, "openai|jsonl", "of the lines (else as the batch was submitted)", 0, 0},
     {"order", 0, ARGS_CHOICE, "input|done", "of the file, or as they ended (input)", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int write_to_file(struct cli *cli, const char *id, const char *path,

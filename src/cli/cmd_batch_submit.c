@@ -164,7 +164,7 @@ static const struct args_option options[] = {
     {"dry-run", 0, ARGS_FLAG, NULL, "check and count the lines, estimate tokens and cost, store nothing", 0,
      0},
     {"wait", 0, ARGS_FLAG, NULL, "wait for its end, with a progress bar", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static void read_options(const struct cli *cli, genrun_batch_options *o) {

@@ -6,7 +6,7 @@
 static const struct args_option options[] = {
     CHANGE_FILTER_OPTIONS,
     {"reason", 0, ARGS_TEXT, "TEXT", "why, for the log and the reports", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static const struct change change = {

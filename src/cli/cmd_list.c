@@ -21,11 +21,11 @@ static void fill(struct rows *rows, genrun_row *row) {
 }
 
 static const struct args_option options[] = {
-    ROWS_FILTER_OPTIONS,
+    ROWS_FILTER_OPTIONS("queued|processing|completed|failed|cancelled|stuck"),
     {"since", 0, ARGS_DURATION, "D", "only those created in the last D", 0, 0},
     {"limit", 0, ARGS_INTEGER, "N", "at most so many (20)", 1, ROWS_LIMIT_HIGHEST},
     {"after", 0, ARGS_TEXT, "CURSOR", "go on where the page before ended", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int run(struct cli *cli) {
@@ -37,11 +37,7 @@ static int run(struct cli *cli) {
     filter.after = args_text(cli->args, "after");
     struct rows rows;
     rows_begin(&rows, cli, columns, sizeof columns / sizeof columns[0], fill);
-    int code = rows_end(&rows, genrun_list(cli->g, &filter, rows_each, &rows), "no generation found");
-    const char *cursor = code == GENRUN_OK && cli_out_ok(cli) ? genrun_cursor(cli->g) : NULL;
-    if (cursor != NULL)
-        cli_note(cli, "there are more: go on with --after %s", cursor);
-    return code;
+    return rows_end_page(&rows, genrun_list(cli->g, &filter, rows_each, &rows), "no generation found");
 }
 
 const struct command cmd_list = {

@@ -10,19 +10,16 @@
 
 struct reading {
     struct cli *cli;
-    bool with_id;
     int64_t last; // id of the last row shown
 };
 
 static int each(void *payload, genrun_row *row) {
     struct reading *r = payload;
     r->last = genrun_row_integer(row, "id", r->last);
-    if (r->cli->json) {
-        fputs(genrun_row_json(row), stdout);
-        putchar('\n');
-    } else {
-        rows_event(r->cli, row, r->with_id);
-    }
+    if (r->cli->json)
+        rows_write_json(row);
+    else
+        rows_event(r->cli, row, true);
     return !cli_out_ok(r->cli);
 }
 
@@ -50,7 +47,7 @@ static const struct args_option options[] = {
     {"event", 0, ARGS_TEXT, "E", "only this event, or all of a kind: generation.failed, batch.", 0, 0},
     {"since", 0, ARGS_DURATION, "D", "only events of the last D", 0, 0},
     {"limit", 0, ARGS_INTEGER, "N", "the newest so many (100; 0: all)", 0, ROWS_LIMIT_HIGHEST},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int run(struct cli *cli) {
@@ -61,7 +58,7 @@ static int run(struct cli *cli) {
     if (args_has(cli->args, "since"))
         filter.since = clock_wall_at() - args_integer(cli->args, "since", 0);
     filter.limit = (int)args_integer(cli->args, "limit", 100);
-    struct reading reading = {.cli = cli, .with_id = true};
+    struct reading reading = {.cli = cli};
     int code = genrun_events(cli->g, &filter, each, &reading);
     if (code == GENRUN_OK && cli_out_ok(cli) && args_has(cli->args, "follow"))
         code = follow(&reading, &filter);

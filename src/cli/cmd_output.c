@@ -7,7 +7,7 @@
 
 static const struct args_option options[] = {
     {"output", 'o', ARGS_TEXT, "FILE", "write to a file, whole or not at all (-: standard output)", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int run(struct cli *cli) {

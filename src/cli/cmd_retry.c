@@ -16,7 +16,7 @@ static int retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, c
 
 static const struct args_option options[] = {
     CHANGE_FILTER_OPTIONS,
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static const struct change change = {

@@ -41,7 +41,7 @@ static const struct args_option options[] = {
     {"drain", 0, ARGS_FLAG, NULL, "end when nothing runs and nothing can start without a person", 0, 0},
     {"drain-wait", 0, ARGS_DURATION, "D", "how long to wait for retries, cool-downs and delays (10m)", 0, 0},
     {"no-http", 0, ARGS_FLAG, NULL, "serve no HTTP (this version serves none in any case)", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int run(struct cli *cli) {

@@ -113,7 +113,7 @@ static const struct args_option options[] = {
     {"priority", 0, ARGS_INTEGER, "N", "higher goes first, -1000 to 1000 (0)", -1000, 1000},
     {"delay", 0, ARGS_DURATION, "D", "do not start before this time has passed", 0, 0},
     {"wait", 0, ARGS_FLAG, NULL, "wait for the end and print the output", 0, 0},
-    ROWS_OPTIONS_END,
+    ARGS_END,
 };
 
 static int run(struct cli *cli) {

@@ -21,7 +21,7 @@ const struct args_option command_globals[] = {
     {"verbose", 'v', ARGS_FLAG, NULL, "tell more on stderr", 0, 0},
     {"help", 'h', ARGS_FLAG, NULL, "show this help", 0, 0},
     {"version", 0, ARGS_FLAG, NULL, "show the versions of the program and its libraries", 0, 0},
-    {NULL, 0, ARGS_FLAG, NULL, NULL, 0, 0},
+    ARGS_END,
 };
 
 // ---- failing ----

@@ -2,6 +2,7 @@
 // Printing outputs, for `output` and `submit --wait`.
 #include "cli/output.h"
 #include "base/text.h"
+#include "cli/rows.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +52,7 @@ int output_print(struct cli *cli, const char *id, bool end_line) {
 }
 
 static int each_json(void *payload, genrun_row *row) {
-    fputs(genrun_row_json(row), stdout);
-    putchar('\n');
+    rows_write_json(row);
     return !cli_out_ok(payload);
 }
 

@@ -161,16 +161,15 @@ void progress_start(struct progress *p, FILE *out, bool quiet, const char *label
         p->terminal.present = false;
 }
 
-static void print_bar(struct progress *p, const struct progress_state *s) {
+// Columns of a line that is redrawn. The last one stays free: some terminals would begin the next line.
+static size_t bar_width(struct progress *p) {
     terminal_look(&p->terminal, fileno(p->out)); // it may have been resized
-    struct buf line;
-    buf_init(&line, BUF_UNLIMITED);
-    // The last column stays free: some terminals would begin the next line.
-    size_t width = p->terminal.width > 1 ? p->terminal.width - 1 : 1;
-    progress_write(&line, p->label, s, progress_rate_get(&p->rate), p->unit, width);
-    fprintf(p->out, "\r%s\x1b[K", buf_borrow(&line));
+    return p->terminal.width > 1 ? p->terminal.width - 1 : 1;
+}
+
+static void print_bar(struct progress *p, const struct buf *line) {
+    fprintf(p->out, "\r%s\x1b[K", buf_borrow(line));
     fflush(p->out);
-    buf_free(&line);
     p->open = true;
 }
 
@@ -191,11 +190,25 @@ void progress_show(struct progress *p, const struct progress_state *s) {
         p->first_done = s->done;
     progress_rate_add(&p->rate, now, s->done);
     if (p->terminal.present) {
-        print_bar(p, s);
+        struct buf line;
+        buf_init(&line, BUF_UNLIMITED);
+        progress_write(&line, p->label, s, progress_rate_get(&p->rate), p->unit, bar_width(p));
+        print_bar(p, &line);
+        buf_free(&line);
     } else if (now - (p->shown_ms != 0 ? p->shown_ms : p->started_ms) >= PLAIN_EVERY_MS) {
         print_plain(p, s, progress_rate_get(&p->rate), "");
         p->shown_ms = now;
     }
+}
+
+void progress_show_text(struct progress *p, const char *text) {
+    if (p->quiet || !p->terminal.present)
+        return;
+    struct buf line;
+    buf_init(&line, BUF_UNLIMITED);
+    terminal_write_cut(&line, text, bar_width(p));
+    print_bar(p, &line);
+    buf_free(&line);
 }
 
 void progress_clear(struct progress *p) {

@@ -52,13 +52,15 @@ struct progress {
     struct progress_rate rate;
     int64_t started_ms;
     int64_t first_done; // done when it was first seen, -1: not seen yet
-    int64_t shown_ms; // when the last plain line was printed, 0: none yet
-    bool open;        // a bar stands on the terminal's line
+    int64_t shown_ms;   // when the last plain line was printed, 0: none yet
+    bool open;          // a bar stands on the terminal's line
 };
 
 // `label` is copied, `unit` borrowed.
 void progress_start(struct progress *p, FILE *out, bool quiet, const char *label, const char *unit);
 void progress_show(struct progress *p, const struct progress_state *s);
+// On a terminal, shows a line of text in place of the bar.
+void progress_show_text(struct progress *p, const char *text);
 // Takes the bar away, so that another line can be printed.
 void progress_clear(struct progress *p);
 // Prints the last line, which stays, with the mean rate and the time that all took; frees what p holds.

@@ -22,12 +22,10 @@ void rows_begin(struct rows *rows, struct cli *cli, const struct table_column *c
 int rows_each(void *payload, genrun_row *row) {
     struct rows *rows = payload;
     rows->count++;
-    if (rows->table == NULL) {
-        fputs(genrun_row_json(row), stdout);
-        putchar('\n');
-    } else {
+    if (rows->table == NULL)
+        rows_write_json(row);
+    else
         rows->fill(rows, row);
-    }
     return !cli_out_ok(rows->cli);
 }
 
@@ -42,6 +40,14 @@ int rows_end(struct rows *rows, int code, const char *nothing) {
     if (code == GENRUN_OK && rows->count == 0 && rows->cli->out.present && !rows->cli->json)
         cli_note(rows->cli, "%s", nothing);
     return cli_report(rows->cli, code);
+}
+
+int rows_end_page(struct rows *rows, int code, const char *nothing) {
+    code = rows_end(rows, code, nothing);
+    const char *cursor = code == GENRUN_OK && cli_out_ok(rows->cli) ? genrun_cursor(rows->cli->g) : NULL;
+    if (cursor != NULL)
+        cli_note(rows->cli, "there are more: go on with --after %s", cursor);
+    return code;
 }
 
 void rows_cell_status(struct rows *rows, const char *status) {
@@ -70,9 +76,13 @@ void rows_cell_took(struct rows *rows, int64_t start, int64_t end) {
 
 // ---- JSON ----
 
-void rows_print_json(genrun_row *row) {
+void rows_write_json(genrun_row *row) {
     fputs(genrun_row_json(row), stdout);
     putchar('\n');
+}
+
+void rows_print_json(genrun_row *row) {
+    rows_write_json(row);
     genrun_row_free(row);
 }
 

@@ -23,6 +23,8 @@ int rows_each(void *payload, genrun_row *row);
 // Prints what is pending and reports `code`, which the list ended with. On a terminal an empty list is told
 // of with `nothing`. Returns the code of the command.
 int rows_end(struct rows *rows, int code, const char *nothing);
+// The same, and tells how to get the next page where there is one.
+int rows_end_page(struct rows *rows, int code, const char *nothing);
 
 // Cells.
 void rows_cell_status(struct rows *rows, const char *status);
@@ -32,6 +34,8 @@ void rows_cell_took(struct rows *rows, int64_t start, int64_t end);
 
 // Prints one row as JSON and frees it.
 void rows_print_json(genrun_row *row);
+// Prints one row as JSON in one line.
+void rows_write_json(genrun_row *row);
 // A JSON list of the rows that a list function gives: rows_collect_each on a buf that has "[" first.
 int rows_collect_each(void *payload, genrun_row *row);
 
@@ -45,22 +49,15 @@ void rows_heading(const struct cli *cli, const char *text);
 void rows_event(const struct cli *cli, genrun_row *row, bool with_id);
 
 // The filter that the options of a list or bulk command give.
-#define ROWS_FILTER_OPTIONS                                                                                  \
-    {"status",                                                                                               \
-     0,                                                                                                      \
-     ARGS_CHOICE,                                                                                            \
-     "queued|processing|completed|failed|cancelled|stuck",                                                   \
-     "only those in this state",                                                                             \
-     0,                                                                                                      \
-     0},                                                                                                     \
-        {"user", 0, ARGS_TEXT, "U", "only those of this user", 0, 0},                                        \
-        {"session", 0, ARGS_TEXT, "S", "only those of this session", 0, 0},                                  \
-        {"model", 0, ARGS_TEXT, "M", "only those of this model", 0, 0}, {                                    \
-        "batch", 0, ARGS_TEXT, "B", "only those of this batch job", 0, 0                                     \
-    }
+// clang-format off
+#define ROWS_FILTER_OPTIONS(states) \
+    {"status", 0, ARGS_CHOICE, states, "only those in this state", 0, 0}, \
+    {"user", 0, ARGS_TEXT, "U", "only those of this user", 0, 0}, \
+    {"session", 0, ARGS_TEXT, "S", "only those of this session", 0, 0}, \
+    {"model", 0, ARGS_TEXT, "M", "only those of this model", 0, 0}, \
+    {"batch", 0, ARGS_TEXT, "B", "only those of this batch job", 0, 0}
+// clang-format on
 void rows_filter(const struct cli *cli, genrun_filter *filter);
-#define ROWS_OPTIONS_END                                                                                     \
-    { NULL, 0, ARGS_FLAG, NULL, NULL, 0, 0 }
 #define ROWS_LIMIT_HIGHEST 1000000000
 
 #endif

@@ -31,21 +31,10 @@ static int report_wait(struct cli *cli, int code) {
 // ---- a generation ----
 
 static int each_generation(void *payload, genrun_row *row) {
-    struct progress *p = payload;
-    if (!p->terminal.present || p->quiet)
-        return 0;
     const char *status = genrun_row_text(row, "status"), *step = genrun_row_text(row, "last_step");
-    struct buf line;
-    buf_init(&line, BUF_UNLIMITED);
-    buf_format(&line, "%s (%s)", status != NULL ? status : "-", step != NULL ? step : "-");
-    struct buf shown;
-    buf_init(&shown, BUF_UNLIMITED);
-    terminal_write_cut(&shown, buf_borrow(&line), p->terminal.width > 1 ? p->terminal.width - 1 : 1);
-    fprintf(p->out, "\r%s\x1b[K", buf_borrow(&shown));
-    fflush(p->out);
-    p->open = true;
-    buf_free(&shown);
-    buf_free(&line);
+    char *text = mem_format("%s (%s)", status != NULL ? status : "-", step != NULL ? step : "-");
+    progress_show_text(payload, text);
+    free(text);
     return 0;
 }
 
