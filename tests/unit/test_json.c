@@ -402,8 +402,8 @@ static size_t random_below(size_t limit) {
 }
 
 static const char *const random_seeds[] = {
-    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9 \\ud83d\\ude00 "
-    "\\n\"}],\"n\":1,\"t\":0.5e-1}",
+    ("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9 \\ud83d\\ude00 "
+     "\\n\"}],\"n\":1,\"t\":0.5e-1}"),
     "[true,false,null,[],{},[[1,2],[3]],\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\",-0.0,12E+3]",
     "{\"a\":1,\"b\":{\"a\":[{\"a\":\"]}\\\"\"}]},\"c\":\"\\\\\",\"\\u0064\":[ 1 , 2 ]\t, \"e\" : { } }",
     "  \"plain text that is longer than one word of eight bytes, \\\"quoted\\\" and \\/ escaped\" ",
