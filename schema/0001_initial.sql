@@ -99,10 +99,14 @@ CREATE TABLE batch_job (
         CASE WHEN status='cancelled' THEN 'cancelled'
              WHEN opened_at IS NULL THEN 'queued'
              WHEN queued_items + processing_items = 0 THEN
-                 CASE WHEN stop_reason IS NOT NULL OR successful_items = 0 THEN 'failed' ELSE 'completed' END
+                 -- An end stays what it was when its rows are deleted one by one.
+                 CASE WHEN status='completed' OR status='failed' THEN status
+                      WHEN stop_reason IS NOT NULL OR successful_items = 0 THEN 'failed' ELSE 'completed' END
              WHEN status='paused' THEN 'paused'
              WHEN started_at IS NOT NULL THEN 'processing'
-             ELSE 'queued' END) VIRTUAL
+             ELSE 'queued' END) VIRTUAL,
+    CONSTRAINT "the items of a batch job that is still being filled are queued" CHECK (opened_at IS NOT NULL
+        OR processing_items + successful_items + failed_items + cancelled_items = 0)
 ) STRICT;
 CREATE UNIQUE INDEX batch_job_client ON batch_job (coalesce(user_id, ''), client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX batch_job_tail ON batch_job (substr(id, -8));
@@ -276,6 +280,8 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_generation ON event (generation_seq, id) WHERE generation_seq IS NOT NULL;
 CREATE INDEX event_batch ON event (batch_seq, id) WHERE batch_seq IS NOT NULL AND generation_seq IS NULL;
+-- Rows of no generation are few: in order, for the view `logs`.
+CREATE INDEX event_other ON event (id) WHERE generation_seq IS NULL;
 
 ---------------------------------------------------------------------------------------------------
 -- People, places, rights
@@ -417,9 +423,10 @@ BEGIN
     SELECT RAISE(ABORT, 'id, batch job, place, model, user, client id and creation time of a generation never change');
 END;
 
--- A row whose waiting time was lifted can be claimed: its lane must know.
-CREATE TRIGGER generation_due AFTER UPDATE OF run_after ON generation
-WHEN NEW.run_after IS NULL AND OLD.run_after IS NOT NULL AND NEW.status='queued' AND OLD.status='queued'
+-- A row whose waiting time or suspicion was lifted can be claimed: its lane must know.
+CREATE TRIGGER generation_due AFTER UPDATE OF run_after, suspect ON generation
+WHEN NEW.status='queued' AND OLD.status='queued' AND NEW.run_after IS NULL AND NEW.suspect=0
+    AND (OLD.run_after IS NOT NULL OR OLD.suspect<>0)
 BEGIN
     UPDATE lane SET ready = 1 WHERE id = NEW.lane AND ready = 0;
 END;
@@ -472,10 +479,20 @@ END;
 -- The law of batch jobs
 ---------------------------------------------------------------------------------------------------
 
--- The state follows the counters.
-CREATE TRIGGER batch_job_derive AFTER UPDATE OF queued_items, processing_items, started_at, opened_at, stop_reason ON batch_job
-WHEN NEW.derived <> NEW.status
+-- The limits of failures and the state follow the counters. A stopped batch starts nothing more; what waits is
+-- then cancelled in slices by the runner.
+CREATE TRIGGER batch_job_derive
+AFTER UPDATE OF queued_items, processing_items, failed_items, started_at, opened_at, stop_reason ON batch_job
+WHEN NEW.derived <> NEW.status OR (NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
+    AND (NEW.on_error='stop' OR NEW.failed_items > NEW.max_failures))
 BEGIN
+    UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
+        ELSE 'stopped: more than ' || max_failures || ' items failed' END
+    WHERE seq = NEW.seq AND NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
+        AND (NEW.on_error='stop' OR NEW.failed_items > NEW.max_failures);
+    INSERT INTO event (created_at, level, event, batch_seq, message)
+        SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'error', 'batch.stopped', seq, stop_reason
+        FROM batch_job WHERE seq = NEW.seq AND NEW.stop_reason IS NULL AND stop_reason IS NOT NULL;
     UPDATE batch_job SET
         status = derived,
         completed_at = CASE WHEN derived='completed' OR derived='failed'
@@ -487,12 +504,20 @@ CREATE TRIGGER batch_job_transition AFTER UPDATE OF status ON batch_job WHEN OLD
 BEGIN
     SELECT CASE
         WHEN OLD.status='cancelled' THEN RAISE(ABORT, 'illegal transition: a cancelled batch job is final')
-        WHEN OLD.status='completed' AND (NEW.status='paused' OR NEW.status='cancelled') THEN
-            RAISE(ABORT, 'illegal transition: a completed batch job has nothing left to pause or cancel')
-        WHEN OLD.status='failed' AND (NEW.status='paused' OR NEW.status='cancelled') AND NEW.queued_items = 0
-            AND NEW.processing_items = 0 THEN
-            RAISE(ABORT, 'illegal transition: a failed batch job has nothing left to pause or cancel')
+        WHEN OLD.status='completed' AND NEW.queued_items + NEW.processing_items = 0 THEN
+            RAISE(ABORT, 'illegal transition: a completed batch job has nothing left to run; retry single items')
+        WHEN OLD.status='failed' AND NEW.queued_items + NEW.processing_items = 0 THEN
+            RAISE(ABORT, 'illegal transition: a failed batch job has nothing left to run; retry single items')
+        WHEN NEW.opened_at IS NULL THEN RAISE(ABORT, 'illegal transition: this batch job is still being filled')
+        WHEN NEW.derived <> NEW.status AND (NEW.status='completed' OR NEW.status='failed') THEN
+            RAISE(ABORT, 'illegal transition: a batch job is completed or failed by its items, not by hand')
+        WHEN NEW.derived <> NEW.status THEN
+            RAISE(ABORT, 'illegal transition: a batch job is queued or processing by its items, not by hand')
     END;
+    UPDATE batch_job SET
+        completed_at = coalesce(completed_at, CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)),
+        cancel_reason = coalesce(cancel_reason, 'batch job cancelled by hand')
+    WHERE seq = NEW.seq AND NEW.status='cancelled' AND (completed_at IS NULL OR cancel_reason IS NULL);
     INSERT INTO event (created_at, level, event, batch_seq, message, data)
     VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER),
         CASE WHEN NEW.status='failed' THEN 'error'
@@ -501,10 +526,26 @@ BEGIN
                          WHEN OLD.status='completed' OR OLD.status='failed' THEN 'reopened'
                          ELSE NEW.status END,
         NEW.seq,
-        CASE NEW.status WHEN 'paused' THEN NEW.paused_reason WHEN 'cancelled' THEN NEW.cancel_reason
+        CASE NEW.status WHEN 'paused' THEN coalesce(NEW.paused_reason, 'paused by hand')
+             WHEN 'cancelled' THEN coalesce(NEW.cancel_reason, 'batch job cancelled by hand')
              WHEN 'failed' THEN coalesce(NEW.stop_reason, 'no item succeeded') END,
         json_object('total', NEW.total_items, 'successful', NEW.successful_items, 'failed', NEW.failed_items,
             'cancelled', NEW.cancelled_items, 'queued', NEW.queued_items));
+END;
+
+-- What a batch job is never changes, and no row takes its place.
+CREATE TRIGGER batch_job_frozen BEFORE UPDATE OF seq, id, user_id, client_id, created_at ON batch_job
+WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.user_id IS NOT OLD.user_id OR NEW.client_id IS NOT OLD.client_id
+    OR NEW.created_at <> OLD.created_at
+BEGIN
+    SELECT RAISE(ABORT, 'id, user, client id and creation time of a batch job never change');
+END;
+CREATE TRIGGER batch_job_insert_guard BEFORE INSERT ON batch_job
+WHEN EXISTS (SELECT 1 FROM batch_job WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM batch_job WHERE seq = NEW.seq)
+    OR EXISTS (SELECT 1 FROM batch_job WHERE client_id IS NOT NULL
+        AND coalesce(user_id, '') = coalesce(NEW.user_id, '') AND client_id = NEW.client_id)
+BEGIN
+    SELECT RAISE(ABORT, 'a batch job with this id or client_id exists: rows are never replaced');
 END;
 
 -- Pause, cancel, stop, limit and opening are one bit field on the batch's lanes.
@@ -525,36 +566,26 @@ BEGIN
     VALUES (NEW.opened_at, 'info', 'batch.created', NEW.seq, NEW.name, json_object('total', NEW.total_items));
 END;
 
--- Limits of failures stop a batch: what waits is then cancelled in slices by the runner.
-CREATE TRIGGER batch_job_stop AFTER UPDATE OF failed_items ON batch_job
-WHEN NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
-    AND (NEW.on_error='stop' OR (NEW.max_failures IS NOT NULL AND NEW.failed_items > NEW.max_failures))
-BEGIN
-    UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
-        ELSE 'stopped: more than ' || max_failures || ' items failed' END
-    WHERE seq = NEW.seq;
-    INSERT INTO event (created_at, level, event, batch_seq, message)
-        SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'error', 'batch.stopped', seq, stop_reason
-        FROM batch_job WHERE seq = NEW.seq;
-END;
-
 -- A budget pauses a batch.
 CREATE TRIGGER batch_job_budget AFTER UPDATE OF actual_cost ON batch_job
 WHEN NEW.max_cost IS NOT NULL AND NEW.actual_cost >= NEW.max_cost AND OLD.actual_cost < NEW.max_cost
-    AND (NEW.status='queued' OR NEW.status='processing') AND NEW.queued_items > 0
+    AND (NEW.status='queued' OR NEW.status='processing') AND NEW.queued_items + NEW.processing_items > 0
 BEGIN
     UPDATE batch_job SET paused_reason = 'the budget of ' || max_cost || ' USD is spent', status = 'paused'
     WHERE seq = NEW.seq AND (status='queued' OR status='processing');
 END;
 
 -- Live batches are not deleted; with an ended one go its items and lanes.
-CREATE TRIGGER batch_job_delete BEFORE DELETE ON batch_job
+CREATE TRIGGER batch_job_delete_guard BEFORE DELETE ON batch_job
 BEGIN
     SELECT CASE
         WHEN OLD.opened_at IS NOT NULL AND OLD.processing_items > 0 THEN
             RAISE(ABORT, 'a batch job with processing items cannot be deleted: cancel it first')
         WHEN OLD.opened_at IS NOT NULL AND OLD.queued_items > 0 THEN
             RAISE(ABORT, 'a batch job with queued items cannot be deleted: cancel it first') END;
+END;
+CREATE TRIGGER batch_job_delete AFTER DELETE ON batch_job
+BEGIN
     DELETE FROM generation WHERE batch_seq = OLD.seq;
     DELETE FROM lane WHERE batch_seq = OLD.seq AND batch_seq <> 0;
 END;
@@ -569,14 +600,17 @@ SELECT g.seq, g.id, g.status,
         json_extract(i.parameters, '$.input')) AS prompt,
     g.model_id,
     CASE
-        WHEN g.status='cancelled' THEN json_set(i.parameters,
+        WHEN g.status='cancelled' THEN json_set(
+            CASE WHEN g.error_message IS NOT NULL THEN json_set(i.parameters, '$.error', g.error_message) ELSE i.parameters END,
             '$.cancelledAt', strftime('%Y-%m-%dT%H:%M:%fZ', g.completed_at / 1000.0, 'unixepoch'),
             '$.cancelledReason', g.cancel_reason)
         WHEN g.status='failed' THEN json_set(i.parameters, '$.error', g.error_message, '$.errorContext',
-            json_patch(json_object('message', g.error_message, 'type', g.error_type,
-                'timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', g.completed_at / 1000.0, 'unixepoch'),
-                'userId', g.user_id, 'stack', 'model ' || g.model_id || ', attempt ' || g.starts),
-                coalesce(g.error_detail, '{}')))
+            -- The detail adds to what stands in columns, it never contradicts it.
+            json_patch(
+                json_patch(json_object('message', '', 'type', '', 'timestamp', '', 'userId', g.user_id,
+                    'stack', 'model ' || g.model_id || ', attempt ' || g.starts), coalesce(g.error_detail, '{}')),
+                json_object('message', g.error_message, 'type', g.error_type,
+                    'timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', g.completed_at / 1000.0, 'unixepoch'))))
         WHEN g.error_message IS NOT NULL THEN json_set(i.parameters, '$.error', g.error_message)
         ELSE i.parameters END AS parameters,
     g.user_id, g.session_id, b.id AS batch_job_id, g.item_index, i.custom_id, i.topic, i.tier, i.type, i.template_id,
@@ -593,27 +627,43 @@ LEFT JOIN batch_job b ON b.seq = g.batch_seq
 WHERE g.batch_seq IS NULL OR b.opened_at IS NOT NULL;
 
 -- A queued generation, typed: INSERT INTO generations (prompt, model_id) VALUES ('…', 'echo').
+-- All that can be wrong is refused first, so that OR IGNORE cannot leave half of it.
 CREATE TRIGGER generations_insert INSTEAD OF INSERT ON generations
 BEGIN
     SELECT CASE
-        WHEN NEW.id IS NOT NULL AND EXISTS (SELECT 1 FROM generation WHERE id = NEW.id) THEN
+        WHEN EXISTS (SELECT 1 FROM generation WHERE id = NEW.id) THEN
             CASE (SELECT status FROM generation WHERE id = NEW.id)
                 WHEN 'queued' THEN RAISE(ABORT, 'a queued generation with this id exists: rows are never replaced')
                 WHEN 'processing' THEN RAISE(ABORT, 'a processing generation with this id exists: rows are never replaced')
                 WHEN 'completed' THEN RAISE(ABORT, 'a completed generation with this id exists: rows are never replaced')
                 WHEN 'failed' THEN RAISE(ABORT, 'a failed generation with this id exists: rows are never replaced')
                 ELSE RAISE(ABORT, 'a cancelled generation with this id exists: rows are never replaced') END
-        WHEN NEW.id IS NOT NULL AND NEW.id NOT GLOB '[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9a-f][0-9a-f][0-9a-f][0-9a-f]-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]' THEN
+        WHEN NEW.client_id IS NOT NULL THEN
+            CASE (SELECT status FROM generation WHERE coalesce(user_id, '') = coalesce(NEW.user_id, '') AND client_id = NEW.client_id)
+                WHEN 'queued' THEN RAISE(ABORT, 'a queued generation with this client_id of this user exists: rows are never replaced')
+                WHEN 'processing' THEN RAISE(ABORT, 'a processing generation with this client_id of this user exists: rows are never replaced')
+                WHEN 'completed' THEN RAISE(ABORT, 'a completed generation with this client_id of this user exists: rows are never replaced')
+                WHEN 'failed' THEN RAISE(ABORT, 'a failed generation with this client_id of this user exists: rows are never replaced')
+                WHEN 'cancelled' THEN RAISE(ABORT, 'a cancelled generation with this client_id of this user exists: rows are never replaced') END
+    END;
+    SELECT CASE
+        WHEN NEW.id IS NOT NULL AND (length(NEW.id) <> 36 OR NEW.id GLOB '*[^0-9a-f-]*' OR NEW.id NOT LIKE '________-____-____-____-____________'
+            OR length(replace(NEW.id, '-', '')) <> 32) THEN
             RAISE(ABORT, 'the id of a generation is a UUID in lower case; leave it out to get one')
-        WHEN coalesce(NEW.status, 'queued') <> 'queued' THEN RAISE(ABORT, 'a new generation is queued: leave status out')
+        WHEN EXISTS (SELECT 1 FROM generation_tombstone WHERE id = NEW.id) THEN
+            RAISE(ABORT, 'a generation with this id was deleted and its log is kept: leave id out to get another')
+        WHEN NEW.status <> 'queued' THEN RAISE(ABORT, 'a new generation is queued: leave status out')
         WHEN NEW.model_id IS NULL THEN RAISE(ABORT, 'a generation needs a model_id')
         WHEN NEW.prompt IS NULL AND NEW.parameters IS NULL THEN RAISE(ABORT, 'a generation needs a prompt, or a request body in parameters')
-        WHEN NEW.batch_job_id IS NOT NULL THEN RAISE(ABORT, 'items are added to a batch job by genrun batch submit only')
+        WHEN NEW.batch_job_id IS NOT NULL OR NEW.item_index IS NOT NULL THEN
+            RAISE(ABORT, 'items are added to a batch job by genrun batch submit only')
+        WHEN NEW.priority NOT BETWEEN -1000 AND 1000 THEN RAISE(ABORT, 'a priority is between -1000 and 1000')
         WHEN NEW.parameters IS NOT NULL AND NOT json_valid(NEW.parameters) THEN RAISE(ABORT, 'parameters must be a JSON object')
         WHEN NEW.parameters IS NOT NULL AND json_type(NEW.parameters) <> 'object' THEN RAISE(ABORT, 'parameters must be a JSON object')
-        WHEN NEW.client_id IS NOT NULL AND EXISTS (SELECT 1 FROM generation
-            WHERE coalesce(user_id, '') = coalesce(NEW.user_id, '') AND client_id = NEW.client_id) THEN
-            RAISE(ABORT, 'a generation with this client_id of this user exists')
+        WHEN coalesce(NEW.seq, NEW.attempts, NEW.starts, NEW.error_type, NEW.error_message, NEW.last_step, NEW.last_heartbeat,
+            NEW.last_progress, NEW.started_at, NEW.completed_at, NEW.dismissed_at, NEW.input_tokens, NEW.output_tokens, NEW.cost,
+            NEW.claim_token, NEW.runner_seq) IS NOT NULL THEN
+            RAISE(ABORT, 'a new generation takes only what is asked: what comes of it (seq, attempts, errors, times, tokens) is written by genrun')
     END;
     INSERT INTO lane (model_id, user_id, batch_seq, priority)
         SELECT NEW.model_id, coalesce(NEW.user_id, ''), 0, coalesce(NEW.priority, 0)
@@ -630,20 +680,19 @@ BEGIN
             AND batch_seq = 0 AND priority = coalesce(NEW.priority, 0)),
         NEW.run_after, NEW.model_id, NEW.user_id, NEW.session_id, NEW.client_id, coalesce(NEW.priority, 0),
         coalesce(NEW.created_at, CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)));
+    -- Inside a trigger last_insert_rowid() is that of its own inserts: here and below the new seq.
     INSERT INTO generation_input (seq, prompt, parameters, endpoint, custom_id, topic, tier, type, template_id)
-    VALUES ((SELECT max(seq) FROM generation), NEW.prompt,
+    VALUES (last_insert_rowid(), NEW.prompt,
         CASE WHEN NEW.parameters IS NULL THEN '{}'
              WHEN json_type(NEW.parameters, '$.error') IS NULL AND json_type(NEW.parameters, '$.errorContext') IS NULL
                 AND json_type(NEW.parameters, '$.cancelledAt') IS NULL AND json_type(NEW.parameters, '$.cancelledReason') IS NULL
              THEN NEW.parameters
              ELSE json_remove(NEW.parameters, '$.error', '$.errorContext', '$.cancelledAt', '$.cancelledReason') END,
         NEW.endpoint, NEW.custom_id, NEW.topic, NEW.tier, NEW.type, NEW.template_id);
-    UPDATE lane SET ready = 1 WHERE id = (SELECT lane FROM generation
-        WHERE seq = (SELECT max(seq) FROM generation)) AND ready = 0;
+    UPDATE lane SET ready = 1 WHERE id = (SELECT lane FROM generation WHERE seq = last_insert_rowid()) AND ready = 0;
     UPDATE total SET queued = queued + 1 WHERE one = 1;
     INSERT INTO event (created_at, level, event, generation_seq)
-    VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.queued',
-        (SELECT max(seq) FROM generation));
+    VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.queued', last_insert_rowid());
 END;
 
 CREATE TRIGGER generations_update INSTEAD OF UPDATE ON generations
@@ -663,6 +712,9 @@ BEGIN
             OR NEW.output_tokens IS NOT OLD.output_tokens OR NEW.cost IS NOT OLD.cost
             OR NEW.claim_token IS NOT OLD.claim_token OR NEW.runner_seq IS NOT OLD.runner_seq THEN
             RAISE(ABORT, 'of a generation only status, error_message, parameters, priority and dismissed_at can be changed')
+        WHEN NEW.status IS NULL OR NOT (NEW.status='queued' OR NEW.status='processing' OR NEW.status='completed'
+            OR NEW.status='failed' OR NEW.status='cancelled') THEN
+            RAISE(ABORT, 'a generation is queued, processing, completed, failed or cancelled')
         WHEN NEW.status='processing' AND OLD.status<>'processing' THEN CASE OLD.status
             WHEN 'queued' THEN RAISE(ABORT, 'illegal transition: a queued generation becomes processing only by the runner, with a claim token')
             WHEN 'completed' THEN RAISE(ABORT, 'illegal transition: a completed generation is final')
@@ -676,21 +728,24 @@ BEGIN
             RAISE(ABORT, 'parameters must be a JSON object')
         WHEN NEW.parameters IS NOT OLD.parameters AND json_type(NEW.parameters) <> 'object' THEN
             RAISE(ABORT, 'parameters must be a JSON object')
+        WHEN NEW.status='failed' AND OLD.status='failed' AND OLD.error_message<>'' AND coalesce(NEW.error_message, '')='' THEN
+            RAISE(ABORT, 'a failed generation keeps an error_message: give another one, or queue it again')
     END;
     UPDATE generation_input SET
         parameters = json_remove(NEW.parameters, '$.error', '$.errorContext', '$.cancelledAt', '$.cancelledReason')
     WHERE seq = OLD.seq AND NEW.parameters IS NOT OLD.parameters;
-    -- The reasons first, while the row is still in its old state: they have one home each.
+    -- The reasons of a row that keeps its state: they have one home each. (Parameters without an error leave that of
+    -- a failed row as it is.)
     UPDATE generation SET
-        error_message = CASE
-            WHEN NEW.error_message IS NOT OLD.error_message THEN NEW.error_message
-            WHEN NEW.parameters IS NOT OLD.parameters THEN json_extract(NEW.parameters, '$.error')
-            ELSE error_message END
+        error_message = CASE WHEN NEW.error_message IS NOT OLD.error_message THEN NEW.error_message
+            ELSE json_extract(NEW.parameters, '$.error') END
     WHERE seq = OLD.seq AND NEW.status = OLD.status
         AND (NEW.error_message IS NOT OLD.error_message
-            OR (NEW.parameters IS NOT OLD.parameters AND json_extract(NEW.parameters, '$.error') IS NOT OLD.error_message))
-        AND NOT (OLD.status='failed' AND coalesce(CASE WHEN NEW.error_message IS NOT OLD.error_message
-            THEN NEW.error_message ELSE json_extract(NEW.parameters, '$.error') END, '') = '');
+            OR (NEW.parameters IS NOT OLD.parameters AND json_extract(NEW.parameters, '$.error') IS NOT OLD.error_message
+                AND NOT (OLD.status='failed' AND coalesce(json_extract(NEW.parameters, '$.error'), '')='')));
+    UPDATE generation SET cancel_reason = json_extract(NEW.parameters, '$.cancelledReason')
+    WHERE seq = OLD.seq AND NEW.status='cancelled' AND OLD.status='cancelled' AND NEW.parameters IS NOT OLD.parameters
+        AND json_extract(NEW.parameters, '$.cancelledReason') IS NOT NULL;
     UPDATE generation SET dismissed_at = NEW.dismissed_at WHERE seq = OLD.seq AND NEW.dismissed_at IS NOT OLD.dismissed_at;
     INSERT INTO lane (model_id, user_id, batch_seq, priority)
         SELECT model_id, user_id, batch_seq, NEW.priority FROM lane
@@ -706,7 +761,7 @@ BEGIN
         status = NEW.status,
         claim_token = NULL,
         note = NULL,
-        run_after = CASE WHEN NEW.status='queued' THEN NULL ELSE run_after END,
+        run_after = NULL,
         suspect = CASE WHEN NEW.status='queued' AND OLD.status<>'processing' THEN 0 ELSE suspect END,
         crashes = CASE WHEN NEW.status='queued' AND OLD.status<>'processing' THEN 0 ELSE crashes END,
         crashes_alone = CASE WHEN NEW.status='queued' AND OLD.status<>'processing' THEN 0 ELSE crashes_alone END,
@@ -737,7 +792,7 @@ END;
 CREATE VIEW outputs AS
 SELECT o.key AS id, g.id AS generation_id, o.key - g.seq * 1024 AS idx, o.mime, o.content, o.file, o.bytes, o.sha256,
     o.partial, o.created_at
-FROM generation g JOIN output o ON o.key BETWEEN g.seq * 1024 AND g.seq * 1024 + 1023;
+FROM generation g JOIN output o ON o.key BETWEEN g.seq * 1024 AND g.seq * 1024 + 1023 AND g.seq = o.key / 1024;
 
 CREATE VIEW batch_jobs AS
 SELECT seq, id, name, status, user_id, model_id, total_items, completed_items, successful_items, failed_items,
@@ -810,20 +865,36 @@ SELECT g.seq AS id, g.batch_job_id, g.item_index, g.custom_id, g.status, g.topic
         THEN json_extract(g.parameters, '$.cancelledReason') END) AS error_message, g.started_at, g.completed_at
 FROM generations g WHERE g.batch_job_id IS NOT NULL;
 
-CREATE TRIGGER batch_items_update INSTEAD OF UPDATE OF status, error_message ON batch_items
+CREATE TRIGGER batch_items_update INSTEAD OF UPDATE ON batch_items
 BEGIN
+    SELECT RAISE(ABORT, 'of a batch item only status and error_message can be changed')
+    WHERE NEW.id IS NOT OLD.id OR NEW.batch_job_id IS NOT OLD.batch_job_id OR NEW.item_index IS NOT OLD.item_index
+        OR NEW.custom_id IS NOT OLD.custom_id OR NEW.topic IS NOT OLD.topic OR NEW.tier IS NOT OLD.tier
+        OR NEW.parameters IS NOT OLD.parameters OR NEW.conversation_id IS NOT OLD.conversation_id
+        OR NEW.started_at IS NOT OLD.started_at OR NEW.completed_at IS NOT OLD.completed_at;
     UPDATE generations SET status = NEW.status,
         error_message = CASE WHEN NEW.error_message IS NOT OLD.error_message THEN NEW.error_message ELSE error_message END
     WHERE id = OLD.conversation_id;
 END;
 
--- Three arms, so that each question (by generation, by batch job, newest rows) finds its index.
+CREATE TRIGGER batch_items_insert INSTEAD OF INSERT ON batch_items
+BEGIN
+    SELECT RAISE(ABORT, 'items are added to a batch job by genrun batch submit only');
+END;
+
+CREATE TRIGGER batch_items_delete INSTEAD OF DELETE ON batch_items
+BEGIN
+    DELETE FROM generation WHERE seq = OLD.id;
+END;
+
+-- Three arms, so that each question (by generation, by batch job, newest rows) finds its index: rows of
+-- generations, of deleted ones (by way of their few tombstones) and of everything else.
 CREATE VIEW logs AS
 SELECT e.id, e.created_at, e.level, e.event, g.id AS generation_id, b.id AS batch_job_id, e.attempt, e.message, e.data
 FROM event e JOIN generation g ON g.seq = e.generation_seq LEFT JOIN batch_job b ON b.seq = g.batch_seq
 UNION ALL
 SELECT e.id, e.created_at, e.level, e.event, t.id, b.id, e.attempt, e.message, e.data
-FROM event e JOIN generation_tombstone t ON t.seq = e.generation_seq LEFT JOIN batch_job b ON b.seq = e.batch_seq
+FROM generation_tombstone t CROSS JOIN event e ON e.generation_seq = t.seq LEFT JOIN batch_job b ON b.seq = e.batch_seq
 UNION ALL
 SELECT e.id, e.created_at, e.level, e.event, CAST(NULL AS TEXT), b.id, e.attempt, e.message, e.data
 FROM event e LEFT JOIN batch_job b ON b.seq = e.batch_seq WHERE e.generation_seq IS NULL;
@@ -865,7 +936,7 @@ WHERE g.status='failed' AND g.dismissed_at IS NULL;
 -- Failures of the last 24 hours by model.
 CREATE VIEW failure_stats AS
 SELECT model_id, count(*) AS failure_count, count(DISTINCT user_id) AS affected_users, max(completed_at) AS latest_failure
-FROM generation
+FROM generation INDEXED BY generation_failed
 WHERE status='failed' AND dismissed_at IS NULL
     AND completed_at >= CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER) - 86400000
 GROUP BY model_id ORDER BY failure_count DESC, model_id;
