@@ -916,8 +916,8 @@ SELECT id, status, substr(prompt, 1, 50) AS prompt_preview, model_id, user_id, s
     CASE WHEN g.runner_seq IS NOT (SELECT r.seq FROM runners r WHERE r.seq = (SELECT seq FROM present) AND r.stopped_at IS NULL)
             THEN 'its runner is gone'
          WHEN last_heartbeat + (SELECT timeout FROM present) < clock.now
-            THEN 'no heartbeat for ' || (clock.now - last_heartbeat) / 1000 || ' s'
-         ELSE 'no progress for ' || (clock.now - last_progress) / 1000 || ' s' END AS why
+            THEN 'no heartbeat for ' || ((clock.now - last_heartbeat) / 1000) || ' s'
+         ELSE 'no progress for ' || ((clock.now - last_progress) / 1000) || ' s' END AS why
 FROM generations g, clock
 WHERE status='processing' AND dismissed_at IS NULL AND (
     g.runner_seq IS NOT (SELECT r.seq FROM runners r WHERE r.seq = (SELECT seq FROM present) AND r.stopped_at IS NULL)

@@ -258,6 +258,10 @@ int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *
 int host_mark_hung(const char *database, const char *runner) {
     struct db *db = NULL;
     struct err e;
+    sigset_t none;
+    // The watchdog's signal handler became this process: what the runner had blocked is blocked here, too.
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     // Should the disk be what hangs, this process must end all the same.
     alarm(10);
     if (db_open(&db, database, DB_EXISTING, &e) != 0 || queue_runner_mark_hung(db, strtoll(runner, NULL, 10), &e) != 0)

@@ -32,7 +32,6 @@ static void on_progress(void *payload, enum provider_step step, size_t content_b
     if (!moved)
         return;
     a->last_progress_ms = clock_monotonic_ms();
-    a->progress_at = clock_wall_at();
 }
 
 static void on_end(void *payload, struct outcome *outcome) {
@@ -58,7 +57,6 @@ void attempt_start(struct attempt *attempt, struct loop *loop, size_t max_output
         .max_output = max_output,
     };
     a->started_ms = a->last_progress_ms = clock_monotonic_ms();
-    a->progress_at = clock_wall_at();
     a->step = STEP_CONNECT;
     a->provider = provider_find(a->gate->model->provider);
     if (a->provider)

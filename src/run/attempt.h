@@ -28,7 +28,6 @@ struct attempt {
     enum provider_step step;
     int64_t started_ms;      // clocks below are monotonic
     int64_t last_progress_ms;
-    int64_t progress_at;     // wall, for the heartbeat
     int64_t output_bytes;
     enum attempt_end end;
     char *end_reason;        // END_LOST, END_CANCELLED

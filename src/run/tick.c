@@ -132,13 +132,14 @@ static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
     return result;
 }
 
-static int beat(struct runner *r, int64_t now_at, struct err *e) {
+static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
     struct beat *beats = mem_alloc(r->live_count ? r->live_count : 1, sizeof *beats);
     size_t count = 0;
     for (struct attempt *a = r->live; a; a = a->next)
         beats[count++] = (struct beat){.seq = a->claim.seq,
                                        .token = a->claim.token,
-                                       .progress_at = a->progress_at,
+                                       // By the clock that judges: a stop, a suspend or a set clock is no lack of progress.
+                                       .progress_at = now_at - (now_ms - a->last_progress_ms),
                                        .progress_limit_ms = attempt_progress_limit_ms(a),
                                        .last_step = provider_step_name(a->step),
                                        .output_bytes = a->output_bytes};
@@ -269,7 +270,7 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         return result;
     if (r->changed && (result = see_changes(r, now_ms, e)))
         return result;
-    if (beating && (result = beat(r, now_at, e)))
+    if (beating && (result = beat(r, now_ms, now_at, e)))
         return result;
     if (((r->next_due_at && now_at >= r->next_due_at) || r->changed || r->ended) &&
         (result = queue_promote_due(r->db, now_at, &r->next_due_at, &promoted, e)))
