@@ -12,9 +12,10 @@ static int open_second(struct db *db, struct err *e) {
         return 0;
     int result = connection_open(&db->checkpointer, db->path, e);
     if (!result)
-        result = connection_set_up(db->checkpointer, e);
+        result = connection_set_up(db->checkpointer, db->path, e);
     // A connection that has not read yet would report success and do nothing.
-    if (!result && sqlite3_exec(db->checkpointer, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) != SQLITE_OK)
+    if (!result &&
+        sqlite3_exec(db->checkpointer, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) != SQLITE_OK)
         result = err_set(e, ERR_DATABASE, "database %s cannot be read for a checkpoint: %s", db->path,
                          sqlite3_errmsg(db->checkpointer));
     if (result && db->checkpointer) {

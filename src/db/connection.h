@@ -14,20 +14,21 @@ struct db {
     sqlite3 *handle;
     sqlite3 *checkpointer; // second connection: a holder of the writer lock cannot checkpoint itself
     struct statement *statements;
-    size_t statement_count;  // used slots
-    size_t statement_slots;  // a power of two
+    size_t statement_count; // used slots
+    size_t statement_slots; // a power of two
     int64_t wait_ms;
-    int64_t busy_until_ms;   // monotonic: when a wait for the lock gives up
+    int64_t busy_until_ms; // monotonic: when a wait for the lock gives up
     int wal_pages;
-    int last_code;           // SQLite's primary code of the last failure
+    int last_code; // SQLite's primary code of the last failure
     bool in_begin;
     bool is_owner;
 };
 
 int connection_open(sqlite3 **out, const char *path, struct err *e) must_check;
-int connection_set_up(sqlite3 *handle, struct err *e) must_check;
+int connection_set_up(sqlite3 *handle, const char *path, struct err *e) must_check;
 void statement_free_all(struct db *db);
 // Turns SQLite's last error into one line; returns its code.
 int db_failed(struct db *db, struct err *e);
+int connection_failed(sqlite3 *handle, const char *path, struct err *e);
 
 #endif

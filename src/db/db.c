@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "db/connection.h"
+#include "db/header.h"
 #include "db/migrate.h"
 #include "db/owner.h"
 #include <errno.h>
@@ -34,34 +35,44 @@ static int on_wal(void *payload, sqlite3 *handle, const char *name, int pages) {
     return SQLITE_OK;
 }
 
-int db_failed(struct db *db, struct err *e) {
-    int code = sqlite3_extended_errcode(db->handle);
-    const char *text = sqlite3_errmsg(db->handle);
-    db->last_code = code & 0xff;
+int connection_failed(sqlite3 *handle, const char *path, struct err *e) {
+    int code = sqlite3_extended_errcode(handle);
+    const char *text = sqlite3_errmsg(handle);
     switch (code & 0xff) {
     case SQLITE_CONSTRAINT:
         return err_set(e, ERR_CONFLICT, "%s", text);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(e, ERR_DATABASE,
-                       "database %s is locked by another process: end its open transaction and try again", db->path);
+                       "database %s is locked by another process: end its open transaction and try again",
+                       path);
     case SQLITE_FULL:
-        return err_set(e, ERR_DATABASE, "database %s cannot grow, the disk is full: free some space", db->path);
+        return err_set(e, ERR_DATABASE, "database %s cannot grow, the disk is full: free some space", path);
     case SQLITE_IOERR:
-        return err_set(e, ERR_DATABASE, "database %s: input or output failed (%s): check the disk", db->path, text);
+        return err_set(e, ERR_DATABASE, "database %s: input or output failed (%s): check the disk", path,
+                       text);
     case SQLITE_READONLY:
-        return err_set(e, ERR_DATABASE, "database %s cannot be written: check the rights of the file and its folder",
-                       db->path);
+    case SQLITE_PERM:
+        return err_set(e, ERR_DATABASE,
+                       "database %s cannot be written: check the rights of the file and its folder", path);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return err_set(e, ERR_DATABASE, "database %s is damaged (%s): restore a backup", db->path, text);
+        return err_set(e, ERR_DATABASE, "database %s is damaged (%s): restore a backup", path, text);
     case SQLITE_CANTOPEN:
-        return err_set(e, ERR_DATABASE, "database %s cannot be opened: check the rights of its folder", db->path);
+        return err_set(e, ERR_DATABASE,
+                       "database %s cannot be opened: check the rights of the file and its folder, where "
+                       "files beside it are made",
+                       path);
     case SQLITE_TOOBIG:
         return err_set(e, ERR_INVALID, "a value is larger than the database takes: split it");
     default:
-        return err_set(e, ERR_DATABASE, "database %s: %s (SQLite code %d)", db->path, text, code);
+        return err_set(e, ERR_DATABASE, "database %s: %s (SQLite code %d)", path, text, code);
     }
+}
+
+int db_failed(struct db *db, struct err *e) {
+    db->last_code = sqlite3_extended_errcode(db->handle) & 0xff;
+    return connection_failed(db->handle, db->path, e);
 }
 
 static int make_folder(const char *path, struct err *e) {
@@ -91,7 +102,8 @@ int connection_open(sqlite3 **out, const char *path, struct err *e) {
     int code = sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     umask(before);
     if (code != SQLITE_OK) {
-        err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path, *out ? sqlite3_errmsg(*out) : "no memory");
+        err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path,
+                *out ? sqlite3_errmsg(*out) : "no memory");
         sqlite3_close(*out);
         *out = NULL;
         return ERR_DATABASE;
@@ -107,11 +119,12 @@ int connection_open(sqlite3 **out, const char *path, struct err *e) {
 
 // Settings of every connection. Checkpoints belong to the owner alone (see db_checkpoint), so nothing
 // here starts one; journal_size_limit lets the next commit after a reset cut a grown log.
-static const char settings[] = "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=8388608;"
-                               "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON;"
-                               "PRAGMA mmap_size=0; PRAGMA foreign_keys=ON";
+static const char settings[] =
+    "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=8388608;"
+    "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON;"
+    "PRAGMA mmap_size=0; PRAGMA foreign_keys=ON";
 
-int connection_set_up(sqlite3 *handle, struct err *e) {
+int connection_set_up(sqlite3 *handle, const char *path, struct err *e) {
     sqlite3_stmt *s = NULL;
     // Setting WAL on a file that has it already writes nothing.
     int code = sqlite3_prepare_v2(handle, "PRAGMA journal_mode=WAL", -1, &s, NULL);
@@ -119,12 +132,15 @@ int connection_set_up(sqlite3 *handle, struct err *e) {
         code = sqlite3_step(s);
     const char *mode = code == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
     bool wal = mode && strcmp(mode, "wal") == 0;
+    // Finalizing repeats the failure of the step, so the connection still tells the reason.
     sqlite3_finalize(s);
     if (!wal)
-        return err_set(e, ERR_DATABASE, "the database cannot use a write-ahead log here (%s): use a local disk",
-                       sqlite3_errmsg(handle));
+        return code == SQLITE_ROW
+                   ? err_set(e, ERR_DATABASE, "database %s cannot have a write-ahead log: use a local disk",
+                             path)
+                   : connection_failed(handle, path, e);
     if (sqlite3_exec(handle, settings, NULL, NULL, NULL) != SQLITE_OK)
-        return err_set(e, ERR_DATABASE, "the database cannot be set up: %s", sqlite3_errmsg(handle));
+        return connection_failed(handle, path, e);
     return 0;
 }
 
@@ -136,30 +152,39 @@ static int prepare_file(struct db *db, enum db_mode mode, struct err *e) {
             return result;
     }
     if (file_is_on_network(db->path, &network))
-        return err_set(e, ERR_DATABASE, "database %s is on a network file system (%s), where locks cannot be trusted: "
-                                        "use a local disk", db->path, network);
+        return err_set(e, ERR_DATABASE,
+                       "database %s is on a network file system (%s), where locks cannot be trusted: "
+                       "use a local disk",
+                       db->path, network);
     return owner_open(&db->owner, db->path, mode == DB_CREATE, e);
 }
 
 int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
     struct db *db = mem_alloc(1, sizeof *db);
+    bool fresh = false, had_log = false;
     int pending = 0;
     int result = 0;
     *out = NULL;
     db->path = mem_copy(path);
     db->wait_ms = 5000;
     db->busy_until_ms = clock_monotonic_ms() + db->wait_ms;
-    if ((result = prepare_file(db, mode, e)) || (result = connection_open(&db->handle, path, e)))
+    // Looked at before SQLite opens it, and again before anything is set: a file of another program stays untouched.
+    if ((result = prepare_file(db, mode, e)) ||
+        (result = header_examine(owner_descriptor(db->owner), path, migrate_newest(), &fresh, e)))
+        goto out;
+    had_log = header_log_has_content(path);
+    if ((result = connection_open(&db->handle, path, e)))
         goto out;
     sqlite3_busy_handler(db->handle, on_busy, db);
-    // Looked at before anything is set: a file of another program stays untouched.
     if ((result = migrate_examine(db->handle, path, &pending, e)))
         goto out;
     if (sqlite3_db_readonly(db->handle, "main") == 1 || access(path, W_OK) != 0) {
-        result = err_set(e, ERR_DATABASE, "database %s is read-only: check the rights of the file and its folder", path);
+        result = err_set(e, ERR_DATABASE,
+                         "database %s is read-only: check the rights of the file and its folder", path);
         goto out;
     }
-    if ((result = connection_set_up(db->handle, e)))
+    if ((fresh && (result = migrate_mark(db->handle, path, e))) ||
+        (result = connection_set_up(db->handle, path, e)))
         goto out;
     if (pending > 0 && (result = migrate_apply(db->handle, path, e)))
         goto out;
@@ -167,6 +192,9 @@ int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e)
     *out = db;
     return 0;
 out:
+    // Refused: what SQLite made beside the file goes with the connection (a log that was there is not copied).
+    if (db->handle && !had_log)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     db_close(db);
     return result;
 }

@@ -42,8 +42,8 @@ int db_next(struct db *db, sqlite3_stmt *statement, struct err *e) must_check;
 void db_done(struct db *db, sqlite3_stmt *statement); // NULL is fine
 void db_drop(struct db *db, sqlite3_stmt *statement); // NULL is fine
 // One integer of one row; `fallback` when there is no row or it is NULL.
-int db_integer(struct db *db, struct err *e, int64_t *out, int64_t fallback, const char *sql, const char *types,
-               ...) must_check;
+int db_integer(struct db *db, struct err *e, int64_t *out, int64_t fallback, const char *sql,
+               const char *types, ...) must_check;
 // Rows changed by the last db_run on a table (0 for a view: use the total).
 int64_t db_changes(struct db *db);
 int64_t db_total_changes(struct db *db);

@@ -16,6 +16,9 @@ extern const struct migration migration_list[]; // ends with a NULL name
 
 #define MIGRATE_APPLICATION_ID 0x67656e72 // "genr"
 
+int migrate_newest(void); // the version that this program makes
+// Makes a fresh database genrun's own: the application id, alone on its first page, before there is a log.
+int migrate_mark(sqlite3 *handle, const char *path, struct err *e) must_check;
 // Looks without writing: ERR_DATABASE for a file of another program, a newer or a damaged one.
 // *pending counts the migrations to apply.
 int migrate_examine(sqlite3 *handle, const char *path, int *pending, struct err *e) must_check;

@@ -25,12 +25,34 @@ static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct owner *list;
 
 static int open_error(const char *path, bool create, struct err *e) {
-    int reason = errno;
-    if (reason == ENOENT && !create)
-        return err_set(e, ERR_NOT_FOUND, "database %s does not exist: submit something, or name another with -d", path);
-    if (reason == ELOOP)
-        return err_set(e, ERR_DATABASE, "database %s is a chain of links without end: name the file itself", path);
-    return err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path, strerror(reason));
+    switch (errno) {
+    case ENOENT:
+        if (!create)
+            return err_set(e, ERR_NOT_FOUND,
+                           "database %s does not exist: submit something, or name another with -d", path);
+        return err_set(e, ERR_DATABASE,
+                       "database %s cannot be made, it is a link into a folder that does not exist: "
+                       "make that folder",
+                       path);
+    case ELOOP:
+        return err_set(e, ERR_DATABASE, "database %s is a chain of links without end: name the file itself",
+                       path);
+    case ENOSPC:
+    case EDQUOT:
+        return err_set(e, ERR_DATABASE, "database %s cannot be made, the disk is full: free some space",
+                       path);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        if (access(path, R_OK) == 0)
+            return err_set(e, ERR_DATABASE,
+                           "database %s is read-only: check the rights of the file and its folder", path);
+        return err_set(e, ERR_DATABASE,
+                       "database %s cannot be opened: check the rights of the file and its folders", path);
+    default:
+        return err_set(e, ERR_DATABASE, "database %s cannot be opened (%s): check the path", path,
+                       strerror(errno));
+    }
 }
 
 int owner_open(struct owner **out, const char *path, bool create, struct err *e) {
@@ -50,7 +72,8 @@ int owner_open(struct owner **out, const char *path, bool create, struct err *e)
         }
     }
     if (!o) {
-        int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+        // Not blocking: what was a file a moment ago may be a FIFO now.
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | (create ? O_CREAT : 0), 0600);
         if (fd < 0) {
             result = open_error(path, create, e);
             goto out;
@@ -69,6 +92,10 @@ int owner_open(struct owner **out, const char *path, bool create, struct err *e)
 out:
     pthread_mutex_unlock(&list_mutex);
     return result;
+}
+
+int owner_descriptor(const struct owner *owner) {
+    return owner->fd;
 }
 
 void owner_close(struct owner *owner) {
@@ -93,7 +120,8 @@ int owner_lock(struct owner *owner, const void *holder, struct err *e) {
     if (owner->holder == holder)
         goto out;
     if (owner->holder || flock(owner->fd, LOCK_EX | LOCK_NB) != 0)
-        result = err_set(e, ERR_CONFLICT, "another runner has this database: stop it first, or use another database");
+        result = err_set(e, ERR_CONFLICT,
+                         "another runner has this database: stop it first, or use another database");
     else
         owner->holder = holder;
 out:

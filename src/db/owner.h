@@ -13,7 +13,8 @@ struct owner;
 
 // Opens (with `create`: makes, mode 0600) the file; shared by all handles of the process on its inode.
 int owner_open(struct owner **out, const char *path, bool create, struct err *e) must_check;
-void owner_close(struct owner *owner); // NULL is fine
+void owner_close(struct owner *owner);           // NULL is fine
+int owner_descriptor(const struct owner *owner); // for reading; not to be closed
 // Takes the lock for `holder`; ERR_CONFLICT when another process or another holder has it.
 int owner_lock(struct owner *owner, const void *holder, struct err *e) must_check;
 void owner_unlock(struct owner *owner, const void *holder);

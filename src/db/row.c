@@ -13,9 +13,9 @@
 
 struct cell {
     char *name;
-    char *bytes;    // NUL-terminated; NULL: a NULL cell
+    char *bytes; // NUL-terminated; NULL: a NULL cell
     size_t length;
-    int type;       // SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB, SQLITE_NULL
+    int type; // SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB, SQLITE_NULL
     int64_t integer;
     double number;
 };
@@ -126,8 +126,9 @@ double row_number(const struct row *row, const char *name, double fallback) {
 
 // Times are known by their names, as everywhere in the schema.
 static bool is_time(const char *name) {
-    return text_ends_with(name, "_at") || strcmp(name, "last_heartbeat") == 0 || strcmp(name, "last_progress") == 0 ||
-           strcmp(name, "run_after") == 0 || strcmp(name, "until") == 0 || strcmp(name, "since") == 0;
+    return text_ends_with(name, "_at") || strcmp(name, "last_heartbeat") == 0 ||
+           strcmp(name, "last_progress") == 0 || strcmp(name, "run_after") == 0 ||
+           strcmp(name, "until") == 0 || strcmp(name, "since") == 0;
 }
 
 static bool is_json(const char *name) {

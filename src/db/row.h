@@ -20,7 +20,8 @@ void row_add_integer(struct row *row, const char *name, int64_t value);
 void row_add_number(struct row *row, const char *name, double value);
 void row_free(struct row *row); // NULL is fine
 
-const char *row_text(const struct row *row, const char *name); // numbers as text, too; NULL when NULL or absent
+const char *row_text(const struct row *row,
+                     const char *name); // numbers as text, too; NULL when NULL or absent
 const void *row_bytes(const struct row *row, const char *name, size_t *length);
 int64_t row_integer(const struct row *row, const char *name, int64_t fallback);
 double row_number(const struct row *row, const char *name, double fallback);

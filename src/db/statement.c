@@ -44,7 +44,8 @@ static sqlite3_stmt *cached(struct db *db, const char *sql, struct err *e) {
         grow(db);
     struct statement *s = &db->statements[slot_of(db, sql)];
     if (!s->sql) {
-        if (sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->handle, NULL) != SQLITE_OK) {
+        if (sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->handle, NULL) !=
+            SQLITE_OK) {
             db_failed(db, e);
             return NULL;
         }
@@ -159,7 +160,8 @@ void db_drop(struct db *db, sqlite3_stmt *statement) {
     sqlite3_finalize(statement);
 }
 
-int db_integer(struct db *db, struct err *e, int64_t *out, int64_t fallback, const char *sql, const char *types, ...) {
+int db_integer(struct db *db, struct err *e, int64_t *out, int64_t fallback, const char *sql,
+               const char *types, ...) {
     sqlite3_stmt *s = cached(db, sql, e);
     *out = fallback;
     if (!s)
