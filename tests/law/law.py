@@ -4,6 +4,7 @@
 who may include whom, which library belongs to which room, how long a file or a
 function may get, how global names begin, what library code may not call.
 """
+import glob
 import os
 import re
 import subprocess
@@ -270,6 +271,17 @@ def test_schema():
     for name in names:
         with open(os.path.join(schema, name), "rb") as f:
             tap.ok(f.read() + b"\0" in library, f"{name} is embedded byte for byte")
+
+
+def test_programs():
+    bad = []
+    for folder in os.listdir(os.path.join(ROOT, "tests")):
+        for path in glob.glob(os.path.join(ROOT, "tests", folder, "*.py")):
+            with open(path, encoding="utf-8") as f:
+                is_program = f.readline() == "#!/usr/bin/env python3\n"
+            if is_program != os.access(path, os.X_OK) or is_program == (folder == "lib"):
+                bad.append(os.path.relpath(path, ROOT))
+    tap.equal(bad, [], "each test in Python begins with #!/usr/bin/env python3 and is executable")
 
 
 def test_nothing_is_skipped():
