@@ -256,6 +256,11 @@ bool db_was_full(const struct db *db) {
     return db->last_code == SQLITE_FULL || db->last_code == SQLITE_IOERR;
 }
 
+bool db_was_refused(const struct db *db) {
+    return db->last_code == SQLITE_CONSTRAINT || db->last_code == SQLITE_TOOBIG || db->last_code == SQLITE_MISMATCH ||
+           db->last_code == SQLITE_ERROR;
+}
+
 int64_t db_data_version(struct db *db) {
     int64_t version = -1;
     struct err e;

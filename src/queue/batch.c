@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Batch jobs: filled in short slices, opened last, paused, resumed, cancelled.
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "queue/insert.h"
 #include "queue/queue.h"
@@ -11,6 +12,7 @@
 // Rows held in memory before they are written: enough for one slice of the writer lock.
 #define HELD_BYTES (1024 * 1024)
 #define HELD_ROWS 4096
+#define REMOVED_ROWS 500 // in one slice
 
 struct batch_writer {
     struct db *db;
@@ -28,13 +30,15 @@ struct batch_writer {
     char *lane_user;
 };
 
-static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known, struct err *e) {
-    *known = false;
+// *dead: a writer that is gone left one of this key, which must be removed first.
+static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known, bool *dead,
+                       struct err *e) {
+    *known = *dead = false;
     if (!spec->client_id)
         return 0;
     sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT id, opened_at IS NOT NULL FROM batch_job WHERE coalesce(user_id,'')=coalesce(?,'')"
-                             " AND client_id=?",
+                             "SELECT id, opened_at IS NOT NULL, writer, coalesce(last_activity_at, created_at) FROM batch_job"
+                             " WHERE coalesce(user_id,'')=coalesce(?,'') AND client_id=?",
                              "tt", spec->user_id, spec->client_id);
     if (!s)
         return ERR_DATABASE;
@@ -45,6 +49,8 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
     else if (code == 1 && db_int(s, 1)) {
         *known = true;
         memcpy(id, db_text(s, 0), ID_SIZE);
+    } else if (code == 1 && (db_is_null(s, 2) || !process_may_live(db_text(s, 2), clock_wall_at() - db_int(s, 3)))) {
+        *dead = true;
     } else if (code == 1) {
         result = err_set(e, ERR_CONFLICT, "key %s: a batch job with it is being submitted just now: wait for that one",
                          spec->client_id);
@@ -53,17 +59,53 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
     return result;
 }
 
+static void gap(void) {
+    const struct timespec pause = {0, QUEUE_GAP_MS * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
+// In slices, each a transaction of its own.
+static int remove_unopened(struct db *db, struct err *e) {
+    for (bool more = true; more;) {
+        int result = db_begin(db, 5000, e);
+        if (result)
+            return result;
+        if ((result = queue_remove_unopened(db, clock_wall_at(), REMOVED_ROWS, &more, e))) {
+            db_rollback(db);
+            return result;
+        }
+        if ((result = db_commit(db, e)))
+            return result;
+        if (more)
+            gap();
+    }
+    return 0;
+}
+
+// Begins the transaction in which the batch is made, unless its key is known.
+static int begin_unknown(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known, struct err *e) {
+    for (bool dead = true; dead;) {
+        int result = db_begin(db, 5000, e);
+        if (result)
+            return result;
+        result = check_known(db, spec, id, known, &dead, e);
+        if (result || *known || dead)
+            db_rollback(db);
+        if (!result && dead)
+            result = remove_unopened(db, e);
+        if (result || *known)
+            return result;
+    }
+    return 0;
+}
+
 int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec, char id[ID_SIZE],
                        bool *known, struct err *e) {
     char process[128];
     *out = NULL;
-    int result = db_begin(db, 5000, e);
-    if (result)
+    int result = begin_unknown(db, spec, id, known, e);
+    if (result || *known)
         return result;
-    if ((result = check_known(db, spec, id, known, e)) || *known) {
-        db_rollback(db);
-        return result;
-    }
     id_make(id);
     process_identity(process, sizeof process);
     sqlite3_stmt *s =
@@ -140,9 +182,10 @@ static int find_lane(struct batch_writer *w, const struct spec *spec, struct err
     return 0;
 }
 
-static void gap(void) {
-    const struct timespec pause = {0, QUEUE_GAP_MS * 1000000L};
-    nanosleep(&pause, NULL);
+static int check_there(struct batch_writer *w, struct err *e) {
+    return db_changes(w->db) == 1 ? 0
+                                  : err_set(e, ERR_CONFLICT, "the unfinished batch job was removed by another process, which "
+                                                             "took its writer for dead: submit it again");
 }
 
 // Writes held rows from *done on, until all are or the slice is over.
@@ -165,7 +208,10 @@ static int write_slice(struct batch_writer *w, size_t *done, struct err *e) {
     }
     int64_t written = (int64_t)(*done - first);
     if (!result)
-        result = db_run(w->db, e, "UPDATE batch_job SET queued_items=queued_items+? WHERE seq=?", "ii", written, w->seq);
+        result = db_run(w->db, e, "UPDATE batch_job SET queued_items=queued_items+?, last_activity_at=? WHERE seq=?", "iii",
+                        written, now_at, w->seq);
+    if (!result)
+        result = check_there(w, e);
     if (result) {
         db_rollback(w->db);
         *done = first;
@@ -235,6 +281,7 @@ static int open_batch(struct batch_writer *w, const char *format, struct err *e)
                          "UPDATE batch_job SET opened_at=?, last_activity_at=?, writer=NULL, format=coalesce(?,format)"
                          " WHERE seq=?",
                          "iiti", now_at, now_at, format, w->seq)) ||
+        (result = check_there(w, e)) ||
         (w->paused && (result = db_run(w->db, e,
                                        "UPDATE batch_job SET status='paused', paused_reason='submitted as paused'"
                                        " WHERE seq=?",
@@ -264,16 +311,9 @@ void batch_writer_abandon(struct batch_writer *writer) {
     if (!writer)
         return;
     // Should this fail, the next runner removes the rest: the batch was never opened.
-    if (db_run(writer->db, &e, "UPDATE batch_job SET writer=NULL WHERE seq=? AND opened_at IS NULL", "i", writer->seq) == 0) {
-        bool more = true;
-        while (more && db_begin(writer->db, 5000, &e) == 0) {
-            if (queue_sweep(writer->db, clock_wall_at(), 500, &more, &e) != 0 || db_commit(writer->db, &e) != 0) {
-                db_rollback(writer->db);
-                break;
-            }
-            gap();
-        }
-    }
+    if (db_run(writer->db, &e, "UPDATE batch_job SET writer=NULL WHERE seq=? AND opened_at IS NULL", "i", writer->seq) != 0 ||
+        remove_unopened(writer->db, &e) != 0)
+        log_debug("the unfinished batch job is left to the next runner: %s", e.message);
     writer_free(writer);
 }
 

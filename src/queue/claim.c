@@ -5,9 +5,9 @@
 #include "queue/queue.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define SHARE_SINGLES 3 // singles to one batch item while both wait at one priority
+#define SHARE_SINGLES 3   // singles to one batch item while both wait at one priority
+#define CLAIM_ROUNDS 1000 // lanes asked in one call
 
 void claim_clear(struct claim *claim) {
     free(claim->model_id);
@@ -95,50 +95,59 @@ static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_
 #define CLAIM_RETURNING                                                                                                \
     ") RETURNING seq, id, claim_token, starts, attempts, batch_seq, model_id, user_id, waiting_since, suspect"
 
-// The lowest free number of an account's locks; 0 when all are held.
-static int account_lock(struct db *db, const struct claim_scope *scope, const char *user, char *name, size_t size,
-                        bool *got, struct err *e) {
-    *got = false;
-    for (int n = 1; n <= scope->account_concurrency && !*got; n++) {
-        snprintf(name, size, "account:%s:%d", user, n);
+// Takes the lowest free number of the account's locks; *number 0 when all are held.
+static int lock_account(struct db *db, const struct claim_scope *scope, int64_t lane, int *number, struct err *e) {
+    *number = 0;
+    for (int n = 1; n <= scope->account_concurrency; n++) {
         int result = db_run(db, e,
-                            "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at) VALUES (?1,?2,?3,?4,?5)"
-                            " ON CONFLICT (name) DO UPDATE SET user_id=?2, owner=?3, acquired_at=?4, expires_at=?5, reason=NULL"
-                            " WHERE expires_at <= ?4",
-                            "tttii", name, user, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS);
+                            "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at)"
+                            " SELECT 'account:'||user_id||':'||?1, user_id, ?2, ?3, ?4 FROM lane WHERE id=?5"
+                            " ON CONFLICT (name) DO UPDATE SET user_id=excluded.user_id, owner=?2, acquired_at=?3,"
+                            " expires_at=?4, reason=NULL WHERE expires_at <= ?3",
+                            "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS, lane);
         if (result)
             return result;
-        *got = db_changes(db) == 1;
+        if (db_changes(db) == 1) {
+            *number = n;
+            return 0;
+        }
     }
     return 0;
 }
 
-static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t lane, const char *user, int limit,
+// The lock names what it is held for; without anything it is given back.
+static int keep_lock(struct db *db, int64_t lane, int number, const char *generation_id, struct err *e) {
+    if (generation_id)
+        return db_run(db, e,
+                      "UPDATE locks SET reason=?1 WHERE name=(SELECT 'account:'||user_id||':'||?2 FROM lane WHERE id=?3)",
+                      "tii", generation_id, (int64_t)number, lane);
+    return db_run(db, e, "DELETE FROM locks WHERE name=(SELECT 'account:'||user_id||':'||?1 FROM lane WHERE id=?2)", "ii",
+                  (int64_t)number, lane);
+}
+
+static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t lane, bool has_user, int limit,
                       struct claim *claims, size_t *count, size_t *taken, struct err *e) {
-    char name[512];
-    bool locked = scope->account_concurrency > 0 && user && *user;
-    if (locked) {
-        bool got;
-        int result = account_lock(db, scope, user, name, sizeof name, &got, e);
-        *taken = 0;
-        if (result || !got)
+    int lock = 0;
+    int result = 0;
+    *taken = 0;
+    if (scope->account_concurrency > 0 && has_user) {
+        if ((result = lock_account(db, scope, lane, &lock, e)) || !lock)
             return result;
         limit = 1;
     }
-    int result = take_rows(db,
-                           db_ask(db, e,
-                                  CLAIM_SET "SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=?3"
-                                            " AND status='queued' AND run_after IS NULL AND suspect=0"
-                                            " ORDER BY seq LIMIT ?4" CLAIM_RETURNING,
-                                  "iiii", scope->runner_seq, scope->now_at, lane, (int64_t)limit),
-                           claims, count, taken, e);
-    if (!result && *taken == 0)
+    result = take_rows(db,
+                       db_ask(db, e,
+                              CLAIM_SET "SELECT seq FROM generation INDEXED BY generation_ready WHERE lane=?3"
+                                        " AND status='queued' AND run_after IS NULL AND suspect=0"
+                                        " ORDER BY seq LIMIT ?4" CLAIM_RETURNING,
+                              "iiii", scope->runner_seq, scope->now_at, lane, (int64_t)limit),
+                       claims, count, taken, e);
+    // Fewer than asked for: nothing is left in it.
+    if (!result && *taken < (size_t)limit)
         result = db_run(db, e, "UPDATE lane SET ready=0 WHERE id=?", "i", lane);
-    if (result || !locked)
-        return result;
-    if (*taken == 0)
-        return db_run(db, e, "DELETE FROM locks WHERE name=?", "t", name);
-    return db_run(db, e, "UPDATE locks SET reason=? WHERE name=?", "tt", claims[*count - 1].id, name);
+    if (!result && lock)
+        result = keep_lock(db, lane, lock, *taken ? claims[*count - 1].id : NULL, e);
+    return result;
 }
 
 // ---- whose turn ----
@@ -146,7 +155,7 @@ static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t la
 struct pick {
     int64_t lane;
     int64_t batch_seq;
-    char user[256];
+    bool has_user;
     size_t model;
     int limit; // the batch's own: how many more it may start
 };
@@ -157,9 +166,9 @@ struct head {
     bool single, batch;
 };
 
-// The best priority among the models with free slots, and which kinds wait there.
+// The best priority below `below` among the models with free slots, and which kinds wait there.
 static int find_head(struct db *db, const struct claim_scope *scope, const struct claim_slot *slots, size_t slot_count,
-                     struct head *head, struct err *e) {
+                     int64_t below, struct head *head, struct err *e) {
     *head = (struct head){0};
     for (size_t i = 0; i < slot_count; i++) {
         if (slots[i].free <= 0)
@@ -168,13 +177,13 @@ static int find_head(struct db *db, const struct claim_scope *scope, const struc
         if (scope->only_batch)
             s = db_ask(db, e,
                        "SELECT priority, kind FROM lane WHERE batch_seq=?2 AND batch_seq<>0 AND model_id=?1 AND blocked=0"
-                       " AND ready=1 ORDER BY priority DESC LIMIT 1",
-                       "ti", slots[i].model_id, scope->only_batch);
+                       " AND ready=1 AND priority<?3 ORDER BY priority DESC LIMIT 1",
+                       "tii", slots[i].model_id, scope->only_batch, below);
         else
             s = db_ask(db, e,
                        "SELECT priority, kind FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
-                       " ORDER BY priority DESC, kind LIMIT 1",
-                       "t", slots[i].model_id);
+                       " AND priority<? ORDER BY priority DESC, kind LIMIT 1",
+                       "ti", slots[i].model_id, below);
         if (!s)
             return ERR_DATABASE;
         int code = db_next(db, s, e);
@@ -212,7 +221,7 @@ static int ask_lane(struct db *db, sqlite3_stmt *s, struct pick *pick, bool *fou
     if (*found) {
         pick->lane = db_int(s, 0);
         pick->batch_seq = db_int(s, 1);
-        snprintf(pick->user, sizeof pick->user, "%s", db_text(s, 2));
+        pick->has_user = db_int(s, 2) != 0;
     }
     db_done(db, s);
     return code < 0 ? ERR_DATABASE : 0;
@@ -220,11 +229,13 @@ static int ask_lane(struct db *db, sqlite3_stmt *s, struct pick *pick, bool *fou
 
 // Locked accounts are walked past here: a third of a microsecond each.
 #define OPEN_LANE                                                                                                      \
-    "SELECT id, batch_seq, user_id FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1"         \
+    "SELECT id, batch_seq, user_id<>'' FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1"     \
     " AND priority=?2 AND kind=?3"
+// Only numbers after the name: the locks of an account "a:b" are not those of "a".
 #define UNLOCKED                                                                                                       \
-    " AND (?4=0 OR user_id='' OR (SELECT count(*) FROM locks WHERE name BETWEEN 'account:'||user_id||':' AND"          \
-    " 'account:'||user_id||':~' AND expires_at>?5) < ?4)"
+    " AND (?4=0 OR lane.user_id='' OR (SELECT count(*) FROM locks k WHERE k.name BETWEEN 'account:'||lane.user_id||':'" \
+    " AND 'account:'||lane.user_id||':~' AND k.expires_at>?5"                                                          \
+    " AND substr(k.name, length(lane.user_id)+10) NOT GLOB '*[^0-9]*') < ?4)"
 
 // The next single lane: models in turn, and within a model its lanes (users) in turn.
 static int next_single(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
@@ -291,24 +302,43 @@ static int batch_limit(struct db *db, struct pick *pick, struct err *e) {
     return result;
 }
 
+// Of the two kinds that wait at one priority. A kind that waits but cannot run now (all its accounts are
+// locked) is struck from the head: it earns no credit meanwhile.
 static int choose(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, const struct claim_slot *slots,
-                  size_t slot_count, const struct head *head, struct pick *pick, bool *found, struct err *e) {
+                  size_t slot_count, struct head *head, struct pick *pick, bool *found, struct err *e) {
     int result = 0;
     *found = false;
     *pick = (struct pick){.limit = INT32_MAX};
-    if (head->single && (!head->batch || turn->credit >= 0))
+    if (head->single && (!head->batch || turn->credit >= 0)) {
         result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
-    // Also when every single one belongs to a locked account.
+        head->single = *found;
+    }
     if (!result && !*found && head->batch) {
         result = next_batch(db, scope, turn, slots, slot_count, head->priority, turn->batch_seq, pick, found, e);
         if (!result && !*found)
             result = next_batch(db, scope, turn, slots, slot_count, head->priority, 0, pick, found, e);
         if (!result && *found)
             result = batch_limit(db, pick, e);
+        head->batch = *found;
     }
-    if (!result && !*found && head->single && turn->credit < 0)
+    if (!result && !*found && head->single)
         result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
     return result;
+}
+
+// The next lane to claim from: at the best priority where one can run.
+static int next_lane(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
+                     const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick, bool *found,
+                     struct err *e) {
+    *found = false;
+    for (int64_t below = INT64_MAX; !*found; below = head->priority) {
+        int result = find_head(db, scope, slots, slot_count, below, head, e);
+        if (result || !head->found)
+            return result;
+        if ((result = choose(db, scope, turn, slots, slot_count, head, pick, found, e)))
+            return result;
+    }
+    return 0;
 }
 
 static int smallest(int a, int b, int c) {
@@ -316,40 +346,49 @@ static int smallest(int a, int b, int c) {
     return m < c ? m : c;
 }
 
+// `taken` were started from the lane: whose turn is it now?
+static void pass_turn(struct claim_turn *turn, struct claim_slot *slots, const struct head *head, const struct pick *pick,
+                      int taken) {
+    if (pick->batch_seq) {
+        turn->batch_seq = pick->batch_seq;
+        turn->batch_model = pick->model;
+    } else {
+        turn->single_model = pick->model;
+        slots[pick->model].last_single = pick->lane;
+    }
+    if (head->single && head->batch)
+        turn->credit += pick->batch_seq ? SHARE_SINGLES * taken : -taken;
+    else
+        turn->credit = 0;
+}
+
 int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
                 size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) {
     // Small helpings keep any hundred starts fair; larger ones save statements when many slots are free.
-    int helping = free / 8 < 1 ? 1 : free / 8 > 8 ? 8 : free / 8;
-    // The bound only matters should a hint and the rows ever disagree: then the next tick goes on.
-    for (int round = 0; free > 0 && round < 10000; round++) {
+    int helping = free / 8 < 1 || scope->account_concurrency > 0 ? 1 : free / 8 > 8 ? 8 : free / 8;
+    turn->unfinished = false;
+    for (int round = 0; free > 0; round++) {
         struct head head;
         struct pick pick;
         bool found;
         size_t taken = 0;
-        int result = find_head(db, scope, slots, slot_count, &head, e);
-        if (result || !head.found)
+        // Many lanes that turn out to be empty must not make one long transaction.
+        if (round == CLAIM_ROUNDS) {
+            turn->unfinished = true;
+            return 0;
+        }
+        int result = next_lane(db, scope, turn, slots, slot_count, &head, &pick, &found, e);
+        if (result || !found)
             return result;
-        if ((result = choose(db, scope, turn, slots, slot_count, &head, &pick, &found, e)))
-            return result;
-        if (!found)
-            return 0; // all that is ready at the head is held by account locks
         int limit = smallest(helping, slots[pick.model].free, free);
         if (pick.limit <= 0)
             return 0;
-        if ((result = claim_lane(db, scope, pick.lane, pick.user, limit < pick.limit ? limit : pick.limit, claims, count,
-                                 &taken, e)))
+        if ((result = claim_lane(db, scope, pick.lane, pick.has_user, limit < pick.limit ? limit : pick.limit, claims,
+                                 count, &taken, e)))
             return result;
-        if (pick.batch_seq) {
-            turn->batch_seq = pick.batch_seq;
-            turn->batch_model = pick.model;
-        } else {
-            turn->single_model = pick.model;
-            slots[pick.model].last_single = pick.lane;
-        }
-        if (head.single && head.batch)
-            turn->credit += (pick.batch_seq ? SHARE_SINGLES : -1) * (int)taken;
-        else
-            turn->credit = 0;
+        // A lane that was empty costs nobody a turn: it is asked no more.
+        if (taken > 0)
+            pass_turn(turn, slots, &head, &pick, (int)taken);
         slots[pick.model].free -= (int)taken;
         free -= (int)taken;
     }
@@ -361,14 +400,16 @@ int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq,
     size_t taken;
     return take_rows(db,
                      db_ask(db, e,
-                            CLAIM_SET "SELECT seq FROM generation WHERE seq=?3 AND status='queued'"
-                                      " AND (run_after IS NULL OR run_after<=?2)" CLAIM_RETURNING,
+                            // Bits of the lane but 4: a batch at its own limit opens again by itself.
+                            CLAIM_SET "SELECT seq FROM generation g WHERE g.seq=?3 AND g.status='queued'"
+                                      " AND (g.run_after IS NULL OR g.run_after<=?2)"
+                                      " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)"
+                                      CLAIM_RETURNING,
                             "iii", scope->runner_seq, scope->now_at, seq),
                      claims, count, &taken, e);
 }
 
 int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq, struct err *e) {
-    // Bits of the lane but 4: a batch at its own limit opens again by itself.
     return db_integer(db, e, seq, 0,
                       "SELECT g.seq FROM generation g INDEXED BY generation_suspect WHERE g.status='queued' AND g.suspect=1"
                       " AND g.model_id=?1 AND (g.run_after IS NULL OR g.run_after<=?2)"

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define UNSEEN_MS 3600000 // a writer that cannot be looked at and was silent for so long is gone
 
 void process_boot(char *out, size_t size) {
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -36,19 +39,28 @@ static unsigned long long start_time(long pid) {
     return ticks;
 }
 
+// Which process ids are the same: the inode of the namespace; 0 where it cannot be told.
+static unsigned long long pid_namespace(void) {
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long long)st.st_ino : 0;
+}
+
 void process_identity(char *out, size_t size) {
     char boot[64];
     process_boot(boot, sizeof boot);
-    snprintf(out, size, "%s:%ld:%llu", boot, (long)getpid(), start_time(getpid()));
+    snprintf(out, size, "%s:%llu:%ld:%llu", boot, pid_namespace(), (long)getpid(), start_time(getpid()));
 }
 
-bool process_is_alive(const char *identity) {
+bool process_may_live(const char *identity, int64_t silent_ms) {
     char boot[64];
     long pid = 0;
-    unsigned long long started = 0;
+    unsigned long long space = 0, started = 0;
     process_boot(boot, sizeof boot);
     size_t n = strlen(boot);
-    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%ld:%llu", &pid, &started) != 2)
+    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%llu:%ld:%llu", &space, &pid, &started) != 3)
         return false;
-    return pid > 0 && start_time(pid) == started && started != 0;
+    // Not to be seen from here (another container, no /proc): as long as it gives signs of life.
+    if (space == 0 || space != pid_namespace() || started == 0)
+        return silent_ms < UNSEEN_MS;
+    return pid > 0 && start_time(pid) == started;
 }

@@ -86,6 +86,7 @@ struct claim_turn { // whose turn it is; lives in memory, zeroed at start
     size_t batch_model;  // index of the model that served a batch item last
     size_t single_model; // and a single one
     int credit;          // >= 0: a single one is next at equal priority
+    bool unfinished;     // the last call left lanes unasked: call again in the next transaction
 };
 struct claim_slot {
     const char *model_id;
@@ -104,7 +105,7 @@ struct claim_scope {
 // one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
 int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
                 size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) must_check;
-// Claims that one, if it is queued and due; *count grows by one when it was.
+// Claims that one, if it is queued, due, and its batch job neither paused nor ended; *count grows by one when it was.
 int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims, size_t *count,
                     struct err *e) must_check;
 // The queued suspect of the model that crashed alone least often and whose batch job is open; *seq 0: none.
@@ -176,6 +177,8 @@ int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *
 // One slice (at most `limit` rows) of: cancelling what waits in cancelled (for a second already) and stopped batches,
 // removing batches whose writer died. *more: another slice is needed, or will be.
 int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
+// One slice of the latter alone.
+int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
 // Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms; adds their number to *failed.
 int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
                        const char *reason, int limit, int64_t *failed, struct err *e) must_check;
@@ -199,9 +202,10 @@ int queue_runner_stop(struct db *db, const struct runner_identity *me, const cha
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) must_check;
 // The kernel's id of this boot, "unknown" where there is none.
 void process_boot(char *out, size_t size);
-// The process that fills a batch: "boot:pid:start"; and whether such a process lives.
+// The process that fills a batch: "boot:namespace:pid:start". False when it surely is gone; one that cannot be
+// seen from here (in another container) may live unless it was silent for an hour.
 void process_identity(char *out, size_t size);
-bool process_is_alive(const char *identity);
+bool process_may_live(const char *identity, int64_t silent_ms);
 
 // ---- model.c ----
 struct model_state {

@@ -55,10 +55,11 @@ static int cancel_waiting(struct db *db, int64_t batch_seq, const char *reason, 
 static int sweep_ended_batch(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
     sqlite3_stmt *s = db_ask(db, e,
                              "SELECT seq, coalesce(stop_reason, cancel_reason, 'its batch job was cancelled'),"
-                             " coalesce(last_activity_at,0) > ?1 FROM batch_job INDEXED BY batch_job_sweep"
+                             " status='cancelled' AND coalesce(completed_at,0) BETWEEN ?1 AND ?2 AS young"
+                             " FROM batch_job INDEXED BY batch_job_sweep"
                              " WHERE queued_items > 0 AND (status='cancelled' OR stop_reason IS NOT NULL)"
-                             " ORDER BY coalesce(last_activity_at,0) > ?1, seq LIMIT 1",
-                             "i", now_at - SWEEP_AFTER_MS);
+                             " ORDER BY young, seq LIMIT 1",
+                             "ii", now_at - SWEEP_AFTER_MS + 1, now_at);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
@@ -77,20 +78,22 @@ static int sweep_ended_batch(struct db *db, int64_t now_at, int limit, bool *mor
     return result;
 }
 
-static int sweep_unopened(struct db *db, int limit, bool *more, struct err *e) {
+int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
     int64_t dead = 0;
     int code;
-    sqlite3_stmt *s = db_ask(db, e, "SELECT seq, writer FROM batch_job INDEXED BY batch_job_unopened WHERE opened_at IS NULL", "");
+    *more = false;
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT seq, writer, coalesce(last_activity_at, created_at)"
+                             " FROM batch_job INDEXED BY batch_job_unopened WHERE opened_at IS NULL",
+                             "");
     if (!s)
         return ERR_DATABASE;
-    while ((code = db_next(db, s, e)) == 1 && !dead)
-        if (db_is_null(s, 1) || !process_is_alive(db_text(s, 1)))
+    while (!dead && (code = db_next(db, s, e)) == 1)
+        if (db_is_null(s, 1) || !process_may_live(db_text(s, 1), now_at - db_int(s, 2)))
             dead = db_int(s, 0);
     db_done(db, s);
-    if (code < 0)
-        return ERR_DATABASE;
     if (!dead)
-        return 0;
+        return code < 0 ? ERR_DATABASE : 0;
     *more = true;
     int result = db_run(db, e,
                         "DELETE FROM generation WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_batch"
@@ -102,26 +105,32 @@ static int sweep_unopened(struct db *db, int limit, bool *more, struct err *e) {
 }
 
 int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
+    bool more_unopened = false;
     *more = false;
     int result = sweep_ended_batch(db, now_at, limit, more, e);
-    return result ? result : sweep_unopened(db, limit, more, e);
+    if (!result)
+        result = queue_remove_unopened(db, now_at, limit, &more_unopened, e);
+    *more |= more_unopened;
+    return result;
 }
 
 int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at,
                        int64_t max_wait_ms, const char *reason, int limit, int64_t *failed, struct err *e) {
-    // Rows are asked in order of age; one that was accepted after the model closed waits since then.
+    // One that was accepted after the model closed waits since then. What waits for something else (a paused
+    // batch job, its own time) is not judged.
     int64_t latest = now_at - max_wait_ms;
     if (since_at > latest)
         return 0;
     int result = db_run(
         db, e,
-        "UPDATE generation SET status='failed', completed_at=?1, run_after=NULL, note=NULL, "
-        "waiting_since=NULL,"
+        "UPDATE generation SET status='failed', completed_at=?1, note=NULL, waiting_since=NULL,"
         " error_type='DeadlineError', error_message=?2,"
         " error_detail=json_object('action','fail','model',model_id,'stack','waited for model '||model_id)"
-        " WHERE seq IN (SELECT seq FROM generation INDEXED BY generation_model WHERE model_id=?3 AND "
-        "status='queued'"
-        " AND coalesce(waiting_since, created_at)<=?4 ORDER BY seq LIMIT ?5)",
+        " WHERE seq IN (SELECT g.seq FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
+        " AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
+        " WHERE l.model_id=?3 AND l.ready=1 AND l.blocked & 27 = 0 AND coalesce(g.waiting_since, g.created_at)<=?4"
+        " UNION ALL SELECT g.seq FROM generation g INDEXED BY generation_suspect WHERE g.status='queued' AND g.suspect=1"
+        " AND g.run_after IS NULL AND g.model_id=?3 AND coalesce(g.waiting_since, g.created_at)<=?4 LIMIT ?5)",
         "ittii", now_at, reason, model_id, latest, (int64_t)limit);
     *failed += result ? 0 : db_changes(db);
     return result;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "queue/transition.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static void set_state(struct gate *gate, const char *state, const char *reason, 
     if (!is(gate, state) || s->since == 0)
         s->since = now_at;
     snprintf(s->state, sizeof s->state, "%s", state);
-    snprintf(s->reason, sizeof s->reason, "%s", reason ? reason : "");
+    text_escape_array(s->reason, sizeof s->reason, reason ? reason : "", reason ? strlen(reason) : 0);
     snprintf(s->error_type, sizeof s->error_type, "%s", type ? type : "");
     s->until = until_at;
     if (strcmp(state, "ok") == 0)
@@ -58,7 +59,7 @@ static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
     int64_t now_at = clock_wall_at();
     gate->until_ms = 0;
     if (is(gate, "ok")) {
-        gate->window = 0;
+        gate->window = gate->waits = 0;
         return;
     }
     gate->window = 1;
@@ -78,6 +79,7 @@ static int add(struct gate_list *gates, struct db *db, const char *model_id, boo
     gates->list = mem_resize(gates->list, gates->count + 1, sizeof *gates->list);
     gates->list[gates->count++] = gate;
     int result = queue_model_state(db, model_id, &gate->state, e);
+    gate_note_stored(gate);
     if (!result)
         close_as_stored(gate, restart, now_ms);
     if (!gate->model) {
@@ -90,13 +92,20 @@ static int add(struct gate_list *gates, struct db *db, const char *model_id, boo
     return result;
 }
 
-// A person may have resumed or parked a model meanwhile.
+void gate_note_stored(struct gate *gate) {
+    memcpy(gate->stored, gate->state.state, sizeof gate->stored);
+    gate->dirty = false;
+}
+
+// A person may have resumed or parked a model meanwhile: that counts more than what is not yet written here.
 static int read_again(struct gate *gate, struct db *db, int64_t now_ms, struct err *e) {
     struct model_state now;
     int result = queue_model_state(db, gate->model_id, &now, e);
-    if (result || gate->dirty || !gate->model || strcmp(now.state, gate->state.state) == 0)
+    if (result || !gate->model || strcmp(now.state, gate->stored) == 0)
         return result;
+    now.unstreamed |= gate->state.unstreamed;
     gate->state = now;
+    gate_note_stored(gate);
     close_as_stored(gate, false, now_ms);
     return 0;
 }
@@ -146,11 +155,12 @@ int gate_free(struct gate *gate, int most, int64_t now_ms) {
     return left > 0 ? left : 0;
 }
 
-int64_t gate_opens_ms(const struct gate *gate, int64_t now_ms) {
+int64_t gate_opens_ms(struct gate *gate, int64_t now_ms) {
     if (!gate->model)
         return INT64_MAX;
     if (gate->until_ms > now_ms)
         return gate->until_ms;
+    refill(gate, now_ms);
     int64_t opens = INT64_MAX;
     if (gate->model->requests_per_minute > 0 && gate->starts_left < 1)
         opens = now_ms + 1 + (int64_t)((1 - gate->starts_left) * MINUTE_MS / gate->model->requests_per_minute);
@@ -168,8 +178,10 @@ void gate_started(struct gate *gate) {
 }
 
 void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms) {
-    (void)now_ms;
     gate->tokens_left -= (double)tokens;
+    // It was under way when the gate closed: that stands all the same.
+    if (gate->until_ms > now_ms)
+        return;
     gate->waits = 0;
     if (gate->state.failures > 0) {
         gate->state.failures = 0;
@@ -186,11 +198,14 @@ void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms) {
 
 static void cool_down(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings, int64_t now_ms,
                       int64_t now_at) {
-    // A burst of refusals is one refusal: only the first one lengthens the wait and halves the window.
+    // A burst of refusals is one refusal: only the first one lengthens the next wait.
     bool first = gate->until_ms <= now_ms;
     int64_t wait = verdict->wait_ms;
+    if (gate->until_ms == INT64_MAX)
+        return; // parked until a person opens it
     if (wait < 0)
-        wait = transition_backoff_ms(gate->waits, 1.0, settings->backoff_min_ms, settings->backoff_max_ms);
+        wait = transition_backoff_ms(first || gate->waits == 0 ? gate->waits : gate->waits - 1, 1.0, settings->backoff_min_ms,
+                                     settings->backoff_max_ms);
     wait += (int64_t)((double)wait * 0.1 * jitter());
     if (first)
         gate->waits++;
@@ -214,12 +229,12 @@ void gate_failed(struct gate *gate, const struct verdict *verdict, const struct 
         gate->state.failures++;
         gate->dirty = true;
         if (gate->state.failures >= DOWN_AFTER) {
-            char reason[480];
+            char *reason = mem_format("the server cannot be reached: %s", verdict->message);
             int64_t wait =
                 transition_backoff_ms(gate->state.failures - DOWN_AFTER, jitter(), PROBE_MIN_MS, PROBE_MAX_MS);
-            snprintf(reason, sizeof reason, "the server cannot be reached: %.400s", verdict->message);
             if (gate->until_ms <= now_ms)
                 park(gate, reason, verdict->error_type, wait, now_ms, now_at);
+            free(reason);
             *parked = true;
         }
         return;

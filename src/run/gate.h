@@ -21,6 +21,7 @@ struct gate {
     double tokens_left; // and of tokens_per_minute
     int64_t refilled_ms;
     bool dirty;         // state to be written in the next tick
+    char stored[8];     // state.state as the database last had it
     int64_t last_single; // claim_slot.last_single
 };
 
@@ -37,12 +38,16 @@ void gate_list_free(struct gate_list *gates);
 int gate_list_refresh(struct gate_list *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) must_check;
 struct gate *gate_list_find(struct gate_list *gates, const char *model_id);
 
+// Its state was written, and the transaction committed.
+void gate_note_stored(struct gate *gate);
+
 // How many may start now (at most `most`).
 int gate_free(struct gate *gate, int most, int64_t now_ms);
 // When a gate that is closed now may open: monotonic; INT64_MAX: not by itself.
-int64_t gate_opens_ms(const struct gate *gate, int64_t now_ms);
+int64_t gate_opens_ms(struct gate *gate, int64_t now_ms);
 void gate_started(struct gate *gate);
-// An attempt ended well: the model works.
+// An attempt ended well: the model works. One that ends while the gate is closed was started before that, and
+// opens nothing.
 void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms);
 // An attempt failed; closes the gate as the verdict says. *parked: a retry is to be taken for a wait for the
 // server, and spends no attempt.

@@ -12,6 +12,7 @@
 #define GAP_US 500       // between commits at full load, so that a person's statement gets in
 #define LATE_MS 2000     // a turn later than this was not running: suspended, stopped
 #define JUMP_MS 2000     // a step of the wall clock beyond this is a jump
+#define JUMP_WAIT_MS 50  // for the writer lock
 #define CLOSE_TRIES 200  // of 50 ms each, to write the end
 
 static int64_t now_us(void) {
@@ -40,7 +41,8 @@ static int start(struct runner *r, struct err *e) {
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
     r->changed = r->claimable = r->sweeping = true;
-    r->gates_open_ms = INT64_MAX;
+    r->gates_open_ms = r->next_overdue_ms = INT64_MAX;
+    r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)
         log_warn("%lld generations were in flight when the last runner ended: queued again or judged", (long long)recovered);
     return 0;
@@ -82,7 +84,8 @@ static void notice_gap(struct runner *r, int64_t waited_from_ms, int64_t timeout
     int64_t late = now_ms - waited_from_ms - timeout_ms;
     if (late < LATE_MS)
         return;
-    log_warn("this process did not run for %lld s: clocks of live work start anew from there", (long long)late / 1000);
+    if (r->live)
+        log_warn("this process did not run for %lld s: clocks of live work start anew from there", (long long)late / 1000);
     shift_clocks(r, late);
     r->changed = true;
 }
@@ -94,8 +97,7 @@ static void notice_jump(struct runner *r) {
     if (jump < JUMP_MS && jump > -JUMP_MS)
         return;
     struct err e;
-    log_warn("the clock was set by %lld s: delays move along", (long long)jump / 1000);
-    if (db_begin(r->db, 1000, &e) != 0)
+    if (db_begin(r->db, JUMP_WAIT_MS, &e) != 0)
         return; // tried again in the next turn
     if (queue_shift_delays(r->db, jump, &e) != 0 ||
         queue_log(r->db, "warn", "runner.clock_jumped", 0, 0, "the wall clock was set; delays moved along", NULL, &e) != 0) {
@@ -104,6 +106,9 @@ static void notice_jump(struct runner *r) {
     }
     if (db_commit(r->db, &e) != 0)
         return;
+    log_warn("the clock was set by %lld s: delays move along", (long long)jump / 1000);
+    for (struct attempt *a = r->live; a; a = a->next)
+        a->progress_at += jump;
     r->clock_offset_ms = offset;
     r->next_due_at = r->next_due_at ? r->next_due_at + jump : 0;
 }
@@ -122,28 +127,32 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-// How long there is nothing to do, in ms.
-static int64_t idle_ms(struct runner *r, int64_t now_ms) {
-    int64_t until = now_ms + r->settings.poll_interval_ms;
-    if (r->retry_at_ms > now_ms)
-        until = least(until, r->retry_at_ms);
-    else if (runner_has_work(r, now_ms))
-        return 0;
-    for (struct attempt *a = r->live; a; a = a->next) {
-        const char *which;
-        until = least(until, attempt_deadline_ms(a, &which));
-    }
-    if (r->live && r->retry_at_ms <= now_ms)
+// When something is to be written next.
+static int64_t next_write_ms(const struct runner *r, int64_t now_ms) {
+    int64_t until = r->next_overdue_ms;
+    if (r->live)
         until = least(until, r->next_beat_ms);
     if (r->next_due_at)
         until = least(until, now_ms + (r->next_due_at > clock_wall_at() ? r->next_due_at - clock_wall_at() : 0));
     if (r->sweeping)
         until = least(until, r->next_sweep_ms);
-    if (runner_free_slots(r) > 0)
-        until = least(until, r->gates_open_ms);
-    if (r->stopping)
+    return runner_free_slots(r) > 0 ? least(until, r->gates_open_ms) : until;
+}
+
+// How long there is nothing to do, in ms.
+static int64_t idle_ms(struct runner *r, int64_t now_ms) {
+    int64_t until = now_ms + r->settings.poll_interval_ms;
+    if (runner_has_work(r, now_ms))
+        return 0;
+    for (struct attempt *a = r->live; a; a = a->next) {
+        const char *which;
+        until = least(until, attempt_deadline_ms(a, &which));
+    }
+    if (r->stopping && r->live)
         until = least(until, r->stop_at_ms);
     until = least(until, wake_due_ms(r->wake));
+    // Without the database nothing else can be done before the next try.
+    until = least(until, r->retry_at_ms > now_ms ? r->retry_at_ms : next_write_ms(r, now_ms));
     return until > now_ms ? until - now_ms : 0;
 }
 
@@ -164,22 +173,30 @@ static void stop_live(struct runner *r) {
     }
 }
 
+// Commits of this connection's other users are no new version of the database, but rows changed through it.
+static void notice_own_changes(struct runner *r) {
+    r->changed |= db_total_changes(r->db) != r->seen_changes;
+}
+
 int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
+    notice_own_changes(r);
     int64_t from_ms = clock_monotonic_ms();
     int64_t timeout_ms = least(idle_ms(r, from_ms), max_wait_ms);
     int result = loop_wait(r->loop, timeout_ms, e);
     if (result)
         return result;
     int64_t now_ms = clock_monotonic_ms();
-    notice_gap(r, from_ms, timeout_ms, now_ms);
+    // From turn to turn, since a process can be stopped anywhere.
+    notice_gap(r, r->last_turn_ms, timeout_ms, now_ms);
+    r->last_turn_ms = now_ms;
     notice_jump(r);
     if (r->options.on_turn)
         r->options.on_turn(r->options.payload);
     expire(r, now_ms);
     if (r->stopping && now_ms >= r->stop_at_ms)
         stop_live(r);
-    if (wake_has_changed(r->wake, now_ms))
-        r->changed = true;
+    r->changed |= wake_has_changed(r->wake, now_ms);
+    notice_own_changes(r);
     if (now_ms >= r->gates_open_ms) {
         r->gates_open_ms = INT64_MAX;
         r->claimable = true;
@@ -189,6 +206,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     leave_gap(r);
     runner_tick(r, now_ms);
     r->last_commit_us = now_us();
+    r->seen_changes = db_total_changes(r->db);
     return 0;
 }
 

@@ -204,6 +204,7 @@ void attempt_settlement(const struct attempt *attempt, const struct run_settings
         out->error_detail = out->note = NULL;
         out->outputs = NULL;
         out->output_count = 0;
-        out->body = NULL;
+        out->http_status = 0;
+        out->body = out->request_id = out->finish_reason = NULL;
     }
 }

@@ -35,6 +35,8 @@ struct runner {
     int64_t stop_at_ms;    // then what still runs is taken back
     int64_t next_beat_ms;
     int64_t next_sweep_ms;
+    int64_t next_overdue_ms;  // what waits for a closed gate is judged; INT64_MAX: all are open
+    int64_t judged_overdue_ms; // was judged last; 0: never
     int64_t next_due_at;   // wall: the next delayed row; 0: none
     int64_t gates_open_ms;    // the next gate opens; INT64_MAX: none by itself
     int64_t suspect_since_ms; // a suspect waits for a quiet moment since; 0: none
@@ -42,6 +44,7 @@ struct runner {
     // Time.
     int64_t last_commit_us;
     int64_t last_turn_ms;
+    int64_t seen_changes;    // rows changed through this connection up to the last tick
     int64_t clock_offset_ms; // wall - boottime
 
     // Trouble with the database.

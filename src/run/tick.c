@@ -14,8 +14,10 @@
 #define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
 #define SWEEP_EVERY_MS 1000
 #define SWEEP_ROWS 500
+#define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
 #define TROUBLE_MAX_MS 1000
+#define PLAIN_TRIES 2 // to end a row plainly that refused its result
 
 static double share(void) {
     return (double)(id_random_u64() >> 11) / 9007199254740992.0; // 2^53
@@ -37,6 +39,8 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
         return true;
     if (r->next_due_at && clock_wall_at() >= r->next_due_at)
         return true;
+    if (now_ms >= r->next_overdue_ms)
+        return true;
     return r->sweeping && now_ms >= r->next_sweep_ms;
 }
 
@@ -56,6 +60,11 @@ static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struc
         r->tick_failed += strcmp(s.status, "failed") == 0;
     }
     r->tick_cost += s.cost;
+    // An end of an item may have stopped its batch job, or brought it back into a cancelled one.
+    if (a->claim.batch_seq && strcmp(s.status, "completed") != 0) {
+        r->sweeping = true;
+        r->next_sweep_ms = 0;
+    }
     settlement_texts_free(&texts);
     return result;
 }
@@ -64,11 +73,12 @@ static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
     r->tick_completed = r->tick_failed = 0;
     r->tick_cost = 0;
     for (struct attempt *a = r->ended; a; a = a->next) {
-        int result = settle_one(r, a, now_at, e);
+        int result = a->write_failures <= PLAIN_TRIES ? settle_one(r, a, now_at, e) : 0;
         if (!result)
             continue;
-        if (!db_was_busy(r->db) && !db_was_full(r->db)) {
-            // The row itself refuses: the next tick ends it plainly, so that it cannot hold up the others.
+        if (db_was_refused(r->db)) {
+            // The row itself refuses (no state of disk or locks): the next tick ends it plainly, so that it cannot hold up the others. Should
+            // that be refused, too, it is left to the next runner.
             log_error("generation %s: its result was refused: %s", a->claim.id, e->message);
             a->write_failures++;
             free(a->end_reason);
@@ -148,19 +158,41 @@ static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e)
     return result;
 }
 
-static int sweep(struct runner *r, int64_t now_at, struct err *e) {
+// When the first of what waits for a closed gate may have waited too long, if not judged already.
+static void plan_overdue(struct runner *r, int64_t now_ms, int64_t now_at) {
+    int64_t first = INT64_MAX;
     for (size_t i = 0; i < r->gates.count && r->settings.max_wait_ms > 0; i++) {
+        const struct model_state *state = &r->gates.list[i]->state;
+        if (strcmp(state->state, "ok") == 0 || !state->since)
+            continue;
+        int64_t at_ms = now_ms + state->since + r->settings.max_wait_ms - now_at;
+        if (at_ms < first)
+            first = at_ms;
+    }
+    if (first != INT64_MAX && first < r->judged_overdue_ms + OVERDUE_EVERY_MS && r->judged_overdue_ms > 0)
+        first = r->judged_overdue_ms + OVERDUE_EVERY_MS;
+    r->next_overdue_ms = first;
+}
+
+// Fails what waits longer than max_wait, in slices.
+static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
+    bool more = false;
+    for (size_t i = 0; i < r->gates.count; i++) {
         struct gate *g = r->gates.list[i];
         if (strcmp(g->state.state, "ok") == 0 || !g->state.since)
             continue;
+        int64_t before = r->tick_failed;
         char *reason = mem_format("it waited longer than max_wait for its model: %s", g->state.reason);
         int result = queue_fail_overdue(r->db, g->model_id, g->state.since, now_at, r->settings.max_wait_ms,
                                         reason, SWEEP_ROWS, &r->tick_failed, e);
         free(reason);
         if (result)
             return result;
+        more |= r->tick_failed - before >= SWEEP_ROWS;
+        r->sweeping |= r->tick_failed > before;
     }
-    return queue_sweep(r->db, now_at, SWEEP_ROWS, &r->sweeping, e);
+    r->judged_overdue_ms = more ? now_ms - OVERDUE_EVERY_MS + QUEUE_SLICE_MS : now_ms;
+    return 0;
 }
 
 // ---- claiming ----
@@ -227,7 +259,6 @@ static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
         r->claims = mem_resize(r->claims, (size_t)room, sizeof *r->claims);
         r->claim_room = (size_t)room;
     }
-    note_gates(r, now_ms);
     if (scope.only_generation) {
         r->claimable = false;
         return claim_only(r, &scope, now_ms, e);
@@ -243,7 +274,7 @@ static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
     if (!result && !quiet)
         result = claim_normal(r, &scope, room, now_ms, e);
     // With slots left over, nothing more is to be had until something changes.
-    r->claimable = r->claim_count == (size_t)room;
+    r->claimable = r->claim_count == (size_t)room || (!quiet && r->turn.unfinished);
     if (!result && suspect && r->claim_count == 0 && r->live_count == 0) {
         result = queue_claim_one(r->db, &scope, suspect, r->claims, &r->claim_count, e);
         r->exclusive = !result && r->claim_count > 0;
@@ -275,7 +306,10 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
     if (((r->next_due_at && now_at >= r->next_due_at) || r->changed || r->ended) &&
         (result = queue_promote_due(r->db, now_at, &r->next_due_at, &promoted, e)))
         return result;
-    if (r->sweeping && now_ms >= r->next_sweep_ms && (result = sweep(r, now_at, e)))
+    if (now_ms >= r->next_overdue_ms && (result = fail_overdue(r, now_ms, now_at, e)))
+        return result;
+    if (r->sweeping && now_ms >= r->next_sweep_ms &&
+        (result = queue_sweep(r->db, now_at, SWEEP_ROWS, &r->sweeping, e)))
         return result;
     if (promoted > 0 || r->ended)
         r->claimable = true;
@@ -310,7 +344,7 @@ static void end_trouble(struct runner *r, int64_t now_ms) {
 
 static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     for (size_t i = 0; i < r->gates.count; i++)
-        r->gates.list[i]->dirty = false;
+        gate_note_stored(r->gates.list[i]);
     if (beating)
         r->next_beat_ms = now_ms + r->settings.heartbeat_interval_ms;
     if (now_ms >= r->next_sweep_ms)
@@ -318,6 +352,9 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     r->changed = false;
     end_trouble(r, now_ms);
     start_claimed(r);
+    // After the starts, which count against the rates.
+    note_gates(r, now_ms);
+    plan_overdue(r, now_ms, clock_wall_at());
 }
 
 static void end_attempt(void *payload, struct attempt *a) {
