@@ -107,8 +107,6 @@ static void notice_jump(struct runner *r) {
     if (db_commit(r->db, &e) != 0)
         return;
     log_warn("the clock was set by %lld s: delays move along", (long long)jump / 1000);
-    for (struct attempt *a = r->live; a; a = a->next)
-        a->progress_at += jump;
     r->clock_offset_ms = offset;
     r->next_due_at = r->next_due_at ? r->next_due_at + jump : 0;
 }
