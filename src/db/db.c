@@ -209,6 +209,7 @@ void db_close(struct db *db) {
         sqlite3_close(db->checkpointer);
     if (db->owner) {
         owner_unlock(db->owner, db);
+        owner_unserve(db->owner, db);
         owner_close(db->owner);
     }
     free(db->path);
@@ -280,6 +281,18 @@ void db_disown(struct db *db) {
     if (db->is_owner)
         owner_unlock(db->owner, db);
     db->is_owner = false;
+}
+
+int db_serve(struct db *db, struct err *e) {
+    return owner_serve(db->owner, db, e);
+}
+
+void db_unserve(struct db *db) {
+    owner_unserve(db->owner, db);
+}
+
+bool db_is_served(struct db *db) {
+    return owner_is_served(db->owner, db);
 }
 
 bool db_is_owner(const struct db *db) {

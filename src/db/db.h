@@ -73,6 +73,11 @@ int64_t db_data_version(struct db *db);
 int db_own(struct db *db, struct err *e) must_check;
 void db_disown(struct db *db);
 bool db_is_owner(const struct db *db);
+// The right to be the runner of the whole queue, taken before db_own: with it a runner may wait for a command that
+// owns the database for a moment, and a second one is refused at once with ERR_CONFLICT.
+int db_serve(struct db *db, struct err *e) must_check;
+void db_unserve(struct db *db);
+bool db_is_served(struct db *db); // by another handle or process
 // Pages in the write-ahead log after the last own commit.
 int db_wal_pages(const struct db *db);
 // Owner only: copies the log into the database while holding the writer lock, so that no commit can meet

@@ -5,11 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+// The byte that serving locks: beyond SQLite's own (at 1 GiB) and beyond any database. An OFD lock, which like
+// the flock belongs to the descriptor.
+#define SERVE_BYTE (INT64_C(1) << 60)
 
 struct owner {
     struct owner *next;
@@ -18,6 +23,7 @@ struct owner {
     int fd;
     int users;
     const void *holder;
+    const void *server;
 };
 
 // POSIX locks belong to the process, so the list of descriptors must, too.
@@ -136,4 +142,41 @@ void owner_unlock(struct owner *owner, const void *holder) {
         owner->holder = NULL;
     }
     pthread_mutex_unlock(&list_mutex);
+}
+
+static struct flock serve_lock(short type) {
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = SERVE_BYTE, .l_len = 1};
+}
+
+int owner_serve(struct owner *owner, const void *holder, struct err *e) {
+    struct flock lock = serve_lock(F_WRLCK);
+    int result = 0;
+    pthread_mutex_lock(&list_mutex);
+    if (owner->server != holder) {
+        if (owner->server || fcntl(owner->fd, F_OFD_SETLK, &lock) != 0)
+            result = err_set(e, ERR_CONFLICT, "another runner has this database: stop it first, or use another database");
+        else
+            owner->server = holder;
+    }
+    pthread_mutex_unlock(&list_mutex);
+    return result;
+}
+
+void owner_unserve(struct owner *owner, const void *holder) {
+    struct flock lock = serve_lock(F_UNLCK);
+    pthread_mutex_lock(&list_mutex);
+    if (owner->server == holder) {
+        fcntl(owner->fd, F_OFD_SETLK, &lock);
+        owner->server = NULL;
+    }
+    pthread_mutex_unlock(&list_mutex);
+}
+
+bool owner_is_served(struct owner *owner, const void *holder) {
+    struct flock lock = serve_lock(F_WRLCK);
+    pthread_mutex_lock(&list_mutex);
+    bool served = owner->server ? owner->server != holder
+                                : fcntl(owner->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    pthread_mutex_unlock(&list_mutex);
+    return served;
 }

@@ -19,4 +19,10 @@ int owner_descriptor(const struct owner *owner); // for reading; not to be close
 int owner_lock(struct owner *owner, const void *holder, struct err *e) must_check;
 void owner_unlock(struct owner *owner, const void *holder);
 
+// The right to serve the whole queue: one runner has it, also while it waits for a command that owns the database
+// for a moment. ERR_CONFLICT when another has it.
+int owner_serve(struct owner *owner, const void *holder, struct err *e) must_check;
+void owner_unserve(struct owner *owner, const void *holder);
+bool owner_is_served(struct owner *owner, const void *holder); // by another
+
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define LOOK_MS 250   // between two looks at what is waited for
+#define OWNER_LOOK_MS 20 // between two tries to get the owner's lock
 #define TURN_MS 60000 // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
@@ -81,40 +82,67 @@ static int run_until_end(genrun *g, const genrun_run_options *options, const cha
     }
 }
 
+// Becomes the runner: one at a time. A command that owns the database for a moment is waited for.
+static int open_server(genrun *g, bool watched) {
+    bool told = false;
+    int result = db_serve(g->db, &g->err);
+    if (result)
+        return result;
+    while ((result = open_runner(g, 0, 0, watched)) == ERR_CONFLICT && !g->stop) {
+        if (!told)
+            log_info("a command that waits for its own work has the database: the runner starts when it has ended");
+        told = true;
+        if ((result = loop_wait(g->loop, OWNER_LOOK_MS, &g->err)))
+            break;
+    }
+    if (result)
+        db_unserve(g->db);
+    return result;
+}
+
+static int run(genrun *g, const genrun_run_options *options) {
+    const char *reason = "stopped";
+    int result = open_server(g, options->watchdog != 0);
+    if (result)
+        return g->stop ? 0 : result;
+    log_info("runner started: database %s, concurrency %d", g->config->database, g->config->scheduler.concurrency);
+    if (options->watchdog)
+        result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database, runner_seq(g->runner), &g->err);
+    if (!result)
+        result = run_until_end(g, options, &reason);
+    if (options->watchdog)
+        watchdog_end();
+    log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
+             (long long)runner_failed(g->runner));
+    close_runner(g, reason);
+    db_unserve(g->db);
+    return result;
+}
+
 int genrun_run(genrun *g, const genrun_run_options *options) {
     const genrun_run_options none = GENRUN_RUN_OPTIONS_INIT;
-    const char *reason = "stopped";
     if (!options)
         options = &none;
     g->create = true;
     g->stop = 0;
     int result = handle_database(g);
     if (!result)
-        result = open_runner(g, 0, 0, options->watchdog != 0);
-    if (result)
-        return handle_result(g, result);
-    log_info("runner started: database %s, concurrency %d", g->config->database, g->config->scheduler.concurrency);
-    if (options->signals)
+        result = handle_loop(g);
+    if (!result && options->signals)
         result = loop_signals(g->loop, on_signal, g, &g->err);
-    if (!result && options->watchdog)
-        result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database, runner_seq(g->runner), &g->err);
-    if (!result)
-        result = run_until_end(g, options, &reason);
-    if (options->watchdog)
-        watchdog_end();
-    if (options->signals)
-        loop_signals_end(g->loop);
-    log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
-             (long long)runner_failed(g->runner));
-    close_runner(g, reason);
+    if (!result) {
+        result = run(g, options);
+        if (options->signals)
+            loop_signals_end(g->loop);
+    }
     return handle_result(g, result);
 }
 
 int genrun_step(genrun *g, int64_t timeout_ms) {
     g->create = true;
     int result = handle_database(g);
-    if (!result && !g->runner)
-        result = open_runner(g, 0, 0, false);
+    if (!result && !g->runner && !(result = db_serve(g->db, &g->err)) && (result = open_runner(g, 0, 0, false)))
+        db_unserve(g->db);
     if (!result)
         result = runner_turn(g->runner, timeout_ms, &g->err);
     return handle_result(g, result);
@@ -190,6 +218,8 @@ static int show(genrun *g, struct wait *w, bool at_end) {
 // With the owner's lock this handle runs what it waits for; else another runner does.
 static int advance(genrun *g, const struct wait *w) {
     if (!g->runner) {
+        if (db_is_served(g->db))
+            return wait_for_change(g, LOOK_MS);
         int result = open_runner(g, w->is_batch ? w->seq : 0, w->is_batch ? 0 : w->seq, false);
         if (result == ERR_CONFLICT)
             return wait_for_change(g, LOOK_MS);
