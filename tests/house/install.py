@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 import tap
 
+BUILD = os.environ.get("GENRUN_BUILD", os.path.join(ROOT, "build", "release"))
 FILES = ["bin/genrun", "include/genrun.h", "lib/libgenrun.a", "lib/pkgconfig/genrun.pc", "share/doc/genrun/LICENSE"]
 
 HOST = r"""
@@ -85,7 +86,7 @@ def test_destdir():
 
 
 def test_names():
-    table = run("nm", "--defined-only", "--extern-only", f"{ROOT}/build/release/libgenrun.a")
+    table = run("nm", "--defined-only", "--extern-only", os.path.join(BUILD, "libgenrun.a"))
     names = {line.split()[-1] for line in table.stdout.splitlines() if len(line.split()) == 3}
     with open(f"{ROOT}/include/genrun.h", encoding="utf-8") as f:
         declared = set(re.findall(r"^(?:int|void|const char \*|const void \*|int64_t|double|)\s*(genrun_\w+)\(", f.read(), re.M))

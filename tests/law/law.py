@@ -35,8 +35,8 @@ LIBRARY_IN = {
     "ini_": {"lib"},
     "MHD_": {"http"},
 }
-FILE_LINES = 700
-FUNCTION_LINES = 80
+FILE_LINES = 600
+FUNCTION_LINES = 60
 # What is longer, and why it may be: "src/x/y.c" or "src/x/y.c:function".
 LONG = {}
 # Beside the names of its files, what global names of a folder begin with.
