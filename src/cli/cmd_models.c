@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// `models`: what is configured or used, and how it does.
+// `models`: what is configured or used, and how it does. `models resume`: the end of a parking.
+#include "base/mem.h"
 #include "cli/rows.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const struct table_column columns[] = {
     {"MODEL", false, true},  {"PROVIDER", false, false}, {"STATE", false, false}, {"RUNNING", true, false},
@@ -31,4 +35,43 @@ const struct command cmd_models = {
     .summary = "list the models with their state: ok, cooling, parked and why",
     .example = "genrun models",
     .run = run,
+};
+
+static int print_named(void *payload, genrun_row *row) {
+    const char *name = genrun_row_text(row, "name");
+    if (name == NULL || strcmp(name, payload) != 0)
+        return 0;
+    printf("%s\n", genrun_row_json(row));
+    return 1;
+}
+
+static int resume(struct cli *cli) {
+    int worst = GENRUN_OK;
+    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
+        char *name = mem_copy(args_operand(cli->args, i));
+        cli_out_flush(cli); // so that lines and errors come in order
+        int code = genrun_model_resume(cli->g, name);
+        if (code == GENRUN_OK && cli->json)
+            code = genrun_models(cli->g, print_named, name);
+        cli_report(cli, code);
+        if (code == GENRUN_OK && !cli->json && !cli->quiet)
+            printf("%s ok\n", name);
+        free(name);
+        if (code > worst)
+            worst = code;
+    }
+    return worst;
+}
+
+const struct command cmd_models_resume = {
+    .group = "models",
+    .name = "resume",
+    .operands = "NAME…",
+    .summary = "send to a parked or cooling model again",
+    .detail = "A key in the environment is the one that the runner was started with: start it anew after a\n"
+              "change, which resumes its models, too. A key file is read at each call.",
+    .example = "genrun models resume gpt-4o-mini",
+    .operands_minimum = 1,
+    .operands_maximum = COMMAND_ANY_OPERANDS,
+    .run = resume,
 };

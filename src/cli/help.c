@@ -89,6 +89,9 @@ static int help_run(struct cli *cli) {
     }
     bool group = command_is_group(cli->commands, first);
     if (group && second == NULL) {
+        const struct command *alone = command_find(cli->commands, NULL, first);
+        if (alone != NULL)
+            command_help(cli, alone);
         command_help_group(cli, first);
         return GENRUN_OK;
     }
