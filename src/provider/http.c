@@ -27,6 +27,7 @@ struct http_call {
     bool headers_over;
     bool out_of_files; // the connection failed on our side
     bool connected;
+    bool ended_well; // its handle can serve again
     bool in_body;
     struct loop_task sign;
     char message[CURL_ERROR_SIZE];
@@ -98,6 +99,7 @@ static void transfer_ended(void *payload, CURL *easy, CURLcode result) {
     (void)easy;
     struct http_call *call = payload;
     loop_defer_cancel(call->loop, &call->sign);
+    call->ended_well = result == CURLE_OK;
     const char *message = *call->message ? call->message : curl_easy_strerror(result);
     if (call->out_of_files && !call->connected)
         message = "no more open files are allowed here: raise the limit (ulimit -n) or lower concurrency";
@@ -184,7 +186,11 @@ void http_free(struct http_call *call) {
         return;
     loop_defer_cancel(call->loop, &call->sign);
     loop_transfer_remove(call->loop, call->easy);
-    loop_easy_give(call->loop, call->easy);
+    // libcurl 8 still wants to rewind on a handle that failed to, through curl_easy_reset and all.
+    if (call->ended_well)
+        loop_easy_give(call->loop, call->easy);
+    else
+        curl_easy_cleanup(call->easy);
     http_request_clear(&call->request);
     buf_free(&call->headers);
     free(call);
