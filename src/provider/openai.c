@@ -279,6 +279,7 @@ static void read_head(struct provider_call *call) {
     if (!id)
         id = http_header(call->http, "request-id");
     outcome->request_id = mem_copy(id);
+    http_mask_secrets(call->http, outcome->request_id);
 }
 
 static void judge(struct provider_call *call, CURLcode result, const char *message) {

@@ -14,7 +14,7 @@
 #define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
 #define SWEEP_EVERY_MS 1000
 #define SWEEP_ROWS 500
-#define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates
+#define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
 #define TROUBLE_MAX_MS 1000
 #define PLAIN_TRIES 2 // to end a row plainly that refused its result
@@ -158,6 +158,11 @@ static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e)
     return result;
 }
 
+// Between two looks: what came a moment after the gate closed is judged by the next one.
+static int64_t overdue_every_ms(const struct runner *r) {
+    return r->settings.max_wait_ms < OVERDUE_EVERY_MS ? r->settings.max_wait_ms : OVERDUE_EVERY_MS;
+}
+
 // When the first of what waits for a closed gate may have waited too long, if not judged already.
 static void plan_overdue(struct runner *r, int64_t now_ms, int64_t now_at) {
     int64_t first = INT64_MAX;
@@ -169,8 +174,8 @@ static void plan_overdue(struct runner *r, int64_t now_ms, int64_t now_at) {
         if (at_ms < first)
             first = at_ms;
     }
-    if (first != INT64_MAX && first < r->judged_overdue_ms + OVERDUE_EVERY_MS && r->judged_overdue_ms > 0)
-        first = r->judged_overdue_ms + OVERDUE_EVERY_MS;
+    if (first != INT64_MAX && first < r->judged_overdue_ms + overdue_every_ms(r) && r->judged_overdue_ms > 0)
+        first = r->judged_overdue_ms + overdue_every_ms(r);
     r->next_overdue_ms = first;
 }
 
@@ -191,7 +196,7 @@ static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct
         more |= r->tick_failed - before >= SWEEP_ROWS;
         r->sweeping |= r->tick_failed > before;
     }
-    r->judged_overdue_ms = more ? now_ms - OVERDUE_EVERY_MS + QUEUE_SLICE_MS : now_ms;
+    r->judged_overdue_ms = more ? now_ms - overdue_every_ms(r) + QUEUE_SLICE_MS : now_ms;
     return 0;
 }
 
