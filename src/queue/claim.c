@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SHARE_SINGLES 3   // singles to one batch item while both wait at one priority
+// Singles to one batch item while both wait at one priority: between the half that singles have a right to and
+// the three quarters that they must not exceed, so that helpings of several do not break either.
+#define SHARE_SINGLES 2
 #define CLAIM_ROUNDS 1000 // lanes asked in one call
 
 void claim_clear(struct claim *claim) {

@@ -101,7 +101,7 @@ struct claim_scope {
     int account_concurrency; // 0: no account locks
     const char *owner;       // the runner's id, for locks
 };
-// Claims up to `free` generations over the given models, by priority, singles before batch items (three to
+// Claims up to `free` generations over the given models, by priority, singles before batch items (two to
 // one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
 int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
                 size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) must_check;
