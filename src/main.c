@@ -161,6 +161,8 @@ int main(int argc, char **argv) {
     occupy_standard_files();
     // A reader that goes away is seen as a failed write, not as a death in mid-work.
     signal(SIGPIPE, SIG_IGN);
+    // A limit on the size of files is a full disk, not a death either.
+    signal(SIGXFSZ, SIG_IGN);
     if (argc == 4 && strcmp(argv[1], "--mark-hung") == 0) // lib/host.h: the watchdog became this process
         return host_mark_hung(argv[2], argv[3]);
     struct cli cli = {.commands = commands};

@@ -182,7 +182,8 @@ int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, 
 // Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms; adds their number to *failed.
 int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
                        const char *reason, int limit, int64_t *failed, struct err *e) must_check;
-// Moves the times of all delayed rows by the jump of the wall clock.
+// Moves the times of all delayed rows, and since when rows have been waiting for a model, by the jump of the wall
+// clock.
 int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) must_check;
 
 // ---- runner.c ----

@@ -24,9 +24,15 @@ int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *
 }
 
 int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) {
-    return db_run(db, e,
-                  "UPDATE generation SET run_after=max(1, run_after+?) WHERE status='queued' AND run_after IS NOT NULL", "i",
-                  delta_ms);
+    int result = db_run(
+        db, e, "UPDATE generation SET run_after=max(1, run_after+?) WHERE status='queued' AND run_after IS NOT NULL", "i",
+        delta_ms);
+    // Without an index, but a clock is seldom set.
+    return result ? result
+                  : db_run(db, e,
+                           "UPDATE generation SET waiting_since=max(1, waiting_since+?) WHERE status='queued'"
+                           " AND waiting_since IS NOT NULL",
+                           "i", delta_ms);
 }
 
 #define CANCEL_SET                                                                                                     \

@@ -90,6 +90,21 @@ static void notice_gap(struct runner *r, int64_t waited_from_ms, int64_t timeout
     r->changed = true;
 }
 
+static void shift_waits(struct runner *r, int64_t jump_ms) {
+    for (size_t i = 0; i < r->gates.count; i++) {
+        struct gate *g = r->gates.list[i];
+        if (g->state.since == 0)
+            continue;
+        g->state.since += jump_ms;
+        g->state.until += g->state.until > 0 ? jump_ms : 0;
+        g->dirty = true;
+    }
+    for (struct attempt *a = r->live; a; a = a->next)
+        a->claim.waiting_since += a->claim.waiting_since > 0 ? jump_ms : 0;
+    for (struct attempt *a = r->ended; a; a = a->next)
+        a->claim.waiting_since += a->claim.waiting_since > 0 ? jump_ms : 0;
+}
+
 // The wall clock was set: waits that it measures move along, so that nothing starts early or waits for years.
 static void notice_jump(struct runner *r) {
     int64_t offset = clock_wall_at() - clock_boottime_ms();
@@ -109,6 +124,9 @@ static void notice_jump(struct runner *r) {
     log_warn("the clock was set by %lld s: delays move along", (long long)jump / 1000);
     r->clock_offset_ms = offset;
     r->next_due_at = r->next_due_at ? r->next_due_at + jump : 0;
+    shift_waits(r, jump);
+    // By the new time everything that lives seems to be without a heartbeat.
+    r->next_beat_ms = 0;
 }
 
 static void expire(struct runner *r, int64_t now_ms) {
