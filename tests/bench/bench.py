@@ -179,7 +179,9 @@ def bench_throughput(table, options, folder):
     fsync_ms = 1000 / bare_rate
     table.row("from an item's start to the next one's, one at a time", 1000 / rate, "ms", 2 + fsync_ms)
     table.row("written to disk an item, 64 in flight", median_of(many, "run_bytes") / options.items / 1024, "KiB", 4)
+    table.row("  by the bare loop", median_of(many_bare, "run_bytes") / options.items / 1024, "KiB")
     table.row("written to disk an item, one at a time", median_of(single, "run_bytes") / few / 1024, "KiB", 45)
+    table.row("  by the bare loop", median_of(single_bare, "run_bytes") / few / 1024, "KiB")
     submit, insert = options.items / median_of(many, "insert_s"), options.items / median_of(many_bare, "insert_s")
     table.row(f"batch submit of {options.items:,} lines of {PROMPT_BYTES} bytes", submit, "lines/s")
     table.row("  the bare insert", insert, "rows/s")
