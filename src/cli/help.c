@@ -17,8 +17,14 @@ static void write_usage(struct buf *out, const struct command *c) {
     buf_char(out, '\n');
 }
 
+static void write_summary(struct buf *out, const struct command *c) {
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", c->group != NULL ? c->group : "", c->group != NULL ? " " : "",
+             c->name);
+    buf_format(out, "  %-14s  %s\n", name, c->summary);
+}
+
 void command_help(const struct cli *cli, const struct command *command) {
-    (void)cli;
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     buf_text(&out, "Usage: ");
@@ -35,15 +41,15 @@ void command_help(const struct cli *cli, const struct command *command) {
     args_write_help(&out, command_globals);
     buf_text(&out, "\nExample\n");
     terminal_write_lines(&out, command->example, strlen(command->example), "  ", 0);
+    // A command that is a group, too, such as models.
+    if (command->group == NULL && command_is_group(cli->commands, command->name)) {
+        buf_text(&out, "\nCommands\n");
+        for (const struct command *const *c = cli->commands; *c != NULL; c++)
+            if ((*c)->group != NULL && strcmp((*c)->group, command->name) == 0)
+                write_summary(&out, *c);
+    }
     fputs(buf_borrow(&out), stdout);
     buf_free(&out);
-}
-
-static void write_summary(struct buf *out, const struct command *c) {
-    char name[64];
-    snprintf(name, sizeof name, "%s%s%s", c->group != NULL ? c->group : "", c->group != NULL ? " " : "",
-             c->name);
-    buf_format(out, "  %-14s  %s\n", name, c->summary);
 }
 
 void command_help_group(const struct cli *cli, const char *group) {
@@ -92,7 +98,8 @@ static int help_run(struct cli *cli) {
         const struct command *alone = command_find(cli->commands, NULL, first);
         if (alone != NULL)
             command_help(cli, alone);
-        command_help_group(cli, first);
+        else
+            command_help_group(cli, first);
         return GENRUN_OK;
     }
     const char *name = group ? second : first;
