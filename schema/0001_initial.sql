@@ -97,16 +97,16 @@ CREATE TABLE batch_job (
     -- The state that the counters give.
     derived TEXT GENERATED ALWAYS AS (
         CASE WHEN status='cancelled' THEN 'cancelled'
-             WHEN opened_at IS NULL THEN 'queued'
+             WHEN opened_at IS NULL THEN
+                 -- While it is filled its items are nobody's business: any other state of one is refused by batch_job_derive.
+                 CASE WHEN processing_items + successful_items + failed_items + cancelled_items = 0 THEN 'queued' ELSE '' END
              WHEN queued_items + processing_items = 0 THEN
                  -- An end stays what it was when its rows are deleted one by one.
                  CASE WHEN status='completed' OR status='failed' THEN status
                       WHEN stop_reason IS NOT NULL OR successful_items = 0 THEN 'failed' ELSE 'completed' END
              WHEN status='paused' THEN 'paused'
              WHEN started_at IS NOT NULL THEN 'processing'
-             ELSE 'queued' END) VIRTUAL,
-    CONSTRAINT "the items of a batch job that is still being filled are queued" CHECK (opened_at IS NOT NULL
-        OR processing_items + successful_items + failed_items + cancelled_items = 0)
+             ELSE 'queued' END) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX batch_job_client ON batch_job (coalesce(user_id, ''), client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX batch_job_tail ON batch_job (substr(id, -8));
@@ -364,13 +364,6 @@ BEGIN
             AND (SELECT status='cancelled' FROM batch_job WHERE seq=NEW.batch_seq) THEN
             RAISE(ABORT, 'illegal transition: the batch job of this generation is cancelled, so it cannot be queued again')
     END;
-    UPDATE total SET
-        queued     = queued     - (OLD.status='queued')     + (NEW.status='queued'),
-        processing = processing - (OLD.status='processing') + (NEW.status='processing'),
-        completed  = completed                              + (NEW.status='completed'),
-        failed     = failed     - (OLD.status='failed')     + (NEW.status='failed'),
-        cancelled  = cancelled  - (OLD.status='cancelled')  + (NEW.status='cancelled')
-    WHERE one = 1;
     UPDATE batch_job SET
         queued_items     = queued_items     - (OLD.status='queued')     + (NEW.status='queued'),
         processing_items = processing_items - (OLD.status='processing') + (NEW.status='processing'),
@@ -386,6 +379,13 @@ BEGIN
         last_activity_at = coalesce(NEW.completed_at, CASE WHEN NEW.status='processing' THEN NEW.started_at END,
             CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER))
     WHERE seq = NEW.batch_seq;
+    UPDATE total SET
+        queued     = queued     - (OLD.status='queued')     + (NEW.status='queued'),
+        processing = processing - (OLD.status='processing') + (NEW.status='processing'),
+        completed  = completed                              + (NEW.status='completed'),
+        failed     = failed     - (OLD.status='failed')     + (NEW.status='failed'),
+        cancelled  = cancelled  - (OLD.status='cancelled')  + (NEW.status='cancelled')
+    WHERE one = 1;
     UPDATE lane SET ready = 1 WHERE id = NEW.lane AND ready = 0 AND NEW.status = 'queued';
     DELETE FROM generation_live WHERE seq = NEW.seq AND OLD.status = 'processing';
     INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt, message, data)
@@ -486,6 +486,8 @@ AFTER UPDATE OF queued_items, processing_items, failed_items, started_at, opened
 WHEN NEW.derived <> NEW.status OR (NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
     AND (NEW.on_error='stop' OR NEW.failed_items > NEW.max_failures))
 BEGIN
+    SELECT RAISE(ABORT, 'the items of a batch job that is still being filled are queued, and stay so until it is opened')
+    WHERE NEW.opened_at IS NULL;
     UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
         ELSE 'stopped: more than ' || max_failures || ' items failed' END
     WHERE seq = NEW.seq AND NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
