@@ -3,6 +3,7 @@
 // identity, not by age: the caller holds the owner's lock, so whatever is
 // processing under another runner is dead.
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "queue/queue.h"
 #include <stdio.h>
@@ -61,11 +62,17 @@ static int requeue_orphan(struct db *db, const struct orphan *o, int spent, cons
     bool alone = o->beside == 1;
     bool crashed = strcmp(o->end, "crashed") == 0;
     int crashes = o->crashes + (crashed && !alone), crashes_alone = o->crashes_alone + (crashed && alone);
-    buf_init(&note, 4096);
-    buf_format(&note,
-               "{\"event\":\"recovered\",\"level\":\"warn\",\"message\":\"%s\",\"data\":{\"type\":\"%s\",\"runnerEnd\":\"%s\","
-               "\"inFlight\":%d,\"crashes\":%d,\"crashesAlone\":%d}}",
-               message, type, o->end, o->beside, crashes, crashes_alone);
+    buf_init(&note, BUF_UNLIMITED);
+    buf_text(&note, "{\"event\":\"recovered\",\"level\":\"warn\"");
+    json_write_member_text(&note, "message", message);
+    json_write_key(&note, "data");
+    buf_char(&note, '{');
+    json_write_member_text(&note, "type", type);
+    json_write_member_text(&note, "runnerEnd", o->end); // a person may have written it
+    json_write_member_integer(&note, "inFlight", o->beside);
+    json_write_member_integer(&note, "crashes", crashes);
+    json_write_member_integer(&note, "crashesAlone", crashes_alone);
+    buf_text(&note, "}}");
     int result = db_run(db, e,
                         "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL, attempts=attempts+?,"
                         " crashes=?, crashes_alone=?, suspect=?, note=? WHERE seq=? AND status='processing'",
