@@ -213,6 +213,8 @@ static void cool_down(struct gate *gate, const struct verdict *verdict, const st
     gate->window = 1;
     if (now_ms + wait > gate->until_ms)
         gate->until_ms = now_ms + wait;
+    else if (is(gate, "parked"))
+        return; // it is closed for longer, and says why
     set_state(gate, "cooling", verdict->message, verdict->error_type, now_at, now_at + (gate->until_ms - now_ms));
 }
 
