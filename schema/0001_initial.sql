@@ -48,72 +48,66 @@ CREATE TABLE model_state (
 -- Batch jobs
 ---------------------------------------------------------------------------------------------------
 
--- A named group of generations. Counters are kept by the triggers of `generation`; the state follows
--- from them (column `derived`), only paused and cancelled come from outside.
+-- A named group of generations: what it is, and the state that its counters (batch_count) give it; only
+-- paused and cancelled come from outside. Rows of it change seldom.
 CREATE TABLE batch_job (
-    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
-    id               TEXT NOT NULL UNIQUE,      -- UUIDv7
-    name             TEXT,
-    status           TEXT NOT NULL DEFAULT 'queued'
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT,
+    id             TEXT NOT NULL UNIQUE,      -- UUIDv7
+    name           TEXT,
+    status         TEXT NOT NULL DEFAULT 'queued'
         CONSTRAINT "a batch job is queued, processing, paused, completed, failed or cancelled" CHECK (
             status='queued' OR status='processing' OR status='paused' OR status='completed'
             OR status='failed' OR status='cancelled'),
-    user_id          TEXT,                      -- created by
-    client_id        TEXT,                      -- idempotency key, unique for a user
-    model_id         TEXT,                      -- for items that named none
-    format           TEXT,                      -- openai, jsonl, txt: how it came
-    priority         INTEGER NOT NULL DEFAULT 0,
+    user_id        TEXT,                      -- created by
+    client_id      TEXT,                      -- idempotency key, unique for a user
+    model_id       TEXT,                      -- for items that named none
+    format         TEXT,                      -- openai, jsonl, txt: how it came
+    priority       INTEGER NOT NULL DEFAULT 0,
+    concurrency    INTEGER,                   -- items in flight at most; NULL: no limit of its own
+    on_error       TEXT NOT NULL DEFAULT 'continue' CHECK (on_error='continue' OR on_error='stop'),
+    max_failures   INTEGER,                   -- more failed items than this stop the batch
+    estimated_cost REAL,                      -- USD
+    max_cost       REAL,                      -- reaching it pauses the batch
+    paused_reason  TEXT,
+    cancel_reason  TEXT,
+    stop_reason    TEXT,                      -- why no further item starts (on_error, max_failures)
+    swept          INTEGER NOT NULL DEFAULT 0, -- 1: cancelled or stopped, and nothing of it waits any more
+    turn           INTEGER NOT NULL DEFAULT 0, -- what its counters did last (batch_count_turn)
+    over_budget    INTEGER NOT NULL DEFAULT 0, -- 1: it was paused by max_cost
+    at_limit       INTEGER NOT NULL DEFAULT 0, -- 1: as many items in flight as `concurrency` allows
+    writer         TEXT,                      -- process that fills it, until opened: boot:pid:start
+    opened_at      INTEGER,                   -- NULL: still being filled; neither claimed nor listed
+    created_at     INTEGER NOT NULL,
+    completed_at   INTEGER,                   -- end of the batch
+    -- Why its lanes are closed, as bits: 1 paused or cancelled, 4 at its own limit, 8 not opened, 16 stopped.
+    blocked INTEGER GENERATED ALWAYS AS (
+        (status='paused' OR status='cancelled') + 4 * at_limit + 8 * (opened_at IS NULL)
+        + 16 * (stop_reason IS NOT NULL)) VIRTUAL
+) STRICT;
+CREATE UNIQUE INDEX batch_job_client ON batch_job (coalesce(user_id, ''), client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX batch_job_tail ON batch_job (substr(id, -8));
+CREATE INDEX batch_job_unopened ON batch_job (seq) WHERE opened_at IS NULL;
+-- Cancelled or stopped batches that may still hold waiting items: the runner sweeps them.
+CREATE INDEX batch_job_sweep ON batch_job (seq) WHERE swept=0 AND (status='cancelled' OR stop_reason IS NOT NULL);
+
+-- Counters, in narrow rows of their own since each transition changes one of them: of each batch job, and in
+-- row 0 of all opened work together. Kept by the triggers of `generation`.
+CREATE TABLE batch_count (
+    batch_seq        INTEGER PRIMARY KEY,       -- batch_job.seq; 0: everything
     queued_items     INTEGER NOT NULL DEFAULT 0 CHECK (queued_items >= 0),
     processing_items INTEGER NOT NULL DEFAULT 0 CHECK (processing_items >= 0),
     successful_items INTEGER NOT NULL DEFAULT 0 CHECK (successful_items >= 0),
     failed_items     INTEGER NOT NULL DEFAULT 0 CHECK (failed_items >= 0),
     cancelled_items  INTEGER NOT NULL DEFAULT 0 CHECK (cancelled_items >= 0),
-    completed_items  INTEGER GENERATED ALWAYS AS (successful_items + failed_items) VIRTUAL,
-    total_items      INTEGER GENERATED ALWAYS AS (
-        queued_items + processing_items + successful_items + failed_items + cancelled_items) VIRTUAL,
-    input_tokens     INTEGER NOT NULL DEFAULT 0, -- of all attempts so far
+    input_tokens     INTEGER NOT NULL DEFAULT 0, -- of the last attempts
     output_tokens    INTEGER NOT NULL DEFAULT 0,
-    concurrency      INTEGER,                   -- items in flight at most; NULL: no limit of its own
-    on_error         TEXT NOT NULL DEFAULT 'continue' CHECK (on_error='continue' OR on_error='stop'),
-    max_failures     INTEGER,                   -- more failed items than this stop the batch
-    estimated_cost   REAL,                      -- USD
-    actual_cost      REAL NOT NULL DEFAULT 0,   -- USD, failed attempts included
-    max_cost         REAL,                      -- reaching it pauses the batch
-    paused_reason    TEXT,
-    cancel_reason    TEXT,
-    stop_reason      TEXT,                      -- why no further item starts (on_error, max_failures)
-    writer           TEXT,                      -- process that fills it, until opened: boot:pid:start
-    opened_at        INTEGER,                   -- NULL: still being filled; neither claimed nor listed
-    created_at       INTEGER NOT NULL,
-    started_at       INTEGER,                   -- first start of an item
-    completed_at     INTEGER,                   -- end of the batch
-    last_activity_at INTEGER,
-    -- Why its lanes are closed, as bits: 1 paused or cancelled, 4 at its own limit, 8 not opened, 16 stopped.
-    blocked INTEGER GENERATED ALWAYS AS (
-        (status='paused' OR status='cancelled')
-        + 4 * (concurrency IS NOT NULL AND processing_items >= coalesce(concurrency, 0))
-        + 8 * (opened_at IS NULL)
-        + 16 * (stop_reason IS NOT NULL)) VIRTUAL,
-    -- The state that the counters give.
-    derived TEXT GENERATED ALWAYS AS (
-        CASE WHEN status='cancelled' THEN 'cancelled'
-             WHEN opened_at IS NULL THEN
-                 -- While it is filled its items are nobody's business: any other state of one is refused by batch_job_derive.
-                 CASE WHEN processing_items + successful_items + failed_items + cancelled_items = 0 THEN 'queued' ELSE '' END
-             WHEN queued_items + processing_items = 0 THEN
-                 -- An end stays what it was when its rows are deleted one by one.
-                 CASE WHEN status='completed' OR status='failed' THEN status
-                      WHEN stop_reason IS NOT NULL OR successful_items = 0 THEN 'failed' ELSE 'completed' END
-             WHEN status='paused' THEN 'paused'
-             WHEN started_at IS NOT NULL THEN 'processing'
-             ELSE 'queued' END) VIRTUAL
+    actual_cost      REAL NOT NULL DEFAULT 0,    -- USD, failed attempts included
+    concurrency      INTEGER,                    -- copy of batch_job.concurrency
+    opened           INTEGER NOT NULL DEFAULT 0, -- 0: still being filled
+    started_at       INTEGER,                    -- first start of an item
+    last_activity_at INTEGER
 ) STRICT;
-CREATE UNIQUE INDEX batch_job_client ON batch_job (coalesce(user_id, ''), client_id) WHERE client_id IS NOT NULL;
-CREATE INDEX batch_job_tail ON batch_job (substr(id, -8));
-CREATE INDEX batch_job_unopened ON batch_job (seq) WHERE opened_at IS NULL;
--- Cancelled or stopped batches that still hold waiting items: the runner sweeps them.
-CREATE INDEX batch_job_sweep ON batch_job (seq)
-    WHERE queued_items > 0 AND (status='cancelled' OR stop_reason IS NOT NULL);
+INSERT INTO batch_count (batch_seq, opened) VALUES (0, 1);
 
 ---------------------------------------------------------------------------------------------------
 -- Lanes: where the claim looks
@@ -190,6 +184,8 @@ CREATE INDEX generation_delayed ON generation (run_after) WHERE status='queued' 
 CREATE INDEX generation_suspect ON generation (crashes_alone, seq) WHERE status='queued' AND suspect=1;
 CREATE INDEX generation_processing ON generation (started_at) WHERE status='processing';
 CREATE INDEX generation_failed ON generation (completed_at) WHERE status='failed';
+CREATE INDEX generation_failed_seq ON generation (seq) WHERE status='failed';
+CREATE INDEX generation_cancelled_seq ON generation (seq) WHERE status='cancelled';
 CREATE INDEX generation_batch ON generation (batch_seq, item_index) WHERE batch_seq IS NOT NULL;
 CREATE INDEX generation_user ON generation (user_id, seq) WHERE user_id IS NOT NULL;
 CREATE INDEX generation_session ON generation (session_id, seq) WHERE session_id IS NOT NULL;
@@ -246,17 +242,6 @@ CREATE TABLE generation_tombstone (
     seq INTEGER PRIMARY KEY,
     id  TEXT NOT NULL UNIQUE
 ) STRICT;
-
--- Counts by state of all opened work, kept by the triggers; one row.
-CREATE TABLE total (
-    one        INTEGER PRIMARY KEY CHECK (one = 1),
-    queued     INTEGER NOT NULL DEFAULT 0 CHECK (queued >= 0),
-    processing INTEGER NOT NULL DEFAULT 0 CHECK (processing >= 0),
-    completed  INTEGER NOT NULL DEFAULT 0 CHECK (completed >= 0),
-    failed     INTEGER NOT NULL DEFAULT 0 CHECK (failed >= 0),
-    cancelled  INTEGER NOT NULL DEFAULT 0 CHECK (cancelled >= 0)
-) STRICT;
-INSERT INTO total (one) VALUES (1);
 
 -- What ended in each minute, written by the runner once a tick: throughput and cost without a scan.
 CREATE TABLE throughput (
@@ -364,7 +349,7 @@ BEGIN
             AND (SELECT status='cancelled' FROM batch_job WHERE seq=NEW.batch_seq) THEN
             RAISE(ABORT, 'illegal transition: the batch job of this generation is cancelled, so it cannot be queued again')
     END;
-    UPDATE batch_job SET
+    UPDATE batch_count SET
         queued_items     = queued_items     - (OLD.status='queued')     + (NEW.status='queued'),
         processing_items = processing_items - (OLD.status='processing') + (NEW.status='processing'),
         successful_items = successful_items                             + (NEW.status='completed'),
@@ -374,18 +359,16 @@ BEGIN
         output_tokens    = output_tokens + coalesce(NEW.output_tokens, 0) - coalesce(OLD.output_tokens, 0),
         actual_cost      = actual_cost   + coalesce(NEW.cost, 0)          - coalesce(OLD.cost, 0),
         started_at       = CASE WHEN started_at IS NULL AND NEW.status='processing' THEN NEW.started_at ELSE started_at END,
-        -- A retry by hand opens a stopped batch again.
-        stop_reason      = CASE WHEN NEW.status='queued' AND OLD.status<>'processing' THEN NULL ELSE stop_reason END,
         last_activity_at = coalesce(NEW.completed_at, CASE WHEN NEW.status='processing' THEN NEW.started_at END,
             CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER))
-    WHERE seq = NEW.batch_seq;
-    UPDATE total SET
-        queued     = queued     - (OLD.status='queued')     + (NEW.status='queued'),
-        processing = processing - (OLD.status='processing') + (NEW.status='processing'),
-        completed  = completed                              + (NEW.status='completed'),
-        failed     = failed     - (OLD.status='failed')     + (NEW.status='failed'),
-        cancelled  = cancelled  - (OLD.status='cancelled')  + (NEW.status='cancelled')
-    WHERE one = 1;
+    WHERE batch_seq = NEW.batch_seq;
+    UPDATE batch_count SET
+        queued_items     = queued_items     - (OLD.status='queued')     + (NEW.status='queued'),
+        processing_items = processing_items - (OLD.status='processing') + (NEW.status='processing'),
+        successful_items = successful_items                             + (NEW.status='completed'),
+        failed_items     = failed_items     - (OLD.status='failed')     + (NEW.status='failed'),
+        cancelled_items  = cancelled_items  - (OLD.status='cancelled')  + (NEW.status='cancelled')
+    WHERE batch_seq = 0;
     UPDATE lane SET ready = 1 WHERE id = NEW.lane AND ready = 0 AND NEW.status = 'queued';
     DELETE FROM generation_live WHERE seq = NEW.seq AND OLD.status = 'processing';
     INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt, message, data)
@@ -457,16 +440,12 @@ BEGIN
     INSERT INTO generation_tombstone (seq, id)
         SELECT OLD.seq, OLD.id WHERE EXISTS (SELECT 1 FROM event WHERE generation_seq = OLD.seq)
             AND NOT EXISTS (SELECT 1 FROM generation_tombstone WHERE seq = OLD.seq);
-    UPDATE total SET
-        queued = queued - (OLD.status='queued'), processing = processing - (OLD.status='processing'),
-        completed = completed - (OLD.status='completed'), failed = failed - (OLD.status='failed'),
-        cancelled = cancelled - (OLD.status='cancelled')
-    WHERE one = 1 AND NOT EXISTS (SELECT 1 FROM batch_job WHERE seq = OLD.batch_seq AND opened_at IS NULL);
-    UPDATE batch_job SET
+    UPDATE batch_count SET
         queued_items = queued_items - (OLD.status='queued'), processing_items = processing_items - (OLD.status='processing'),
         successful_items = successful_items - (OLD.status='completed'), failed_items = failed_items - (OLD.status='failed'),
         cancelled_items = cancelled_items - (OLD.status='cancelled')
-    WHERE seq = OLD.batch_seq;
+    WHERE batch_seq = OLD.batch_seq
+        OR (batch_seq = 0 AND NOT EXISTS (SELECT 1 FROM batch_job WHERE seq = OLD.batch_seq AND opened_at IS NULL));
 END;
 
 -- The log is append-only in what happened.
@@ -479,41 +458,94 @@ END;
 -- The law of batch jobs
 ---------------------------------------------------------------------------------------------------
 
--- The limits of failures and the state follow the counters. A stopped batch starts nothing more; what waits is
--- then cancelled in slices by the runner.
-CREATE TRIGGER batch_job_derive
-AFTER UPDATE OF queued_items, processing_items, failed_items, started_at, opened_at, stop_reason ON batch_job
-WHEN NEW.derived <> NEW.status OR (NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
-    AND (NEW.on_error='stop' OR NEW.failed_items > NEW.max_failures))
+-- The state that the counters give. An end stays what it was when its rows are deleted one by one.
+CREATE VIEW batch_derived AS
+SELECT b.seq, CASE
+        WHEN b.status='cancelled' THEN 'cancelled'
+        WHEN b.opened_at IS NULL THEN 'queued'
+        WHEN c.queued_items + c.processing_items = 0 THEN
+            CASE WHEN b.status='completed' OR b.status='failed' THEN b.status
+                 WHEN b.stop_reason IS NOT NULL OR c.successful_items = 0 THEN 'failed' ELSE 'completed' END
+        WHEN b.status='paused' THEN 'paused'
+        WHEN c.started_at IS NOT NULL THEN 'processing'
+        ELSE 'queued' END AS derived, c.last_activity_at
+FROM batch_job b JOIN batch_count c ON c.batch_seq = b.seq;
+
+CREATE TRIGGER batch_job_insert AFTER INSERT ON batch_job
 BEGIN
-    SELECT RAISE(ABORT, 'the items of a batch job that is still being filled are queued, and stay so until it is opened')
-    WHERE NEW.opened_at IS NULL;
-    UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
-        ELSE 'stopped: more than ' || max_failures || ' items failed' END
-    WHERE seq = NEW.seq AND NEW.failed_items > OLD.failed_items AND NEW.stop_reason IS NULL
-        AND (NEW.on_error='stop' OR NEW.failed_items > NEW.max_failures);
-    INSERT INTO event (created_at, level, event, batch_seq, message)
-        SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'error', 'batch.stopped', seq, stop_reason
-        FROM batch_job WHERE seq = NEW.seq AND NEW.stop_reason IS NULL AND stop_reason IS NOT NULL;
-    UPDATE batch_job SET
-        status = derived,
-        completed_at = CASE WHEN derived='completed' OR derived='failed'
-            THEN coalesce(last_activity_at, CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)) END
-    WHERE seq = NEW.seq AND derived <> status;
+    INSERT INTO batch_count (batch_seq, concurrency, opened) VALUES (NEW.seq, NEW.concurrency, NEW.opened_at IS NOT NULL);
 END;
 
+-- Seldom does a counter mean more than itself: at the first start, at the last end, with a failure, with money
+-- spent, at the batch's own limit, with a way back. This trigger stands in the hot path and a trigger costs by the
+-- size of its program even when its WHEN is false, so it only says what happened (bits: 1 a failure, 2 retried by
+-- a person, 4 money spent, 8 other); what follows is batch_job_turn's.
+CREATE TRIGGER batch_count_turn AFTER UPDATE ON batch_count
+WHEN NEW.batch_seq <> 0 AND (
+    NEW.failed_items > OLD.failed_items OR NEW.queued_items > OLD.queued_items
+    OR NEW.actual_cost > OLD.actual_cost OR (NEW.started_at IS NOT NULL AND OLD.started_at IS NULL)
+    OR NEW.queued_items + NEW.processing_items = 0 OR (NEW.opened = 0 AND NEW.queued_items < OLD.queued_items)
+    OR (NEW.processing_items >= NEW.concurrency) IS NOT (OLD.processing_items >= OLD.concurrency))
+BEGIN
+    UPDATE batch_job SET turn = 8 + (NEW.failed_items > OLD.failed_items)
+        + 2 * (NEW.queued_items > OLD.queued_items AND NEW.processing_items = OLD.processing_items)
+        + 4 * (NEW.actual_cost > OLD.actual_cost)
+    WHERE seq = NEW.batch_seq;
+END;
+
+CREATE TRIGGER batch_job_turn AFTER UPDATE OF turn ON batch_job
+BEGIN
+    -- (Not a CHECK: UPDATE OR IGNORE would pass over it.)
+    SELECT RAISE(ABORT, 'the items of a batch job that is still being filled are queued, and stay so until it is opened')
+    FROM batch_count WHERE batch_seq = NEW.seq AND opened = 0
+        AND processing_items + successful_items + failed_items + cancelled_items > 0;
+    -- A retry by hand opens a stopped batch again; what comes back into a swept one must be swept, too.
+    UPDATE batch_job SET stop_reason = NULL WHERE seq = NEW.seq AND NEW.turn & 2 AND stop_reason IS NOT NULL;
+    UPDATE batch_job SET swept = 0 WHERE seq = NEW.seq AND swept = 1
+        AND (SELECT queued_items > 0 FROM batch_count WHERE batch_seq = NEW.seq);
+    -- Limits of failures stop a batch: what waits is then cancelled in slices by the runner.
+    UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
+        ELSE 'stopped: more than ' || max_failures || ' items failed' END
+    WHERE seq = NEW.seq AND NEW.turn & 1 AND stop_reason IS NULL
+        AND (on_error='stop' OR max_failures < (SELECT failed_items FROM batch_count WHERE batch_seq = NEW.seq));
+    -- A budget pauses a batch, once: a person who resumes it has decided.
+    UPDATE batch_job SET over_budget = 1, paused_reason = 'the budget of ' || max_cost || ' USD is spent', status = 'paused'
+    WHERE seq = NEW.seq AND NEW.turn & 4 AND over_budget = 0 AND (status='queued' OR status='processing')
+        AND (SELECT actual_cost >= NEW.max_cost AND queued_items + processing_items > 0 FROM batch_count
+            WHERE batch_seq = NEW.seq);
+    UPDATE batch_job SET at_limit = 1 - at_limit
+    WHERE seq = NEW.seq AND concurrency IS NOT NULL
+        AND at_limit <> (SELECT processing_items >= NEW.concurrency FROM batch_count WHERE batch_seq = NEW.seq);
+    UPDATE batch_job SET
+        status = (SELECT derived FROM batch_derived WHERE seq = NEW.seq),
+        completed_at = (SELECT CASE WHEN derived='completed' OR derived='failed' THEN last_activity_at END
+            FROM batch_derived WHERE seq = NEW.seq)
+    WHERE seq = NEW.seq AND status <> (SELECT derived FROM batch_derived WHERE seq = NEW.seq);
+END;
+CREATE TRIGGER batch_job_derive AFTER UPDATE OF opened_at, stop_reason ON batch_job
+WHEN NEW.status <> (SELECT derived FROM batch_derived WHERE seq = NEW.seq)
+BEGIN
+    UPDATE batch_job SET
+        status = (SELECT derived FROM batch_derived WHERE seq = NEW.seq),
+        completed_at = (SELECT CASE WHEN derived='completed' OR derived='failed' THEN last_activity_at END
+            FROM batch_derived WHERE seq = NEW.seq)
+    WHERE seq = NEW.seq;
+END;
+
+-- Every change of a batch's state: is it legal; the log.
 CREATE TRIGGER batch_job_transition AFTER UPDATE OF status ON batch_job WHEN OLD.status <> NEW.status
 BEGIN
     SELECT CASE
         WHEN OLD.status='cancelled' THEN RAISE(ABORT, 'illegal transition: a cancelled batch job is final')
-        WHEN OLD.status='completed' AND NEW.queued_items + NEW.processing_items = 0 THEN
+        WHEN OLD.status='completed' AND (SELECT queued_items + processing_items = 0 FROM batch_count WHERE batch_seq = NEW.seq) THEN
             RAISE(ABORT, 'illegal transition: a completed batch job has nothing left to run; retry single items')
-        WHEN OLD.status='failed' AND NEW.queued_items + NEW.processing_items = 0 THEN
+        WHEN OLD.status='failed' AND (SELECT queued_items + processing_items = 0 FROM batch_count WHERE batch_seq = NEW.seq) THEN
             RAISE(ABORT, 'illegal transition: a failed batch job has nothing left to run; retry single items')
         WHEN NEW.opened_at IS NULL THEN RAISE(ABORT, 'illegal transition: this batch job is still being filled')
-        WHEN NEW.derived <> NEW.status AND (NEW.status='completed' OR NEW.status='failed') THEN
+        WHEN (NEW.status='completed' OR NEW.status='failed')
+            AND (SELECT derived FROM batch_derived WHERE seq = NEW.seq) <> NEW.status THEN
             RAISE(ABORT, 'illegal transition: a batch job is completed or failed by its items, not by hand')
-        WHEN NEW.derived <> NEW.status THEN
+        WHEN (SELECT derived FROM batch_derived WHERE seq = NEW.seq) <> NEW.status THEN
             RAISE(ABORT, 'illegal transition: a batch job is queued or processing by its items, not by hand')
     END;
     UPDATE batch_job SET
@@ -521,7 +553,7 @@ BEGIN
         cancel_reason = coalesce(cancel_reason, 'batch job cancelled by hand')
     WHERE seq = NEW.seq AND NEW.status='cancelled' AND (completed_at IS NULL OR cancel_reason IS NULL);
     INSERT INTO event (created_at, level, event, batch_seq, message, data)
-    VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER),
+    SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER),
         CASE WHEN NEW.status='failed' THEN 'error'
              WHEN NEW.status='cancelled' OR NEW.status='paused' THEN 'warn' ELSE 'info' END,
         'batch.' || CASE WHEN OLD.status='paused' AND (NEW.status='queued' OR NEW.status='processing') THEN 'resumed'
@@ -531,8 +563,9 @@ BEGIN
         CASE NEW.status WHEN 'paused' THEN coalesce(NEW.paused_reason, 'paused by hand')
              WHEN 'cancelled' THEN coalesce(NEW.cancel_reason, 'batch job cancelled by hand')
              WHEN 'failed' THEN coalesce(NEW.stop_reason, 'no item succeeded') END,
-        json_object('total', NEW.total_items, 'successful', NEW.successful_items, 'failed', NEW.failed_items,
-            'cancelled', NEW.cancelled_items, 'queued', NEW.queued_items));
+        json_object('total', queued_items + processing_items + successful_items + failed_items + cancelled_items,
+            'successful', successful_items, 'failed', failed_items, 'cancelled', cancelled_items, 'queued', queued_items)
+    FROM batch_count WHERE batch_seq = NEW.seq;
 END;
 
 -- What a batch job is never changes, and no row takes its place.
@@ -563,33 +596,35 @@ END;
 -- Opening makes a filled batch visible: one event stands for the queueing of all its items.
 CREATE TRIGGER batch_job_open AFTER UPDATE OF opened_at ON batch_job WHEN OLD.opened_at IS NULL AND NEW.opened_at IS NOT NULL
 BEGIN
-    UPDATE total SET queued = queued + NEW.queued_items WHERE one = 1;
+    UPDATE batch_count SET queued_items = queued_items + (SELECT queued_items FROM batch_count WHERE batch_seq = NEW.seq)
+    WHERE batch_seq = 0;
+    UPDATE batch_count SET opened = 1, last_activity_at = NEW.opened_at WHERE batch_seq = NEW.seq;
     INSERT INTO event (created_at, level, event, batch_seq, message, data)
-    VALUES (NEW.opened_at, 'info', 'batch.created', NEW.seq, NEW.name, json_object('total', NEW.total_items));
+    SELECT NEW.opened_at, 'info', 'batch.created', NEW.seq, NEW.name, json_object('total', queued_items)
+    FROM batch_count WHERE batch_seq = NEW.seq;
 END;
 
--- A budget pauses a batch.
-CREATE TRIGGER batch_job_budget AFTER UPDATE OF actual_cost ON batch_job
-WHEN NEW.max_cost IS NOT NULL AND NEW.actual_cost >= NEW.max_cost AND OLD.actual_cost < NEW.max_cost
-    AND (NEW.status='queued' OR NEW.status='processing') AND NEW.queued_items + NEW.processing_items > 0
+CREATE TRIGGER batch_job_stopped AFTER UPDATE OF stop_reason ON batch_job
+WHEN OLD.stop_reason IS NULL AND NEW.stop_reason IS NOT NULL
 BEGIN
-    UPDATE batch_job SET paused_reason = 'the budget of ' || max_cost || ' USD is spent', status = 'paused'
-    WHERE seq = NEW.seq AND (status='queued' OR status='processing');
+    INSERT INTO event (created_at, level, event, batch_seq, message)
+    VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'error', 'batch.stopped', NEW.seq, NEW.stop_reason);
 END;
 
 -- Live batches are not deleted; with an ended one go its items and lanes.
 CREATE TRIGGER batch_job_delete_guard BEFORE DELETE ON batch_job
 BEGIN
     SELECT CASE
-        WHEN OLD.opened_at IS NOT NULL AND OLD.processing_items > 0 THEN
+        WHEN OLD.opened_at IS NOT NULL AND (SELECT processing_items > 0 FROM batch_count WHERE batch_seq = OLD.seq) THEN
             RAISE(ABORT, 'a batch job with processing items cannot be deleted: cancel it first')
-        WHEN OLD.opened_at IS NOT NULL AND OLD.queued_items > 0 THEN
+        WHEN OLD.opened_at IS NOT NULL AND (SELECT queued_items > 0 FROM batch_count WHERE batch_seq = OLD.seq) THEN
             RAISE(ABORT, 'a batch job with queued items cannot be deleted: cancel it first') END;
 END;
 CREATE TRIGGER batch_job_delete AFTER DELETE ON batch_job
 BEGIN
     DELETE FROM generation WHERE batch_seq = OLD.seq;
     DELETE FROM lane WHERE batch_seq = OLD.seq AND batch_seq <> 0;
+    DELETE FROM batch_count WHERE batch_seq = OLD.seq AND batch_seq <> 0;
 END;
 
 ---------------------------------------------------------------------------------------------------
@@ -692,7 +727,7 @@ BEGIN
              ELSE json_remove(NEW.parameters, '$.error', '$.errorContext', '$.cancelledAt', '$.cancelledReason') END,
         NEW.endpoint, NEW.custom_id, NEW.topic, NEW.tier, NEW.type, NEW.template_id);
     UPDATE lane SET ready = 1 WHERE id = (SELECT lane FROM generation WHERE seq = last_insert_rowid()) AND ready = 0;
-    UPDATE total SET queued = queued + 1 WHERE one = 1;
+    UPDATE batch_count SET queued_items = queued_items + 1 WHERE batch_seq = 0;
     INSERT INTO event (created_at, level, event, generation_seq)
     VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.queued', last_insert_rowid());
 END;
@@ -797,11 +832,19 @@ SELECT o.key AS id, g.id AS generation_id, o.key - g.seq * 1024 AS idx, o.mime, 
 FROM generation g JOIN output o ON o.key BETWEEN g.seq * 1024 AND g.seq * 1024 + 1023 AND g.seq = o.key / 1024;
 
 CREATE VIEW batch_jobs AS
-SELECT seq, id, name, status, user_id, model_id, total_items, completed_items, successful_items, failed_items,
-    cancelled_items, queued_items, processing_items, input_tokens, output_tokens, concurrency, on_error, max_failures,
-    estimated_cost, actual_cost, max_cost, paused_reason, coalesce(stop_reason, cancel_reason) AS status_reason, format,
-    client_id, priority, created_at, started_at, completed_at, last_activity_at
-FROM batch_job WHERE opened_at IS NOT NULL;
+SELECT b.seq, b.id, b.name, b.status, b.user_id, b.model_id,
+    c.queued_items + c.processing_items + c.successful_items + c.failed_items + c.cancelled_items AS total_items,
+    c.successful_items + c.failed_items AS completed_items, c.successful_items, c.failed_items, c.cancelled_items,
+    c.queued_items, c.processing_items, c.input_tokens, c.output_tokens, b.concurrency, b.on_error, b.max_failures,
+    b.estimated_cost, c.actual_cost, b.max_cost, b.paused_reason, coalesce(b.stop_reason, b.cancel_reason) AS status_reason,
+    b.format, b.client_id, b.priority, b.created_at, c.started_at, b.completed_at, c.last_activity_at
+FROM batch_job b JOIN batch_count c ON c.batch_seq = b.seq WHERE b.opened_at IS NOT NULL;
+
+-- Counts by state of everything that is listed, without counting.
+CREATE VIEW totals AS
+SELECT queued_items AS queued, processing_items AS processing, successful_items AS completed, failed_items AS failed,
+    cancelled_items AS cancelled
+FROM batch_count WHERE batch_seq = 0;
 
 CREATE TRIGGER batch_jobs_insert INSTEAD OF INSERT ON batch_jobs
 BEGIN
@@ -846,13 +889,13 @@ BEGIN
             ELSE cancel_reason END,
         completed_at = CASE WHEN NEW.status='cancelled' AND OLD.status<>'cancelled'
             THEN CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER) ELSE completed_at END,
-        last_activity_at = CASE WHEN NEW.status<>OLD.status
-            THEN CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER) ELSE last_activity_at END,
         status = CASE
             WHEN (NEW.status='queued' OR NEW.status='processing') AND OLD.status='paused'
-                THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'processing' END
+                THEN CASE WHEN OLD.started_at IS NULL THEN 'queued' ELSE 'processing' END
             ELSE NEW.status END
     WHERE seq = OLD.seq;
+    UPDATE batch_count SET last_activity_at = CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)
+    WHERE batch_seq = OLD.seq AND NEW.status <> OLD.status;
 END;
 
 CREATE TRIGGER batch_jobs_delete INSTEAD OF DELETE ON batch_jobs

@@ -38,6 +38,7 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
         return 0;
     sqlite3_stmt *s = db_ask(db, e,
                              "SELECT id, opened_at IS NOT NULL, writer, coalesce(last_activity_at, created_at) FROM batch_job"
+                             " JOIN batch_count ON batch_seq=seq"
                              " WHERE coalesce(user_id,'')=coalesce(?,'') AND client_id=?",
                              "tt", spec->user_id, spec->client_id);
     if (!s)
@@ -208,8 +209,8 @@ static int write_slice(struct batch_writer *w, size_t *done, struct err *e) {
     }
     int64_t written = (int64_t)(*done - first);
     if (!result)
-        result = db_run(w->db, e, "UPDATE batch_job SET queued_items=queued_items+?, last_activity_at=? WHERE seq=?", "iii",
-                        written, now_at, w->seq);
+        result = db_run(w->db, e, "UPDATE batch_count SET queued_items=queued_items+?, last_activity_at=? WHERE batch_seq=?",
+                        "iii", written, now_at, w->seq);
     if (!result)
         result = check_there(w, e);
     if (result) {
@@ -278,9 +279,8 @@ static int open_batch(struct batch_writer *w, const char *format, struct err *e)
         return result;
     if ((limit >= 0 && (result = db_run(w->db, e, "UPDATE batch_job SET max_failures=? WHERE seq=?", "ii", limit, w->seq))) ||
         (result = db_run(w->db, e,
-                         "UPDATE batch_job SET opened_at=?, last_activity_at=?, writer=NULL, format=coalesce(?,format)"
-                         " WHERE seq=?",
-                         "iiti", now_at, now_at, format, w->seq)) ||
+                         "UPDATE batch_job SET opened_at=?, writer=NULL, format=coalesce(?,format) WHERE seq=?", "iti", now_at,
+                         format, w->seq)) ||
         (result = check_there(w, e)) ||
         (w->paused && (result = db_run(w->db, e,
                                        "UPDATE batch_job SET status='paused', paused_reason='submitted as paused'"

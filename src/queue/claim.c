@@ -298,7 +298,7 @@ static int next_batch(struct db *db, const struct claim_scope *scope, const stru
 static int batch_limit(struct db *db, struct pick *pick, struct err *e) {
     int64_t left = 0;
     int result = db_integer(db, e, &left, INT32_MAX,
-                            "SELECT max(0, concurrency - processing_items) FROM batch_job WHERE seq=?", "i",
+                            "SELECT max(0, concurrency - processing_items) FROM batch_count WHERE batch_seq=?", "i",
                             pick->batch_seq);
     pick->limit = left > INT32_MAX ? INT32_MAX : (int)left;
     return result;

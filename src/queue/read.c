@@ -81,7 +81,8 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
 
 int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) {
     sqlite3_stmt *s = is_batch
-                          ? db_ask(db, e, "SELECT status, queued_items+processing_items=0 FROM batch_job WHERE seq=?", "i", seq)
+                          ? db_ask(db, e, "SELECT status, queued_items+processing_items=0 FROM batch_job JOIN batch_count"
+                                          " ON batch_seq=seq WHERE seq=?", "i", seq)
                           : db_ask(db, e, "SELECT status, completed_at IS NOT NULL FROM generation WHERE seq=?", "i", seq);
     if (!s)
         return ERR_DATABASE;

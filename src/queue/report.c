@@ -37,7 +37,7 @@ int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *
         " (SELECT started_at FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_started_at,"
         " (SELECT json_group_array(json_object('name',model_id,'state',state,'reason',reason,'until',until))"
         "   FROM model_state WHERE state<>'ok') AS parked_models"
-        " FROM total t WHERE t.one=1",
+        " FROM totals t",
         "iii", now_at, local_midnight(now_at), (int64_t)runner_is_up);
     if (!s)
         return ERR_DATABASE;
@@ -103,7 +103,7 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
 }
 
 int queue_count_left(struct db *db, int64_t *count, struct err *e) {
-    return db_integer(db, e, count, 0, "SELECT queued FROM total WHERE one=1", "");
+    return db_integer(db, e, count, 0, "SELECT queued FROM totals", "");
 }
 
 // ---- results ----
@@ -141,7 +141,8 @@ static struct result result_from_row(const struct row *r) {
 // Ordered by (order, seq): place in the file, or time of the end.
 static const char result_sql[] =
     "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, i.endpoint, r.http_status,"
-    " r.request_id, r.body, r.finish_reason, g.error_type, coalesce(g.error_message, g.cancel_reason) AS error_message,"
+    " r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE r.finish_reason END"
+    " AS finish_reason, g.error_type, coalesce(g.error_message, g.cancel_reason) AS error_message,"
     " g.input_tokens, g.output_tokens, g.cost, g.completed_at, o.mime, o.content,"
     " CASE WHEN ?5 THEN g.completed_at ELSE g.item_index END AS place"
     " FROM generation g INDEXED BY generation_batch JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq"

@@ -60,23 +60,26 @@ static int cancel_waiting(struct db *db, int64_t batch_seq, const char *reason, 
 
 static int sweep_ended_batch(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
     sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT seq, coalesce(stop_reason, cancel_reason, 'its batch job was cancelled'),"
-                             " status='cancelled' AND coalesce(completed_at,0) BETWEEN ?1 AND ?2 AS young"
-                             " FROM batch_job INDEXED BY batch_job_sweep"
-                             " WHERE queued_items > 0 AND (status='cancelled' OR stop_reason IS NOT NULL)"
-                             " ORDER BY young, seq LIMIT 1",
+                             "SELECT b.seq, coalesce(b.stop_reason, b.cancel_reason, 'its batch job was cancelled'),"
+                             " c.queued_items, b.status='cancelled' AND coalesce(b.completed_at,0) BETWEEN ?1 AND ?2 AS young"
+                             " FROM batch_job b INDEXED BY batch_job_sweep JOIN batch_count c ON c.batch_seq=b.seq"
+                             " WHERE b.swept=0 AND (b.status='cancelled' OR b.stop_reason IS NOT NULL)"
+                             " ORDER BY young, b.seq LIMIT 1",
                              "ii", now_at - SWEEP_AFTER_MS + 1, now_at);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
     int64_t seq = code == 1 ? db_int(s, 0) : 0;
-    bool young = code == 1 && db_int(s, 2) != 0;
+    bool empty = code == 1 && db_int(s, 2) == 0;
+    bool young = code == 1 && db_int(s, 3) != 0;
     char *reason = code == 1 ? mem_copy(db_text(s, 1)) : NULL;
     db_done(db, s);
     int result = code < 0 ? ERR_DATABASE : 0;
     if (seq)
         *more = true;
-    if (seq && !young) {
+    if (empty) {
+        result = db_run(db, e, "UPDATE batch_job SET swept=1 WHERE seq=?", "i", seq);
+    } else if (seq && !young) {
         int64_t cancelled;
         result = cancel_waiting(db, seq, reason, now_at, limit, &cancelled, e);
     }
@@ -90,7 +93,7 @@ int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, 
     *more = false;
     sqlite3_stmt *s = db_ask(db, e,
                              "SELECT seq, writer, coalesce(last_activity_at, created_at)"
-                             " FROM batch_job INDEXED BY batch_job_unopened WHERE opened_at IS NULL",
+                             " FROM batch_job INDEXED BY batch_job_unopened JOIN batch_count ON batch_seq=seq WHERE opened_at IS NULL",
                              "");
     if (!s)
         return ERR_DATABASE;

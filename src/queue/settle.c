@@ -19,7 +19,9 @@ static int store_outputs(struct db *db, const struct settlement *s, struct err *
                         "itxiii", first + (int64_t)i, o->mime, o->content ? o->content : "", o->length, (int64_t)o->length,
                         (int64_t)o->partial, s->now_at);
     }
-    if (!result && (s->http_status || s->body || s->finish_reason || s->request_id))
+    // What ended as usual without HTTP has nothing more to tell.
+    bool unusual = s->finish_reason && strcmp(s->finish_reason, "stop") != 0;
+    if (!result && (s->http_status || s->body || s->request_id || unusual))
         result = db_run(db, e,
                         "INSERT INTO response (seq, http_status, request_id, finish_reason, body)"
                         " VALUES (?1,nullif(?2,0),?3,?4,?5) ON CONFLICT (seq) DO UPDATE SET"

@@ -88,7 +88,7 @@ int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool 
     id_make(id);
     if ((result = insert_lane(db, spec, 0, &lane, e)) ||
         (result = insert_generation(db, spec, id, lane, 0, 0, now_at, e)) ||
-        (result = db_run(db, e, "UPDATE total SET queued=queued+1 WHERE one=1", "")) ||
+        (result = db_run(db, e, "UPDATE batch_count SET queued_items=queued_items+1 WHERE batch_seq=0", "")) ||
         (result = db_run(db, e,
                          "INSERT INTO event (created_at, level, event, generation_seq)"
                          " SELECT ?, 'info', 'generation.queued', seq FROM generation WHERE id=?",

@@ -41,6 +41,7 @@ static int start(struct runner *r, struct err *e) {
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
     r->changed = r->claimable = r->sweeping = true;
+    r->next_count_ms = now_ms + r->settings.heartbeat_interval_ms;
     r->gates_open_ms = r->next_overdue_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)
@@ -152,6 +153,8 @@ static int64_t next_write_ms(const struct runner *r, int64_t now_ms) {
         until = least(until, now_ms + (r->next_due_at > clock_wall_at() ? r->next_due_at - clock_wall_at() : 0));
     if (r->sweeping)
         until = least(until, r->next_sweep_ms);
+    if (runner_has_uncounted(r))
+        until = least(until, r->next_count_ms);
     return runner_free_slots(r) > 0 ? least(until, r->gates_open_ms) : until;
 }
 
@@ -269,7 +272,9 @@ static void write_end(struct runner *r, const char *reason) {
     struct err e;
     if (db_begin(r->db, 5000, &e) != 0)
         return;
-    if (queue_runner_stop(r->db, &r->me, reason, clock_wall_at(), &e) != 0 || db_commit(r->db, &e) != 0)
+    int64_t now_at = clock_wall_at();
+    if ((runner_has_uncounted(r) && runner_count_ends(r, now_at, &e) != 0) ||
+        queue_runner_stop(r->db, &r->me, reason, now_at, &e) != 0 || db_commit(r->db, &e) != 0)
         db_rollback(r->db);
 }
 

@@ -10,6 +10,11 @@
 #include "run/runner.h"
 #include "run/wake.h"
 
+struct ends {
+    int64_t completed, failed;
+    double cost;
+};
+
 struct runner {
     struct runner_options options;
     struct run_settings settings;
@@ -53,13 +58,17 @@ struct runner {
     int trouble_count;
     bool trouble_told;
 
-    int64_t completed, failed;
-    int64_t tick_completed, tick_failed;
-    double tick_cost;
+    int64_t completed, failed; // in this run
+    struct ends tick;          // of the transaction under way
+    struct ends uncounted;     // committed, but not in the throughput table yet
+    int64_t next_count_ms;
 };
 
 // One transaction with everything that is due; nothing when nothing is.
 void runner_tick(struct runner *runner, int64_t now_ms);
+// Writes what ended since the last time into the throughput table; inside of a transaction.
+int runner_count_ends(struct runner *runner, int64_t now_at, struct err *e) must_check;
+bool runner_has_uncounted(const struct runner *runner);
 bool runner_has_work(const struct runner *runner, int64_t now_ms);
 int runner_free_slots(const struct runner *runner);
 

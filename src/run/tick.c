@@ -30,6 +30,14 @@ int runner_free_slots(const struct runner *r) {
     return left > 0 ? (int)left : 0;
 }
 
+bool runner_has_uncounted(const struct runner *r) {
+    return r->uncounted.completed > 0 || r->uncounted.failed > 0 || r->uncounted.cost > 0;
+}
+
+int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
+    return queue_count_ends(r->db, now_at, r->uncounted.completed, r->uncounted.failed, r->uncounted.cost, e);
+}
+
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
     if (r->retry_at_ms > now_ms)
         return false;
@@ -39,7 +47,7 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
         return true;
     if (r->next_due_at && clock_wall_at() >= r->next_due_at)
         return true;
-    if (now_ms >= r->next_overdue_ms)
+    if (now_ms >= r->next_overdue_ms || (runner_has_uncounted(r) && now_ms >= r->next_count_ms))
         return true;
     return r->sweeping && now_ms >= r->next_sweep_ms;
 }
@@ -56,10 +64,10 @@ static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struc
     if (!result && r->settings.account_concurrency > 0 && a->claim.user_id)
         result = queue_release_lock(r->db, a->claim.user_id, a->claim.id, e);
     if (!result && landed && a->end != END_LOST) {
-        r->tick_completed += strcmp(s.status, "completed") == 0;
-        r->tick_failed += strcmp(s.status, "failed") == 0;
+        r->tick.completed += strcmp(s.status, "completed") == 0;
+        r->tick.failed += strcmp(s.status, "failed") == 0;
     }
-    r->tick_cost += s.cost;
+    r->tick.cost += s.cost;
     // An end of an item may have stopped its batch job, or brought it back into a cancelled one.
     if (a->claim.batch_seq && strcmp(s.status, "completed") != 0) {
         r->sweeping = true;
@@ -70,8 +78,7 @@ static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struc
 }
 
 static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
-    r->tick_completed = r->tick_failed = 0;
-    r->tick_cost = 0;
+    r->tick = (struct ends){0};
     for (struct attempt *a = r->ended; a; a = a->next) {
         int result = a->write_failures <= PLAIN_TRIES ? settle_one(r, a, now_at, e) : 0;
         if (!result)
@@ -91,8 +98,12 @@ static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
 
 // Only those settled in this tick: others may have ended while changes were looked at.
 static void forget_settled(struct runner *r, size_t count) {
-    r->completed += r->tick_completed;
-    r->failed += r->tick_failed;
+    r->completed += r->tick.completed;
+    r->failed += r->tick.failed;
+    r->uncounted.completed += r->tick.completed;
+    r->uncounted.failed += r->tick.failed;
+    r->uncounted.cost += r->tick.cost;
+    r->tick = (struct ends){0};
     for (; count > 0; count--) {
         struct attempt *a = r->ended;
         r->ended = a->next;
@@ -186,15 +197,15 @@ static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct
         struct gate *g = r->gates.list[i];
         if (strcmp(g->state.state, "ok") == 0 || !g->state.since)
             continue;
-        int64_t before = r->tick_failed;
+        int64_t before = r->tick.failed;
         char *reason = mem_format("it waited longer than max_wait for its model: %s", g->state.reason);
         int result = queue_fail_overdue(r->db, g->model_id, g->state.since, now_at, r->settings.max_wait_ms,
-                                        reason, SWEEP_ROWS, &r->tick_failed, e);
+                                        reason, SWEEP_ROWS, &r->tick.failed, e);
         free(reason);
         if (result)
             return result;
-        more |= r->tick_failed - before >= SWEEP_ROWS;
-        r->sweeping |= r->tick_failed > before;
+        more |= r->tick.failed - before >= SWEEP_ROWS;
+        r->sweeping |= r->tick.failed > before;
     }
     r->judged_overdue_ms = more ? now_ms - overdue_every_ms(r) + QUEUE_SLICE_MS : now_ms;
     return 0;
@@ -298,7 +309,8 @@ static void drop_claims(struct runner *r) {
 
 // ---- the transaction ----
 
-static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool beating, struct err *e) {
+static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool beating, bool counting,
+                          struct err *e) {
     int64_t promoted = 0;
     int result = 0;
     // Settled first: what these ends free is claimed in the same pass.
@@ -320,8 +332,8 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         r->claimable = true;
     if (r->claimable && (result = claim(r, now_ms, now_at, e)))
         return result;
-    if ((r->tick_completed || r->tick_failed || r->tick_cost > 0) &&
-        (result = queue_count_ends(r->db, now_at, r->tick_completed, r->tick_failed, r->tick_cost, e)))
+    // Once in a heartbeat, not in every tick: one page less to write.
+    if (counting && (result = runner_count_ends(r, now_at, e)))
         return result;
     return write_gates(r, e);
 }
@@ -424,6 +436,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
     struct err e = {0};
     int64_t now_at = clock_wall_at();
     bool beating = r->live && now_ms >= r->next_beat_ms;
+    bool counting = runner_has_uncounted(r) && now_ms >= r->next_count_ms;
     bool exclusive = r->exclusive;
     size_t settled = r->ended_count;
     struct claim_turn turn = r->turn;
@@ -432,7 +445,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         r->exclusive = false;
     int result = db_begin(r->db, WRITER_WAIT_MS, &e);
     if (!result) {
-        result = in_transaction(r, now_ms, now_at, beating, &e);
+        result = in_transaction(r, now_ms, now_at, beating, counting, &e);
         if (result)
             db_rollback(r->db);
         else
@@ -445,6 +458,10 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         r->claimable = true;
         tell_trouble(r, &e, now_ms);
         return;
+    }
+    if (counting) {
+        r->uncounted = (struct ends){0};
+        r->next_count_ms = now_ms + r->settings.heartbeat_interval_ms;
     }
     forget_settled(r, settled);
     after_commit(r, now_ms, beating);

@@ -105,6 +105,7 @@ static void insert_items(int64_t items) {
         prepare("INSERT INTO generation_input (seq, prompt, parameters) VALUES (?1, ?2, '{}')");
     char id[ID_SIZE];
     execute("INSERT INTO batch_job (seq, id, created_at, opened_at) VALUES (1, 'bare', 0, 0);"
+            "INSERT OR IGNORE INTO batch_count (batch_seq, opened) VALUES (1, 1);"
             "INSERT INTO lane (id, model_id, user_id, batch_seq, priority) VALUES (1, 'echo', '', 1, 0)");
     for (int64_t i = 0; i < items; i++) {
         if (i % INSERT_SLICE == 0) {
@@ -128,7 +129,7 @@ struct running {
 };
 
 struct statements {
-    sqlite3_stmt *begin, *commit, *claim, *input, *started, *output, *response, *settle, *ended, *total,
+    sqlite3_stmt *begin, *commit, *claim, *input, *started, *output, *settle, *ended, *total,
         *batch;
 };
 
@@ -145,19 +146,19 @@ static void prepare_all(struct statements *s) {
                          "VALUES (?2, 'info', 'generation.processing', ?1, 1, 1)");
     s->output = prepare("INSERT INTO output (key, mime, content, bytes, created_at) "
                         "VALUES (?1 * 1024, 'text/plain', ?2, length(?2), ?3)");
-    s->response = prepare("INSERT INTO response (seq, finish_reason) VALUES (?1, 'stop')");
     s->settle = prepare("UPDATE generation SET status='completed', claim_token=NULL, completed_at=?3, "
                         "last_step='outputs:store', attempts=attempts+1, input_tokens=3, output_tokens=3 "
                         "WHERE seq=?1 AND claim_token=?2 AND status='processing'");
     s->ended = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
                        "VALUES (?2, 'info', 'generation.completed', ?1, 1, 1)");
-    s->total = prepare("UPDATE total SET queued=queued+?1, completed=completed+?2");
-    s->batch = prepare("UPDATE batch_job SET successful_items=successful_items+?1, last_activity_at=?2");
+    s->total = prepare("UPDATE batch_count SET queued_items=queued_items+?1, successful_items=successful_items+?2"
+                       " WHERE batch_seq=0");
+    s->batch = prepare("UPDATE batch_count SET successful_items=successful_items+?1, last_activity_at=?2"
+                       " WHERE batch_seq=1");
 }
 
 static void settle(struct statements *s, struct running *r) {
     write_row(s->output, "isi", r->seq, r->prompt, wall_at());
-    write_row(s->response, "i", r->seq);
     write_row(s->settle, "isi", r->seq, r->token, wall_at());
     write_row(s->ended, "ii", r->seq, wall_at());
     free(r->prompt);
@@ -193,7 +194,7 @@ static void run_items(int64_t items, int concurrency) {
     static struct running slots[CONCURRENCY_MAX];
     struct statements s;
     prepare_all(&s);
-    execute("UPDATE batch_job SET queued_items=0; UPDATE total SET queued=0");
+    execute("UPDATE batch_count SET queued_items=0");
     int in_flight = 0;
     int64_t completed = 0;
     while (completed < items) {

@@ -158,7 +158,8 @@ class Judge:
         if seen != len(self.expected):
             broken.append(f"{seen} generations, {len(self.expected)} were handed in")
         self.remaining = counts["queued"] + counts["processing"]
-        total = dict(zip(STATES, db.execute(f"SELECT {', '.join(STATES)} FROM total").fetchone()))
+        total = dict(zip(STATES, db.execute("SELECT queued_items, processing_items, successful_items, failed_items, "
+                                            "cancelled_items FROM batch_count WHERE batch_seq=0").fetchone()))
         if total != counts:
             broken.append(f"counts by state: kept {total}, counted {counts}")
         return completed, per_batch

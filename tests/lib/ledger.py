@@ -144,11 +144,14 @@ def _lanes(db, rows, batches):
 
 def drift(db):
     rows = _rows(db, "SELECT g.*, (SELECT count(*) FROM generation_input i WHERE i.seq = g.seq) AS input FROM generation g")
-    batches = {b["seq"]: b for b in _rows(db, "SELECT * FROM batch_job")}
+    batches = {b["seq"]: b for b in _rows(
+        db, "SELECT b.*, c.*, c.queued_items + c.processing_items + c.successful_items + c.failed_items + c.cancelled_items AS "
+            "total_items, c.successful_items + c.failed_items AS completed_items, b.concurrency AS concurrency "
+            "FROM batch_job b JOIN batch_count c ON c.batch_seq = b.seq")}
     unopened = {seq for seq, b in batches.items() if b["opened_at"] is None}
     broken = _rows_fit(rows) + _log(db, rows) + _batches(db, rows, batches) + _lanes(db, rows, batches)
     counted = tuple(sum(r["status"] == s and r["batch_seq"] not in unopened for r in rows) for s in STATES)
-    kept = db.execute(f"SELECT {', '.join(STATES)} FROM total").fetchone()
+    kept = db.execute(f"SELECT {', '.join(STATES)} FROM totals").fetchone()
     if kept != counted:
         broken.append(f"total: kept {kept}, counted {counted}")
     for table, key in (("generation_input", "seq"), ("generation_live", "seq"), ("response", "seq"), ("output", "key / 1024")):

@@ -18,7 +18,7 @@ FAIL = SETTLE + ("status='failed', error_type='ModelGenerationError', error_mess
                  " error_detail='{\"stack\":\"model echo, attempt 1\",\"httpStatus\":500}' WHERE status='processing' AND ")
 
 # Tables that hold what a refused statement must not touch.
-WATCHED = ("generation", "generation_input", "generation_live", "output", "response", "batch_job", "lane", "total", "event",
+WATCHED = ("generation", "generation_input", "generation_live", "output", "response", "batch_job", "batch_count", "lane", "event",
            "generation_tombstone")
 
 

@@ -49,7 +49,7 @@ def counts(place):
 def kept_counts(place):
     """The counts that the triggers keep."""
     names = ("queued", "processing", "completed", "failed", "cancelled")
-    row = place.sql(f"SELECT {', '.join(names)} FROM total")[0]
+    row = place.sql(f"SELECT {', '.join(names)} FROM totals")[0]
     return {name: n for name, n in zip(names, row) if n}
 
 

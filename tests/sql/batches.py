@@ -212,7 +212,7 @@ def test_being_filled(place):
     place.sql("INSERT INTO generation (id, status, lane, model_id, batch_seq, item_index, created_at) SELECT 'f' || value, 'queued', "
               "(SELECT max(id) FROM lane), 'echo', 2, value, 1 FROM json_each('[0,1,2]')")
     place.sql("INSERT INTO generation_input (seq, prompt, parameters) SELECT seq, 'x', '{}' FROM generation WHERE batch_seq=2")
-    place.sql("UPDATE batch_job SET queued_items=3 WHERE seq=2")
+    place.sql("UPDATE batch_count SET queued_items=3 WHERE batch_seq=2")
     tap.equal(shell.drift(place), [], "three rows are in")
     tap.equal(place.sql("SELECT count(*) FROM generations UNION ALL SELECT count(*) FROM batch_jobs UNION ALL SELECT count(*) FROM batch_items"),
               [(3,), (1,), (2,)], "none of them is seen")
@@ -225,7 +225,7 @@ def test_being_filled(place):
     shell.done(place, "DELETE FROM generations", "and deleted whole")
     shell.done(place, f"DELETE FROM batch_jobs WHERE id='{job}'", "with its batch job")
     shell.done(place, "UPDATE batch_job SET opened_at=5 WHERE seq=2", "it is opened")
-    tap.equal(place.sql("SELECT queued FROM total"), [(3,)], "then it counts")
+    tap.equal(place.sql("SELECT queued FROM totals"), [(3,)], "then it counts")
 
 
 tap.main(globals())

@@ -51,7 +51,7 @@ ORPHAN = ("UPDATE generation SET status='queued', claim_token=NULL, run_after=NU
           " WHERE seq=:seq AND status='processing'")
 SWEEP = ("UPDATE generation SET status='cancelled', completed_at=:now, run_after=NULL, note=NULL, waiting_since=NULL, cancel_reason='swept'"
          " WHERE seq IN (SELECT g.seq FROM batch_job b JOIN generation g ON g.batch_seq=b.seq AND g.status='queued'"
-         " WHERE b.queued_items>0 AND (b.status='cancelled' OR b.stop_reason IS NOT NULL) LIMIT :limit)")
+         " WHERE (b.status='cancelled' OR b.stop_reason IS NOT NULL) LIMIT :limit)")
 RETRY = ("UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, waiting_since=NULL, attempts=0, suspect=0,"
          " crashes=0, crashes_alone=0, error_type=NULL, error_message=NULL, error_detail=NULL, cancel_reason=NULL, dismissed_at=NULL"
          " WHERE seq=:seq AND (status='failed' OR status='cancelled')")
@@ -168,7 +168,7 @@ class Fuzz:
         lane = self.open_lane(model or self.rng.choice(MODELS))
         if not lane:
             return False
-        left = self.db.execute("SELECT max(0, concurrency - processing_items) FROM batch_job WHERE seq=?", (lane[1],)).fetchone()
+        left = self.db.execute("SELECT max(0, concurrency - processing_items) FROM batch_count WHERE batch_seq=?", (lane[1],)).fetchone()
         limit = min(self.rng.randint(1, 3), left[0] if left and left[0] is not None else 3)
         values = {"now": NOW + self.number, "lane": lane[0], "limit": limit}
         if not self.execute(CLAIM.format(READY), values):
@@ -225,11 +225,11 @@ class Fuzz:
                              " batch_seq, ?, 1 FROM lane WHERE model_id=? AND batch_seq=? AND priority=0", (f"g{self.number}-{place}", place, model, job))
                 self.execute("INSERT INTO generation_input (seq, prompt, parameters) SELECT max(seq), 'p', '{}' FROM generation")
                 place += 1
-            self.execute("UPDATE batch_job SET queued_items=queued_items+? WHERE seq=?", (count, job))
+            self.execute("UPDATE batch_count SET queued_items=queued_items+? WHERE batch_seq=?", (count, job))
             if part == 0 and rng.random() < 0.3:
                 rng.choice([self.set_status, self.delete, self.set_batch, self.claim])()
         if rng.random() < 0.85:
-            self.execute("UPDATE batch_job SET opened_at=?, last_activity_at=?, writer=NULL WHERE seq=?", (NOW, NOW, job))
+            self.execute("UPDATE batch_job SET opened_at=?, writer=NULL WHERE seq=?", (NOW, job))
 
     def abandon(self):
         """The sweep of a batch whose writer died."""

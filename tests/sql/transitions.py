@@ -111,7 +111,7 @@ def test_many_rows(place):
     shell.done(place, "UPDATE generations SET status='cancelled' WHERE status='queued' OR status='processing'",
                "all that can be cancelled in one statement")
     tap.equal(place.value("SELECT count(*) FROM event") - seen, 6, "five rows and the end of their batch, one event each")
-    tap.equal(place.sql("SELECT queued, processing, completed, failed, cancelled FROM total"), [(0, 0, 2, 2, 7)], "counted")
+    tap.equal(place.sql("SELECT queued, processing, completed, failed, cancelled FROM totals"), [(0, 0, 2, 2, 7)], "counted")
     shell.done(place, "UPDATE batch_items SET status='queued' WHERE status IN ('failed', 'cancelled', 'queued')", "and back")
     tap.equal(len(items), 5, "the zoo was whole")
 

@@ -180,7 +180,7 @@ static int64_t batch_of(const char *model, int count) {
 // ---- judging: counters are counts, and nothing is processing without an owner ----
 
 static void check_counts(void) {
-    assert_int_equal(number("SELECT count(*) FROM total t WHERE t.queued<>(SELECT count(*) FROM generation g"
+    assert_int_equal(number("SELECT count(*) FROM totals t WHERE t.queued<>(SELECT count(*) FROM generation g"
                             " WHERE g.status='queued' AND NOT EXISTS (SELECT 1 FROM batch_job b WHERE"
                             " b.seq=g.batch_seq AND b.opened_at IS NULL))"
                             " OR t.processing<>(SELECT count(*) FROM generation WHERE status='processing')"
@@ -188,7 +188,7 @@ static void check_counts(void) {
                             " OR t.failed<>(SELECT count(*) FROM generation WHERE status='failed')"
                             " OR t.cancelled<>(SELECT count(*) FROM generation WHERE status='cancelled')"),
                      0);
-    assert_int_equal(number("SELECT count(*) FROM batch_job b WHERE b.total_items<>"
+    assert_int_equal(number("SELECT count(*) FROM batch_jobs b WHERE b.total_items<>"
                             "(SELECT count(*) FROM generation g WHERE g.batch_seq=b.seq)"
                             " OR b.queued_items<>(SELECT count(*) FROM generation g WHERE g.batch_seq=b.seq"
                             " AND g.status='queued')"

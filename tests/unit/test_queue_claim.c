@@ -551,7 +551,7 @@ static const struct front fronts[] = {
      "UPDATE generation SET run_after=9000000000000 WHERE user_id='later'"},
     {"a paused batch", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_jobs SET status='paused'"},
     {"a cancelled batch", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_jobs SET status='cancelled'"},
-    {"a batch at its limit", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_job SET concurrency=0"},
+    {"a batch at its limit", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_job SET at_limit=1"},
     {"a stopped batch", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_job SET stop_reason='no'"},
     {"a batch not opened", NULL, true, "batch_seq=1", "NULL", "UPDATE batch_job SET opened_at=NULL"},
 };

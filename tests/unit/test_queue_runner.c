@@ -280,7 +280,7 @@ static void test_items(void **state) {
         end_runner(CRASH);
     }
     // The quarantine of an item is a failure of its batch job.
-    assert_int_equal(number("SELECT failed_items FROM batch_job WHERE seq=%lld AND stop_reason IS NOT NULL",
+    assert_int_equal(number("SELECT failed_items FROM batch_job JOIN batch_count ON batch_seq=seq WHERE seq=%lld AND stop_reason IS NOT NULL",
                             (long long)batch),
                      1);
 }
@@ -321,7 +321,7 @@ static void test_suspects(void **state) {
     OK(queue_batch_pause(db, batch, "x", &error));
     assert_int_equal(next_suspect(0), worse);
     OK(queue_batch_resume(db, batch, &error));
-    type("UPDATE batch_job SET concurrency=0");
+    type("UPDATE batch_job SET at_limit=1");
     assert_int_equal(next_suspect(0), item);
     type("UPDATE batch_jobs SET status='cancelled'");
     assert_int_equal(next_suspect(0), worse);

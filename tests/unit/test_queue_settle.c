@@ -180,7 +180,7 @@ static int64_t fingerprint(void) {
     return number(
         "SELECT (SELECT count(*)*1000 + sum(starts*100+attempts*10+coalesce(completed_at,0)) FROM generation)"
         " + (SELECT count(*)*7 FROM output) + (SELECT count(*)*13 FROM response)"
-        " + (SELECT queued+processing*3+completed*5+failed*7+cancelled*11 FROM total)");
+        " + (SELECT queued+processing*3+completed*5+failed*7+cancelled*11 FROM totals)");
 }
 
 static void test_the_fence(void **state) {

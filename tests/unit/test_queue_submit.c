@@ -199,7 +199,7 @@ static void test_a_batch(void **state) {
     // Not to be seen before it is opened.
     assert_int_equal(number("SELECT count(*) FROM batch_jobs"), 0);
     assert_int_equal(number("SELECT count(*) FROM generations"), 0);
-    assert_int_equal(number("SELECT queued FROM total"), 0);
+    assert_int_equal(number("SELECT queued FROM totals"), 0);
     OK(batch_writer_open(writer, "jsonl", &error));
     assert_string_equal(
         text(
@@ -259,8 +259,8 @@ static void test_slices(void **state) {
         OK(batch_writer_add(writer, &(struct spec){.prompt = prompt, .model_id = i % 3 ? "m" : "n"}, &error));
     }
     // Some slices are on disk, and nothing of them can be claimed or listed.
-    assert_true(number("SELECT queued_items FROM batch_job") > 100);
-    assert_int_equal(number("SELECT count(*) FROM generation"), number("SELECT queued_items FROM batch_job"));
+    assert_true(number("SELECT queued_items FROM batch_count WHERE batch_seq=1") > 100);
+    assert_int_equal(number("SELECT count(*) FROM generation"), number("SELECT queued_items FROM batch_count WHERE batch_seq=1"));
     assert_int_equal(number("SELECT count(*) FROM lane WHERE blocked<>8"), 0);
     assert_int_equal(number("SELECT count(*) FROM generations"), 0);
     OK(batch_writer_open(writer, "txt", &error));
@@ -299,7 +299,7 @@ static void check_nothing_left(void) {
                                          "lane",      "event",      "generation_tombstone"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         assert_int_equal(number("SELECT count(*) FROM %s", tables[i]), 0);
-    assert_int_equal(number("SELECT queued FROM total"), 0);
+    assert_int_equal(number("SELECT queued FROM totals"), 0);
 }
 
 static void test_an_empty_batch(void **state) {
