@@ -102,8 +102,15 @@ int migrate_examine(sqlite3 *handle, const char *path, int *pending, struct err 
 int migrate_mark(sqlite3 *handle, const char *path, struct err *e) {
     char sql[64];
     int pending = 0;
+    int64_t application = 0;
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d", MIGRATE_APPLICATION_ID);
-    if (sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+    if (integer(handle, "PRAGMA application_id", &application) != 0)
+        return failed(handle, path, e);
+    if (application != 0)
+        return migrate_examine(handle, path, &pending, e);
+    // An empty database that has a log already: the mark belongs into the file itself.
+    if (sqlite3_exec(handle, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return failed(handle, path, e);
     // Under the lock: it may have become another program's meanwhile.
     int result = migrate_examine(handle, path, &pending, e);
