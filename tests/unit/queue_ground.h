@@ -88,7 +88,7 @@ static int64_t number_on(struct db *on, const char *sql) {
     return value;
 }
 
-static int64_t number(const char *format, ...) {
+static int64_t __attribute__((format(printf, 1, 2))) number(const char *format, ...) {
     char sql[2048];
     va_list values;
     va_start(values, format);
@@ -98,7 +98,7 @@ static int64_t number(const char *format, ...) {
 }
 
 // The text of one cell; valid until the next call; "" for NULL or no row.
-static const char *text(const char *format, ...) {
+static const char *__attribute__((format(printf, 1, 2))) text(const char *format, ...) {
     static char value[4096];
     char sql[2048];
     va_list values;
@@ -113,7 +113,7 @@ static const char *text(const char *format, ...) {
     return value;
 }
 
-static void type_on(struct db *on, const char *format, ...) {
+static void __attribute__((format(printf, 2, 3))) type_on(struct db *on, const char *format, ...) {
     char sql[2048];
     char *message = NULL;
     va_list values;
