@@ -371,7 +371,7 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
     turn->unfinished = false;
     for (int round = 0; free > 0; round++) {
         struct head head;
-        struct pick pick;
+        struct pick pick = {0};
         bool found;
         size_t taken = 0;
         // Many lanes that turn out to be empty must not make one long transaction.
@@ -382,7 +382,9 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
         int result = next_lane(db, scope, turn, slots, slot_count, &head, &pick, &found, e);
         if (result || !found)
             return result;
-        int limit = smallest(helping, slots[pick.model].free, free);
+        // The same batch job again in its turn: it is the only one, and nobody is passed over by serving it at once.
+        bool alone = !head.single && pick.batch_seq && pick.batch_seq == turn->batch_seq;
+        int limit = smallest(alone && scope->account_concurrency == 0 ? free : helping, slots[pick.model].free, free);
         if (pick.limit <= 0)
             return 0;
         if ((result = claim_lane(db, scope, pick.lane, pick.has_user, limit < pick.limit ? limit : pick.limit, claims,

@@ -131,6 +131,7 @@ struct settlement {
     const char *status;  // completed, failed, queued, cancelled
     int64_t now_at;
     int64_t run_after_at; // queued: not before; 0: at once
+    bool first;           // its first start: no output of an earlier attempt stands
     int spent;            // attempts to add: 0 or 1
     int64_t waiting_since; // queued by WAIT or PARK: since when; 0: not
     const char *last_step;

@@ -11,7 +11,7 @@ static int store_outputs(struct db *db, const struct settlement *s, struct err *
     int64_t first = s->seq * OUTPUTS_EACH;
     int result = 0;
     // What an earlier attempt left gives way to more of the same, and to an end without any output.
-    if (s->output_count > 0 || strcmp(s->status, "completed") == 0)
+    if (!s->first && (s->output_count > 0 || strcmp(s->status, "completed") == 0))
         result = db_run(db, e, "DELETE FROM output WHERE key BETWEEN ? AND ?", "ii", first, first + OUTPUTS_EACH - 1);
     for (size_t i = 0; !result && i < s->output_count && i < OUTPUTS_EACH; i++) {
         const struct settle_output *o = &s->outputs[i];

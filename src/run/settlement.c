@@ -30,7 +30,8 @@ double attempt_cost(const struct attempt *attempt) {
     return o->failure.kind == FAILURE_NONE && attempt->end == END_OUTCOME ? cost + m->price_request : cost;
 }
 
-static void set_outputs(const struct attempt *a, bool partial, struct settlement *out, struct settlement_texts *texts) {
+static void set_outputs(const struct attempt *a, bool partial, struct settlement *out,
+                        struct settlement_texts *texts) {
     const struct outcome *o = a->outcome;
     if (!o)
         return;
@@ -103,7 +104,10 @@ static char *make_note(const struct attempt *a, const struct transition *t, cons
     json_write_member_text(&b, "message", message);
     json_write_key(&b, "data");
     buf_char(&b, '{');
-    write_facts(&b, a, t->deadline ? "fail" : strcmp(t->status, "failed") == 0 ? "fail" : t->event,
+    write_facts(&b, a,
+                t->deadline                        ? "fail"
+                : strcmp(t->status, "failed") == 0 ? "fail"
+                                                   : t->event,
                 t->delay_ms > 0 ? t->delay_ms : a->verdict.wait_ms);
     if (a->outcome->failure.body) {
         size_t length = strlen(a->outcome->failure.body);
@@ -140,14 +144,14 @@ static char *make_detail(const struct attempt *a, const char *type) {
     return buf_take(&b);
 }
 
-static void set_failure(const struct attempt *a, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settlement_texts *texts) {
+static void set_failure(const struct attempt *a, const struct run_settings *settings, int64_t now_at,
+                        double random, struct settlement *out, struct settlement_texts *texts) {
     const struct transition_rules rules = {.max_attempts = settings->max_attempts,
                                            .backoff_min_ms = settings->backoff_min_ms,
                                            .backoff_max_ms = settings->backoff_max_ms,
                                            .max_wait_ms = settings->max_wait_ms};
-    struct transition t = transition_next(cause_of(a), a->claim.attempts, a->verdict.wait_ms, a->claim.waiting_since, now_at,
-                                          random, &rules);
+    struct transition t = transition_next(cause_of(a), a->claim.attempts, a->verdict.wait_ms,
+                                          a->claim.waiting_since, now_at, random, &rules);
     out->status = t.status;
     out->spent = t.spent;
     out->run_after_at = t.delay_ms > 0 ? now_at + t.delay_ms : 0;
@@ -166,13 +170,17 @@ static void set_failure(const struct attempt *a, const struct run_settings *sett
     out->note = texts->note;
 }
 
-void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settlement_texts *texts) {
+void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at,
+                        double random, struct settlement *out, struct settlement_texts *texts) {
     const struct attempt *a = attempt;
     bool done = a->end == END_OUTCOME && a->outcome->failure.kind == FAILURE_NONE;
     *texts = (struct settlement_texts){0};
-    *out = (struct settlement){
-        .seq = a->claim.seq, .token = a->claim.token, .now_at = now_at, .input_tokens = -1, .output_tokens = -1};
+    *out = (struct settlement){.seq = a->claim.seq,
+                               .first = a->claim.starts == 1,
+                               .token = a->claim.token,
+                               .now_at = now_at,
+                               .input_tokens = -1,
+                               .output_tokens = -1};
     set_outputs(a, !done, out, texts);
     switch (a->end) {
     case END_OUTCOME:
@@ -192,7 +200,8 @@ void attempt_settlement(const struct attempt *attempt, const struct run_settings
     case END_NONE:
         out->status = "queued";
         out->waiting_since = a->claim.waiting_since;
-        out->note = "{\"event\":\"recovered\",\"level\":\"info\",\"message\":\"the runner stopped: queued again\"}";
+        out->note =
+            "{\"event\":\"recovered\",\"level\":\"info\",\"message\":\"the runner stopped: queued again\"}";
         break;
     }
     // The row refused this settlement before: end it with the plainest one.
