@@ -369,13 +369,13 @@ static void test_cancelled_meanwhile(void **state) {
 static void test_typed_by_hand_meanwhile(void **state) {
     (void)state;
     struct {
-        const char *sql, *why;
-    } cases[] = {{"UPDATE generations SET status='cancelled' WHERE seq=%lld", "cancelled by hand"},
-                 {"UPDATE generations SET status='failed', error_message='mine' WHERE seq=%lld", "mine"},
-                 {"UPDATE generations SET status='queued' WHERE seq=%lld", "it is queued"}};
+        const char *set, *why;
+    } cases[] = {{"status='cancelled'", "cancelled by hand"},
+                 {"status='failed', error_message='mine'", "mine"},
+                 {"status='queued'", "it is queued"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct attempt a = started();
-        type(cases[i].sql, (long long)a.seq);
+        type("UPDATE generations SET %s WHERE seq=%lld", cases[i].set, (long long)a.seq);
         owns(&a, 0, false, false, cases[i].why);
         struct settlement s = ending(&a, "completed");
         assert_false(settle(&s));
