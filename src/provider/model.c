@@ -57,7 +57,7 @@ int model_api_key(const struct model *model, struct buf *secret, struct err *e) 
         source = model->api_key_env;
         const char *value = getenv(source);
         if (!value || !*value)
-            return err_set(e, ERR_CONFIG, "model %s has no API key: set the environment variable %s",
+            return err_set(e, ERR_CONFIG, "no key for model %s: set the environment variable %s",
                            model->name, source);
         buf_text(secret, value);
     } else if (model->api_key_file && *model->api_key_file) {
@@ -66,7 +66,7 @@ int model_api_key(const struct model *model, struct buf *secret, struct err *e) 
         if (rc)
             return rc;
         if (!secret->length)
-            return err_set(e, ERR_CONFIG, "model %s has no API key: api_key_file %s is empty", model->name,
+            return err_set(e, ERR_CONFIG, "no key for model %s: api_key_file %s is empty, write it there", model->name,
                            source);
     }
     if (source && (secret->overflow || !is_header_safe(buf_borrow(secret)))) {

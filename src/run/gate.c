@@ -3,6 +3,7 @@
 #include "run/gate.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "queue/transition.h"
@@ -92,7 +93,20 @@ static int add(struct gate_list *gates, struct db *db, const char *model_id, boo
     return result;
 }
 
+// Says what became of the model: once when it is parked, and once when it is open again.
+static void tell(struct gate *gate) {
+    bool parked = is(gate, "parked");
+    if (parked == gate->told)
+        return;
+    gate->told = parked;
+    if (!parked)
+        log_warn("model %s is sent to again", gate->model_id);
+    else
+        log_warn("model %s is parked, its work waits: %s", gate->model_id, gate->state.reason);
+}
+
 void gate_note_stored(struct gate *gate) {
+    tell(gate);
     memcpy(gate->stored, gate->state.state, sizeof gate->stored);
     gate->dirty = false;
 }

@@ -21,6 +21,7 @@ struct gate {
     double tokens_left; // and of tokens_per_minute
     int64_t refilled_ms;
     bool dirty;         // state to be written in the next tick
+    bool told;          // that it is parked was said
     char stored[8];     // state.state as the database last had it
     int64_t last_single; // claim_slot.last_single
 };

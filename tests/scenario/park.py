@@ -94,6 +94,7 @@ def test_wrong_key(place):
         tap.ok(len(parked) == 1 and parked[0]["name"] == "m", "so does stats", parked)
         events = place.sql("SELECT event, level FROM logs WHERE event LIKE '%.parked' GROUP BY 1")
         tap.equal(sorted(e for e, _ in events), ["generation.parked", "model.parked"], "so does the log")
+        tap.equal(runner.err.count("model m is parked, its work waits: "), 1, "so does the runner, once")
         place.submit("one more")
         wait_until(lambda: counts(place) == {"queued": 7}, 5, "one more")
         tap.equal(place.run("run", "--drain").code, 5, "another runner is refused, this one goes on")
@@ -107,6 +108,7 @@ def test_wrong_key(place):
         tap.equal(server.count - sent, 7, "all complete, each sent once more")
         tap.equal(place.sql("SELECT DISTINCT attempts FROM generations"), [(1,)], "with one attempt")
         tap.equal(model(place)["state"], "ok", "the model is ok")
+        tap.equal(runner.err.count("model m is sent to again"), 1, "the runner says so")
         arguments = proc(runner, "cmdline")
         tap.equal(runner.stop(), 0, "the runner ends with 0")
         for name, key in (("wrong", WRONG), ("right", RIGHT)):
@@ -123,7 +125,7 @@ def test_key_of_the_environment(place):
         configure(place, server, "api_key_env = MODEL_KEY\n")
         ids = [place.submit(f"item {i}") for i in range(3)]
         r = place.run("run", "--drain", "--drain-wait", "1s")
-        tap.ok(r.code == 5 and "MODEL_KEY" in r.out, "a variable that is not set parks, and the reason names it", r)
+        tap.ok(r.code == 5 and "set the environment variable MODEL_KEY" in r.out, "a variable that is not set parks, and the reason names it", r)
         tap.equal(server.count, 0, "nothing was sent")
         r = place.run("run", "--drain", "--drain-wait", "1s", env={"MODEL_KEY": WRONG})
         tap.ok(r.code == 5 and "Incorrect API key" in r.out and WRONG not in r.out + r.err, "a wrong key parks, unnamed", r)
