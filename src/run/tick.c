@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
-#define SWEEP_EVERY_MS 1000
 #define SWEEP_ROWS 500
 #define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
@@ -365,7 +364,7 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     if (beating)
         r->next_beat_ms = now_ms + r->settings.heartbeat_interval_ms;
     if (now_ms >= r->next_sweep_ms)
-        r->next_sweep_ms = now_ms + (r->sweeping ? QUEUE_SLICE_MS : SWEEP_EVERY_MS);
+        r->next_sweep_ms = now_ms + QUEUE_SLICE_MS;
     r->changed = false;
     end_trouble(r, now_ms);
     start_claimed(r);

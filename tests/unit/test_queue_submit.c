@@ -254,8 +254,9 @@ static void test_slices(void **state) {
     memset(prompt, 'x', 8000);
     OK(batch_writer_begin(&writer, db, &plain, id, &known, &error));
     for (int i = 0; i < 600; i++) {
-        snprintf(prompt, 8, "%06d", i);
-        prompt[6] = 'x';
+        char place[16];
+        snprintf(place, sizeof place, "%06d", i);
+        memcpy(prompt, place, 6);
         OK(batch_writer_add(writer, &(struct spec){.prompt = prompt, .model_id = i % 3 ? "m" : "n"}, &error));
     }
     // Some slices are on disk, and nothing of them can be claimed or listed.
