@@ -68,7 +68,7 @@ static void turn(void) {
 }
 
 // Turns until the person sees it so.
-static void until(const char *format, ...) {
+static void __attribute__((format(printf, 1, 2))) until(const char *format, ...) {
     char sql[1024];
     va_list values;
     va_start(values, format);
@@ -85,7 +85,7 @@ static void until(const char *format, ...) {
 }
 
 static void until_settled(void) {
-    until("SELECT queued+processing=0 FROM total");
+    until("SELECT queued+processing=0 FROM totals");
 }
 
 // Turns until nothing is left to do by itself.
@@ -128,8 +128,12 @@ static void test_completed(void **state) {
     assert_int_equal(number("SELECT sum(input_tokens)+sum(output_tokens) FROM generation"), 16);
     assert_int_equal(runner_completed(r), 2);
     assert_int_equal(runner_failed(r), 0);
-    assert_int_equal(number("SELECT sum(completed) FROM throughput"), 2);
     assert_int_equal(r->live_count + r->ended_count, 0);
+    // The throughput is written once in a heartbeat, and at the end.
+    assert_true(runner_has_uncounted(r));
+    runner_close(r, "stopped");
+    r = NULL;
+    assert_int_equal(number("SELECT sum(completed) FROM throughput"), 2);
 }
 
 // Written through the runner's own connection, as a host does that steps it.
@@ -142,7 +146,7 @@ static void test_submitted_through_its_own_connection(void **state) {
     OK(queue_submit(runner_db,
                     &(struct spec){.prompt = "p", .model_id = "echo", .parameters = "{\"hang\":\"connect\"}"},
                     id, &created, &error));
-    until("SELECT processing FROM total");
+    until("SELECT processing FROM totals");
     int64_t seq;
     OK(queue_find_generation(runner_db, id, &seq, &error));
     OK(queue_cancel(runner_db, seq, "own", &error));
@@ -200,7 +204,7 @@ static void test_park_and_resume(void **state) {
     int64_t first = ask_for("echo", "{\"fail\":\"AuthenticationError\",\"fail_times\":1}");
     int64_t second = ask_for("echo", NULL), free_one = ask_for("other", NULL);
     open_runner();
-    until("SELECT completed FROM total");
+    until("SELECT completed FROM totals");
     until_drained(10 * MINUTE);
     assert_string_equal(row(first), "queued 1 0");
     assert_string_equal(row(second), "queued 0 0");
@@ -263,11 +267,11 @@ static void test_limits(void **state) {
     }
     batch_with(&spec, 6, slow);
     open_runner();
-    while (number("SELECT queued+processing FROM total") > 0) {
-        int all = (int)number("SELECT processing FROM total");
+    while (number("SELECT queued+processing FROM totals") > 0) {
+        int all = (int)number("SELECT processing FROM totals");
         int n =
             (int)number("SELECT count(*) FROM generation WHERE status='processing' AND model_id='narrow'");
-        int b = (int)number("SELECT processing_items FROM batch_job");
+        int b = (int)number("SELECT processing_items FROM batch_jobs");
         assert_int_equal(r->live_count + r->ended_count, all);
         peak = all > peak ? all : peak;
         narrow = n > narrow ? n : narrow;
@@ -277,7 +281,7 @@ static void test_limits(void **state) {
     assert_int_equal(peak, 4);
     assert_int_equal(narrow, 2);
     assert_int_equal(item, 1);
-    assert_int_equal(number("SELECT completed FROM total"), 30);
+    assert_int_equal(number("SELECT completed FROM totals"), 30);
 }
 
 static void test_accounts(void **state) {
@@ -291,12 +295,12 @@ static void test_accounts(void **state) {
                                    .priority = i,
                                    .parameters = "{\"delay\":1}"});
     open_runner();
-    while (number("SELECT queued+processing FROM total") > 0) {
+    while (number("SELECT queued+processing FROM totals") > 0) {
         assert_int_equal(
             number("SELECT count(*) FROM (SELECT 1 FROM generation WHERE status='processing' GROUP BY user_id"
                    " HAVING count(*)>1)"),
             0);
-        together |= number("SELECT processing FROM total") == 2;
+        together |= number("SELECT processing FROM totals") == 2;
         turn();
     }
     assert_true(together);
@@ -310,8 +314,8 @@ static void test_paced(void **state) {
     for (int i = 0; i < 6; i++)
         ask_for("paced", "{\"hang\":\"connect\"}");
     open_runner();
-    until("SELECT processing=6 FROM total");
-    assert_true(number("SELECT count(DISTINCT started_at) FROM generation") > 3);
+    until("SELECT processing=6 FROM totals");
+    assert_true(number("SELECT count(DISTINCT started_at) FROM generation") > 1);
 }
 
 static void test_refill_in_the_same_pass(void **state) {
@@ -364,12 +368,12 @@ static void test_a_stopped_process(void **state) {
     models[0].max_runtime_ms = 10000;
     ask_for("echo", "{\"hang\":\"connect\"}");
     open_runner();
-    until("SELECT processing FROM total");
+    until("SELECT processing FROM totals");
     r->last_turn_ms -= 30000;
     r->live->started_ms -= 30000;
     r->live->last_progress_ms -= 30000;
     OK(runner_turn(r, 0, &error));
-    assert_int_equal(number("SELECT processing FROM total"), 1);
+    assert_int_equal(number("SELECT processing FROM totals"), 1);
     assert_true(r->live->started_ms > clock_monotonic_ms() - 10000);
 }
 
@@ -380,7 +384,7 @@ static void test_cancelled_by_hand(void **state) {
     int64_t seq = ask_for("echo", "{\"hang\":\"stream\"}"),
             waits = ask_for("other", "{\"hang\":\"connect\"}");
     open_runner();
-    until("SELECT processing=2 FROM total");
+    until("SELECT processing=2 FROM totals");
     while (r->live->output_bytes + r->live->next->output_bytes == 0)
         turn();
     type("UPDATE generations SET status='cancelled' WHERE seq=%lld", (long long)seq);
@@ -403,13 +407,13 @@ static void test_a_batch_cancelled_by_hand(void **state) {
     settings.concurrency = 2;
     int64_t batch = batch_with(&plain, 700, "{\"hang\":\"stream\"}");
     open_runner();
-    until("SELECT processing=2 FROM total");
+    until("SELECT processing=2 FROM totals");
     type("UPDATE batch_jobs SET status='cancelled', paused_reason='no more' WHERE seq=%lld",
          (long long)batch);
     // Those that run end at once, the others after a second, which need not be waited for here.
-    until("SELECT processing=0 FROM total");
-    assert_int_equal(number("SELECT cancelled_items FROM batch_job"), 2);
-    assert_int_equal(number("SELECT queued FROM total"), 698);
+    until("SELECT processing=0 FROM totals");
+    assert_int_equal(number("SELECT cancelled_items FROM batch_jobs"), 2);
+    assert_int_equal(number("SELECT queued FROM totals"), 698);
     type("UPDATE batch_job SET completed_at=completed_at-1000");
     until_settled();
     assert_int_equal(
@@ -422,12 +426,12 @@ static void test_a_paused_batch_goes_on(void **state) {
     settings.concurrency = 1;
     int64_t batch = batch_with(&plain, 20, "{\"delay\":1}");
     open_runner();
-    until("SELECT completed>2 FROM total");
+    until("SELECT completed>2 FROM totals");
     OK(queue_batch_pause(db, batch, "lunch", &error));
-    until("SELECT processing=0 FROM total");
+    until("SELECT processing=0 FROM totals");
     until_drained(MINUTE);
-    assert_true(number("SELECT queued FROM total") > 0);
-    assert_int_equal(number("SELECT cancelled+failed FROM total"), 0);
+    assert_true(number("SELECT queued FROM totals") > 0);
+    assert_int_equal(number("SELECT cancelled+failed FROM totals"), 0);
     OK(queue_batch_resume(db, batch, &error));
     until_settled();
     assert_string_equal(text("SELECT status FROM batch_job"), "completed");
@@ -442,7 +446,7 @@ static void test_a_stopped_batch(void **state) {
     batch_with(&spec, 1100, "{\"fail\":\"InvalidRequestError\"}");
     open_runner();
     until_settled();
-    assert_string_equal(text("SELECT status||failed_items||' '||cancelled_items FROM batch_job"),
+    assert_string_equal(text("SELECT status||failed_items||' '||cancelled_items FROM batch_jobs"),
                         "failed1 1099");
 }
 
@@ -454,7 +458,7 @@ static void test_delayed(void **state) {
     int64_t late =
         submit_spec(&(struct spec){.prompt = "p", .model_id = "echo", .run_after_at = now_at + 10 * MINUTE});
     open_runner();
-    until("SELECT completed FROM total");
+    until("SELECT completed FROM totals");
     assert_true(number("SELECT started_at FROM generation WHERE seq=%lld", (long long)soon) >= now_at + 15);
     assert_string_equal(row(late), "queued 0 0");
     until_drained(9 * MINUTE);
@@ -468,7 +472,7 @@ static void test_a_stop(void **state) {
     int64_t seq = ask_for("echo", "{\"hang\":\"stream\"}"), short_one = ask_for("other", "{\"delay\":1}");
     for (int i = 0; i < 2; i++) {
         open_runner();
-        until("SELECT processing>0 FROM total WHERE EXISTS (SELECT 1 FROM generation WHERE "
+        until("SELECT processing>0 FROM totals WHERE EXISTS (SELECT 1 FROM generation WHERE "
               "status='completed')");
         while (r->live->output_bytes == 0)
             turn();
@@ -511,15 +515,15 @@ static void test_suspects_run_alone(void **state) {
         ask_for("echo", "{\"delay\":2}");
     type("UPDATE generation SET suspect=1, crashes=2 WHERE seq<=2");
     open_runner();
-    while (number("SELECT queued+processing FROM total") > 0) {
+    while (number("SELECT queued+processing FROM totals") > 0) {
         int64_t suspects = number("SELECT count(*) FROM generation WHERE status='processing' AND suspect=1");
-        int64_t all = number("SELECT processing FROM total");
+        int64_t all = number("SELECT processing FROM totals");
         assert_true(suspects == 0 || all == 1);
         others |= all > 2;
         turn();
     }
     assert_true(others);
-    assert_int_equal(number("SELECT completed FROM total"), 9);
+    assert_int_equal(number("SELECT completed FROM totals"), 9);
 }
 
 static void test_only_what_is_waited_for(void **state) {
@@ -528,14 +532,14 @@ static void test_only_what_is_waited_for(void **state) {
             wanted = ask_for("echo", "{\"fail\":\"NetworkError\",\"fail_times\":1}");
     options.only_generation = wanted;
     open_runner();
-    until("SELECT completed FROM total");
+    until("SELECT completed FROM totals");
     assert_string_equal(row(wanted), "completed 2 2");
     assert_string_equal(row(other), "queued 0 0");
     runner_close(r, "stopped");
     options.only_generation = 0;
     options.only_batch = batch_with(&plain, 3, NULL);
     open_runner();
-    until("SELECT completed=4 FROM total");
+    until("SELECT completed=4 FROM totals");
     until_drained(0);
     assert_string_equal(row(other), "queued 0 0");
 }
@@ -576,7 +580,7 @@ static void test_a_commit_that_fails_keeps_results(void **state) {
     settings.concurrency = 2;
     open_runner();
     batch_with(&plain, 4, "{\"delay\":1}");
-    until("SELECT processing=2 FROM total");
+    until("SELECT processing=2 FROM totals");
     refused_commits = 2;
     sqlite3_commit_hook(db_handle(runner_db), refuse_commit, NULL);
     while (refused_commits > 0)
@@ -584,8 +588,10 @@ static void test_a_commit_that_fails_keeps_results(void **state) {
     until_settled();
     assert_int_equal(number("SELECT count(*) FROM generation WHERE status='completed' AND starts=1"), 4);
     assert_int_equal(number("SELECT count(*) FROM event WHERE event='generation.dropped'"), 0);
-    assert_int_equal(number("SELECT sum(completed) FROM throughput"), 4);
     assert_int_equal(runner_completed(r), 4);
+    runner_close(r, "stopped");
+    r = NULL;
+    assert_int_equal(number("SELECT sum(completed) FROM throughput"), 4);
 }
 
 static void set_pages(const char *most) {
@@ -597,7 +603,7 @@ static void test_a_full_disk(void **state) {
     settings.concurrency = 1;
     open_runner();
     int64_t big = ask_for("echo", "{\"delay\":1,\"repeat\":30000}");
-    until("SELECT processing FROM total");
+    until("SELECT processing FROM totals");
     set_pages("1"); // no less than there are
     while (r->trouble_count == 0)
         turn();
@@ -628,7 +634,7 @@ static void test_a_locked_database(void **state) {
     models[1].max_runtime_ms = 40;
     settings.max_attempts = 1;
     open_runner();
-    until("SELECT processing=2 FROM total");
+    until("SELECT processing=2 FROM totals");
     struct db *other = open_another();
     type_on(other, "BEGIN IMMEDIATE; UPDATE generations SET dismissed_at=1");
     turns = 0;
@@ -666,7 +672,7 @@ static void test_a_refused_end(void **state) {
          " BEGIN SELECT RAISE(ABORT,'never'); END");
     int64_t bad = ask_for("echo", NULL), good = ask_for("echo", NULL);
     open_runner();
-    until("SELECT completed FROM total");
+    until("SELECT completed FROM totals");
     assert_string_equal(row(bad), "processing 1 0");
     assert_string_equal(row(good), "completed 1 1");
     type("DROP TRIGGER refuse");
@@ -697,6 +703,8 @@ static void test_idle(void **state) {
     open_runner();
     until_settled();
     until_drained(MINUTE);
+    while (runner_has_uncounted(r))
+        turn();
     int64_t changes = db_total_changes(runner_db), version = db_data_version(db);
     for (int i = 0; i < 20; i++)
         turn();
