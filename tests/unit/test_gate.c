@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The way to a model: how it narrows, closes and opens. Time is handed in, so every case is exact but for the
 // tenth of jitter that a cool-down has.
+#include "base/log.h"
 #include "queue_ground.h"
 
 #include "run/gate.h"
@@ -488,6 +489,7 @@ static void test_an_unwritten_state(void **state) {
 #define S(test) cmocka_unit_test_setup_teardown(test, set_up_stored, tear_down_stored)
 
 int main(void) {
+    log_setup(LOG_LEVEL_ERROR, false);
     const struct CMUnitTest tests[] = {
         T(test_open),
         T(test_concurrency),
