@@ -106,6 +106,12 @@ static bool fits(const char *status, enum change change) {
                                    : strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0;
 }
 
+// Others get in between two slices.
+static void gap(void) {
+    const struct timespec pause = {0, QUEUE_GAP_MS * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
 static int change_rows(struct db *db, enum change change, const int64_t *rows, size_t count, const char *reason,
                        int64_t *changed, struct err *e) {
     int64_t now_at = clock_wall_at();
@@ -128,8 +134,7 @@ static int change_rows(struct db *db, enum change change, const int64_t *rows, s
             // The slice is over: give way and go on in a new transaction.
             if ((result = db_commit(db, e)))
                 return result;
-            const struct timespec pause = {0, QUEUE_GAP_MS * 1000000L};
-            nanosleep(&pause, NULL);
+            gap();
             if ((result = db_begin(db, 5000, e)))
                 return result;
             end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS;
@@ -146,18 +151,21 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
                      int64_t *changed, struct err *e) {
     struct buf sql;
     int64_t rows[SLICE_ROWS];
-    int64_t after = 0;
+    int64_t after = -1;
     int result = 0;
+    // A batch job is walked by its own index: no page sorts it or passes over the pages before.
+    const char *place = filter->batch_seq ? "g.item_index" : "g.seq";
     *changed = 0;
     if (!fits(filter->status, change))
         return 0;
     buf_init(&sql, 4096);
-    buf_format(&sql, "SELECT g.seq FROM generation g LEFT JOIN batch_job b ON b.seq=g.batch_seq"
-                     " WHERE g.seq>?1 AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5 AND %s"
-                     " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ",
-               status_literal(filter->status, change));
+    buf_format(&sql,
+               "SELECT g.seq, %s FROM generation g %s LEFT JOIN batch_job b ON b.seq=g.batch_seq"
+               " WHERE %s>?1 AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5 AND %s"
+               " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ",
+               place, filter->batch_seq ? "INDEXED BY generation_batch" : "", place, status_literal(filter->status, change));
     change_where(&sql, filter);
-    buf_text(&sql, " ORDER BY g.seq LIMIT ?6");
+    buf_format(&sql, " ORDER BY %s LIMIT ?6", place);
     for (;;) {
         size_t count = 0;
         int more;
@@ -172,18 +180,21 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
             result = ERR_DATABASE;
             break;
         }
-        while ((more = db_next(db, s, e)) == 1)
+        while ((more = db_next(db, s, e)) == 1) {
             rows[count++] = db_int(s, 0);
+            after = db_int(s, 1);
+        }
         db_drop(db, s);
         if (more < 0)
             result = ERR_DATABASE;
         if (result || count == 0)
             break;
-        after = rows[count - 1];
         if (dry_run)
             *changed += (int64_t)count;
         else if ((result = change_rows(db, change, rows, count, reason, changed, e)))
             break;
+        else
+            gap();
     }
     buf_free(&sql);
     return result;

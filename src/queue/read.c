@@ -294,7 +294,10 @@ int queue_events(struct db *db, const struct event_filter *filter, queue_each ea
     buf_text(&sql, "SELECT id, created_at, level, event, (SELECT g.id FROM generation g WHERE g.seq=generation_seq UNION ALL"
                    " SELECT t.id FROM generation_tombstone t WHERE t.seq=generation_seq LIMIT 1) AS generation_id,"
                    " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data FROM (");
-    if (filter->batch_seq)
+    // Of a batch job: the newest ones by its items, and all of them, or what is new since a look before, by id.
+    if (filter->batch_seq && !newest)
+        buf_format(&sql, "SELECT * FROM event WHERE batch_seq=%lld", (long long)filter->batch_seq);
+    else if (filter->batch_seq)
         buf_format(&sql,
                    "SELECT * FROM event WHERE batch_seq=%lld AND generation_seq IS NULL UNION ALL SELECT e.* FROM generation g"
                    " JOIN event e ON e.generation_seq=g.seq WHERE g.batch_seq=%lld",

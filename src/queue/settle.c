@@ -31,8 +31,11 @@ static int store_outputs(struct db *db, const struct settlement *s, struct err *
 }
 
 static int dropped(struct db *db, const struct settlement *s, struct err *e) {
-    return queue_log(db, "warn", "generation.dropped", s->seq, 0,
-                     "a result came after the attempt had lost its row; it is not kept", NULL, e);
+    int64_t batch_seq = 0;
+    int result = db_integer(db, e, &batch_seq, 0, "SELECT batch_seq FROM generation WHERE seq=?", "i", s->seq);
+    return result ? result
+                  : queue_log(db, "warn", "generation.dropped", s->seq, batch_seq,
+                              "a result came after the attempt had lost its row; it is not kept", NULL, e);
 }
 
 static int complete(struct db *db, const struct settlement *s, struct err *e) {
