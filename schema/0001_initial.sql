@@ -18,7 +18,7 @@
 
 -- One row for each start of a runner. The newest without stopped_at is the present one.
 CREATE TABLE runners (
-    seq                  INTEGER PRIMARY KEY,
+    seq                  INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: work of a dead one must not look like one's own
     id                   TEXT NOT NULL UNIQUE,  -- UUID of this start
     pid                  INTEGER NOT NULL,
     boot_id              TEXT NOT NULL,         -- the machine's boot: a crash of another boot counts for nobody

@@ -10,7 +10,7 @@ import tap
 NOW = "CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)"
 STATES = ledger.STATES
 # What the runner writes (src/queue/claim.c, settle.c).
-CLAIM = ("UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), runner_seq=1, started_at=" + NOW +
+CLAIM = ("UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), runner_seq=0, started_at=" + NOW +
          ", starts=starts+1, last_step='process:claim', note=NULL WHERE ")
 SETTLE = "UPDATE generation SET claim_token=NULL, note=NULL, waiting_since=NULL, completed_at=" + NOW + ", attempts=attempts+1, "
 COMPLETE = SETTLE + "status='completed', last_step='outputs:store', input_tokens=3, output_tokens=5, cost=0.25 WHERE status='processing' AND "
