@@ -178,7 +178,9 @@ int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *
 // One slice (at most `limit` rows) of: cancelling what waits in cancelled (for a second already) and stopped batches,
 // removing batches whose writer died. *more: another slice is needed, or will be.
 int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
-// One slice of the latter alone.
+// Is a batch job being filled? Its writer may die without a word.
+int queue_has_unopened(struct db *db, bool *has, struct err *e) must_check;
+// One slice of removing batches whose writer died.
 int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
 // Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms; adds their number to *failed.
 int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,

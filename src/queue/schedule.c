@@ -87,6 +87,14 @@ static int sweep_ended_batch(struct db *db, int64_t now_at, int limit, bool *mor
     return result;
 }
 
+int queue_has_unopened(struct db *db, bool *has, struct err *e) {
+    int64_t one = 0;
+    int result = db_integer(db, e, &one, 0,
+                            "SELECT 1 FROM batch_job INDEXED BY batch_job_unopened WHERE opened_at IS NULL LIMIT 1", "");
+    *has = one != 0;
+    return result;
+}
+
 int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) {
     int64_t dead = 0;
     int code;

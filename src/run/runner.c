@@ -42,7 +42,7 @@ static int start(struct runner *r, struct err *e) {
     r->clock_offset_ms = now_at - clock_boottime_ms();
     r->changed = r->claimable = r->sweeping = true;
     r->next_count_ms = now_ms + r->settings.heartbeat_interval_ms;
-    r->gates_open_ms = r->next_overdue_ms = INT64_MAX;
+    r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)
         log_warn("%lld generations were in flight when the last runner ended: queued again or judged", (long long)recovered);
@@ -146,7 +146,7 @@ static int64_t least(int64_t a, int64_t b) {
 
 // When something is to be written next.
 static int64_t next_write_ms(const struct runner *r, int64_t now_ms) {
-    int64_t until = r->next_overdue_ms;
+    int64_t until = least(r->next_overdue_ms, r->next_look_ms);
     if (r->live)
         until = least(until, r->next_beat_ms);
     if (r->next_due_at)

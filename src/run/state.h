@@ -40,6 +40,7 @@ struct runner {
     int64_t stop_at_ms;    // then what still runs is taken back
     int64_t next_beat_ms;
     int64_t next_sweep_ms;
+    int64_t next_look_ms;  // after the writers of batch jobs that are being filled; INT64_MAX: there are none
     int64_t next_overdue_ms;  // what waits for a closed gate is judged; INT64_MAX: all are open
     int64_t judged_overdue_ms; // was judged last; 0: never
     int64_t next_due_at;   // wall: the next delayed row; 0: none

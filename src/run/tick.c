@@ -13,6 +13,7 @@
 
 #define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
 #define SWEEP_ROWS 500
+#define LOOK_EVERY_MS 1000     // whether the writer of a batch job that is being filled still lives
 #define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
 #define TROUBLE_MAX_MS 1000
@@ -48,7 +49,7 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
         return true;
     if (now_ms >= r->next_overdue_ms || (runner_has_uncounted(r) && now_ms >= r->next_count_ms))
         return true;
-    return r->sweeping && now_ms >= r->next_sweep_ms;
+    return now_ms >= r->next_look_ms || (r->sweeping && now_ms >= r->next_sweep_ms);
 }
 
 // ---- settling ----
@@ -210,6 +211,15 @@ static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct
     return 0;
 }
 
+static int sweep(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
+    bool unopened = false;
+    int result = queue_sweep(r->db, now_at, SWEEP_ROWS, &r->sweeping, e);
+    if (!result)
+        result = queue_has_unopened(r->db, &unopened, e);
+    r->next_look_ms = unopened ? now_ms + LOOK_EVERY_MS : INT64_MAX;
+    return result;
+}
+
 // ---- claiming ----
 
 static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms, struct err *e) {
@@ -324,8 +334,8 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         return result;
     if (now_ms >= r->next_overdue_ms && (result = fail_overdue(r, now_ms, now_at, e)))
         return result;
-    if (r->sweeping && now_ms >= r->next_sweep_ms &&
-        (result = queue_sweep(r->db, now_at, SWEEP_ROWS, &r->sweeping, e)))
+    if (((r->sweeping && now_ms >= r->next_sweep_ms) || now_ms >= r->next_look_ms) &&
+        (result = sweep(r, now_ms, now_at, e)))
         return result;
     if (promoted > 0 || r->ended)
         r->claimable = true;

@@ -450,6 +450,27 @@ static void test_a_stopped_batch(void **state) {
                         "failed1 1099");
 }
 
+// Its writer dies without a word while the runner has nothing to do.
+static void test_a_dead_writer(void **state) {
+    (void)state;
+    struct batch_writer *writer;
+    char id[ID_SIZE];
+    bool known;
+    OK(batch_writer_begin(&writer, db, &plain, id, &known, &error));
+    open_runner();
+    while (r->next_look_ms == INT64_MAX || r->changed || r->sweeping)
+        turn();
+    // The process id of this one, another start: taken by nobody's commit that the runner could see.
+    sqlite3_exec(db_handle(runner_db), "UPDATE batch_job SET writer=writer||'1'", NULL, NULL, NULL);
+    r->seen_changes = db_total_changes(runner_db);
+    assert_false(r->sweeping);
+    r->next_look_ms = clock_monotonic_ms();
+    until("SELECT count(*)=0 FROM batch_job");
+    while (r->next_look_ms != INT64_MAX)
+        turn();
+    batch_writer_abandon(writer);
+}
+
 static void test_delayed(void **state) {
     (void)state;
     int64_t now_at = clock_wall_at();
@@ -733,6 +754,7 @@ int main(void) {
         T(test_a_batch_cancelled_by_hand),
         T(test_a_paused_batch_goes_on),
         T(test_a_stopped_batch),
+        T(test_a_dead_writer),
         T(test_delayed),
         T(test_a_stop),
         T(test_one_owner),
