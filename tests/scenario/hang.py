@@ -22,7 +22,7 @@ concurrency = 4
 max_attempts = {attempts}
 backoff_min = 10ms
 heartbeat_interval = 100ms
-heartbeat_timeout = 600ms
+heartbeat_timeout = 1s
 first_byte_timeout = {first}
 progress_timeout = 2s
 [model m]
