@@ -41,7 +41,6 @@ static int start(struct runner *r, struct err *e) {
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
     r->changed = r->claimable = r->sweeping = true;
-    r->next_count_ms = now_ms + r->settings.heartbeat_interval_ms;
     r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)

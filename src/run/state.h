@@ -63,6 +63,7 @@ struct runner {
     struct ends tick;          // of the transaction under way
     struct ends uncounted;     // committed, but not in the throughput table yet
     int64_t next_count_ms;
+    int64_t next_checkpoint_ms;
 };
 
 // One transaction with everything that is due; nothing when nothing is.

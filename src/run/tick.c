@@ -14,6 +14,9 @@
 #define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
 #define SWEEP_ROWS 500
 #define LOOK_EVERY_MS 1000     // whether the writer of a batch job that is being filled still lives
+#define COUNT_EVERY_MS 1000    // throughput: not in every tick, one page less to write
+#define CHECKPOINT_PAGES 500   // well below the 1,000 at which a sqlite3 shell would do it, unlocked
+#define CHECKPOINT_AGAIN_MS 1000
 #define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
 #define TROUBLE_MAX_MS 1000
@@ -31,11 +34,13 @@ int runner_free_slots(const struct runner *r) {
 }
 
 bool runner_has_uncounted(const struct runner *r) {
-    return r->uncounted.completed > 0 || r->uncounted.failed > 0 || r->uncounted.cost > 0;
+    const struct ends *u = &r->uncounted, *t = &r->tick;
+    return u->completed + t->completed > 0 || u->failed + t->failed > 0 || u->cost + t->cost > 0;
 }
 
 int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
-    return queue_count_ends(r->db, now_at, r->uncounted.completed, r->uncounted.failed, r->uncounted.cost, e);
+    const struct ends *u = &r->uncounted, *t = &r->tick;
+    return queue_count_ends(r->db, now_at, u->completed + t->completed, u->failed + t->failed, u->cost + t->cost, e);
 }
 
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
@@ -341,8 +346,7 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         r->claimable = true;
     if (r->claimable && (result = claim(r, now_ms, now_at, e)))
         return result;
-    // Once in a heartbeat, not in every tick: one page less to write.
-    if (counting && (result = runner_count_ends(r, now_at, e)))
+    if (counting && runner_has_uncounted(r) && (result = runner_count_ends(r, now_at, e)))
         return result;
     return write_gates(r, e);
 }
@@ -432,20 +436,23 @@ static void start_claimed(struct runner *r) {
     r->claim_count = 0;
 }
 
-static void checkpoint(struct runner *r) {
+static void checkpoint(struct runner *r, int64_t now_ms) {
     struct err e;
     int left = 0;
-    if (db_wal_pages(r->db) < 500)
+    if (db_wal_pages(r->db) < CHECKPOINT_PAGES || now_ms < r->next_checkpoint_ms)
         return;
     if (db_checkpoint(r->db, WRITER_WAIT_MS, &left, &e) != 0)
         log_debug("checkpoint put off: %s", e.message);
+    // While a reader holds its snapshot the next ones would be in vain, too.
+    if (left > 0)
+        r->next_checkpoint_ms = now_ms + CHECKPOINT_AGAIN_MS;
 }
 
 void runner_tick(struct runner *r, int64_t now_ms) {
     struct err e = {0};
     int64_t now_at = clock_wall_at();
     bool beating = r->live && now_ms >= r->next_beat_ms;
-    bool counting = runner_has_uncounted(r) && now_ms >= r->next_count_ms;
+    bool counting = now_ms >= r->next_count_ms;
     bool exclusive = r->exclusive;
     size_t settled = r->ended_count;
     struct claim_turn turn = r->turn;
@@ -468,11 +475,11 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         tell_trouble(r, &e, now_ms);
         return;
     }
-    if (counting) {
-        r->uncounted = (struct ends){0};
-        r->next_count_ms = now_ms + r->settings.heartbeat_interval_ms;
-    }
     forget_settled(r, settled);
+    if (counting && runner_has_uncounted(r)) {
+        r->uncounted = (struct ends){0};
+        r->next_count_ms = now_ms + COUNT_EVERY_MS;
+    }
     after_commit(r, now_ms, beating);
-    checkpoint(r);
+    checkpoint(r, now_ms);
 }
