@@ -461,6 +461,23 @@ static void test_account_names(void **state) {
     forget_claims();
 }
 
+// The lock of an account does not count for one whose name begins its own.
+static void test_a_name_within_a_name(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"a:1", "a"}, {"a:1:1", "a"}, {"a:", "a"},
+                                           {"ab", "a"},  {"a", "a:1"},   {"", "a"}};
+    scope.account_concurrency = 1;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        type(
+            "DELETE FROM locks; INSERT INTO locks VALUES ('account:%s:1', '%s', 'x', 0, 9000000000000, NULL)",
+            pairs[i][0], pairs[i][0]);
+        submit("m", pairs[i][1], 0);
+        claim(4);
+        assert_int_equal(claimed, 1);
+        end_all();
+    }
+}
+
 static void test_an_expired_lock(void **state) {
     (void)state;
     scope.account_concurrency = 1;
@@ -715,6 +732,7 @@ int main(void) {
         T(test_account_locks),
         T(test_several_locks_an_account),
         T(test_account_names),
+        T(test_a_name_within_a_name),
         T(test_an_expired_lock),
         T(test_a_locked_account_holds_up_nobody),
         T(test_what_cannot_run_costs_nothing),
