@@ -127,7 +127,8 @@ $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
 # $GENRUN, so a sanitizer build tests itself. The law reads symbols, which sanitizers blur.
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
 HOUSE := $(if $(SAN),,$(wildcard tests/house/*.py))
-CASES := $(wildcard tests/crash/short.py tests/cases/*.py tests/cli/*.py tests/scenario/*.py tests/sql/*.py)
+# Those that wait the longest come first.
+CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py cli/*.py cases/*.py))
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 
