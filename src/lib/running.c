@@ -33,9 +33,16 @@ static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, b
     return result ? result : runner_open(&g->runner, g->db, g->loop, &options, &g->err);
 }
 
-static void close_runner(genrun *g, const char *reason) {
-    runner_close(g->runner, reason);
+// Returns `result`, or when that is 0 what went wrong with the end.
+static int close_runner(genrun *g, const char *reason, int result) {
+    struct err e = {0};
+    int ended = runner_end(g->runner, reason, &e);
     g->runner = NULL;
+    if (ended && result)
+        log_error("%s", e.message);
+    else if (ended)
+        g->err = e;
+    return result ? result : ended;
 }
 
 // The first signal stops gracefully, the second at once.
@@ -114,7 +121,7 @@ static int run(genrun *g, const genrun_run_options *options) {
         watchdog_end();
     log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
              (long long)runner_failed(g->runner));
-    close_runner(g, reason);
+    result = close_runner(g, reason, result);
     db_unserve(g->db);
     return result;
 }
@@ -280,7 +287,7 @@ int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *
     }
     // A runner of the host's own (genrun_step) goes on.
     if (!running)
-        close_runner(g, "ended with what was waited for");
+        result = close_runner(g, "ended with what was waited for", result);
     free(w.shown);
     return handle_result(g, result);
 }

@@ -13,7 +13,8 @@
 #define LATE_MS 2000     // a turn later than this was not running: suspended, stopped
 #define JUMP_MS 2000     // a step of the wall clock beyond this is a jump
 #define JUMP_WAIT_MS 50  // for the writer lock
-#define CLOSE_TRIES 200  // of 50 ms each, to write the end
+#define PATIENCE_MS 10000        // of a stop with a database that takes no results
+#define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -234,10 +235,16 @@ void runner_stop(struct runner *runner, bool at_once) {
     if (!runner->stopping || stop_at_ms < runner->stop_at_ms)
         runner->stop_at_ms = stop_at_ms;
     runner->stopping = true;
+    runner->at_once |= at_once;
+}
+
+// Until when a stop waits for the database to take the ends in memory.
+static int64_t give_up_ms(const struct runner *r) {
+    return r->stop_at_ms + (r->at_once ? PATIENCE_AT_ONCE_MS : PATIENCE_MS);
 }
 
 bool runner_is_stopped(const struct runner *runner) {
-    return runner->stopping && !runner->live && !runner->ended;
+    return runner->stopping && !runner->live && (!runner->ended || clock_monotonic_ms() >= give_up_ms(runner));
 }
 
 bool runner_is_drained(struct runner *r, int64_t wait_ms) {
@@ -277,21 +284,31 @@ static void write_end(struct runner *r, const char *reason) {
         db_rollback(r->db);
 }
 
-void runner_close(struct runner *runner, const char *reason) {
-    struct runner *r = runner;
-    if (!r)
-        return;
+// Results in memory are worth some patience with a busy or full disk.
+static void write_ends(struct runner *r) {
+    const struct timespec pause = {0, 50000000};
+    if (!r->stopping)
+        r->stop_at_ms = clock_monotonic_ms();
     r->stopping = true;
     stop_live(r);
-    // Results in memory are worth some patience with a busy or full disk.
-    for (int i = 0; r->ended && i < CLOSE_TRIES; i++) {
-        const struct timespec pause = {0, 50000000};
+    while (r->ended) {
         runner_tick(r, clock_monotonic_ms());
-        if (r->ended)
-            nanosleep(&pause, NULL);
+        if (!r->ended || clock_monotonic_ms() >= give_up_ms(r))
+            return;
+        nanosleep(&pause, NULL);
     }
+}
+
+int runner_end(struct runner *runner, const char *reason, struct err *e) {
+    struct runner *r = runner;
+    int result = 0;
+    if (!r)
+        return 0;
+    write_ends(r);
     if (r->ended)
-        log_error("%zu ends could not be written: the next runner takes this work back", r->ended_count);
+        result = err_set(e, ERR_DATABASE,
+                         "%zu ends could not be written: free the database, the next runner does this work again",
+                         r->ended_count);
     else
         write_end(r, reason);
     while (r->ended) {
@@ -305,4 +322,11 @@ void runner_close(struct runner *runner, const char *reason) {
     db_checkpoint_final(r->db);
     db_disown(r->db);
     free(r);
+    return result;
+}
+
+void runner_close(struct runner *runner, const char *reason) {
+    struct err e;
+    if (runner_end(runner, reason, &e) != 0)
+        log_error("%s", e.message);
 }

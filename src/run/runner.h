@@ -44,7 +44,10 @@ bool runner_is_drained(struct runner *runner, int64_t wait_ms);
 int64_t runner_completed(const struct runner *runner);
 int64_t runner_failed(const struct runner *runner);
 int64_t runner_seq(const struct runner *runner);
-// Requeues what still runs, marks the end in the database, gives up the lock. NULL is fine.
+// Requeues what still runs, marks the end in the database, gives up the lock and frees the runner, in any case.
+// ERR_DATABASE when ends could not be written: the next runner takes that work back. NULL is fine.
+int runner_end(struct runner *runner, const char *reason, struct err *e) must_check;
+// The same; a failure goes to the log.
 void runner_close(struct runner *runner, const char *reason);
 
 #endif

@@ -37,6 +37,7 @@ struct runner {
     bool claimable;        // there may be something to claim
     bool sweeping;         // slices of a sweep are left
     bool stopping;
+    bool at_once;          // and without patience
     int64_t stop_at_ms;    // then what still runs is taken back
     int64_t next_beat_ms;
     int64_t next_sweep_ms;

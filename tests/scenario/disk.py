@@ -5,6 +5,7 @@ shell left a transaction open. What is running goes on, results are kept in memo
 afterwards nothing is lost and nothing was sent twice."""
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -144,6 +145,32 @@ def test_open_transaction(place):
         tap.equal((server.count, server.failures), (6, []), "then all results land, nothing was sent twice")
         tap.contains(runner.err, "can be written again", "and the runner says so")
         tap.equal(runner.stop(), 0, "the runner ends with 0")
+
+
+def test_stop_while_locked(place):
+    """A runner that is told twice to stop ends also when it cannot write how its work ended."""
+    with Server(Gate()) as server:
+        configure(place, server)
+        id = place.submit("x")
+        runner = place.start_runner()
+        wait_until(lambda: server.count == 1, 10, "the request")
+        shell = subprocess.Popen(["sqlite3", "-batch", "-cmd", ".timeout 5000", place.database], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True, bufsize=1, env=place.env)
+        try:
+            shell.stdin.write("BEGIN IMMEDIATE; SELECT 'mine';\n")
+            shell.stdout.readline()
+            runner.signal(signal.SIGTERM)
+            wait_until(lambda: "signal" in runner.err, 5, "the word of the first signal")
+            runner.signal(signal.SIGTERM)
+            tap.equal(runner.wait(8), 6, "a second signal ends it soon, with 6")
+            tap.matches(runner.err, r"genrun: 1 ends could not be written: ", "it says what it could not do")
+            shell.stdin.write("COMMIT;\n")
+        finally:
+            shell.stdin.close()
+            shell.wait(10)
+        server.script = lambda x: x.chat("late")
+        tap.equal(place.run("run", "--drain").code, 0, "the next runner does the work")
+        tap.equal((place.status(id), server.count), ("completed", 2), "once more")
 
 
 tap.main(globals())
