@@ -159,6 +159,11 @@ static int prepare_file(struct db *db, enum db_mode mode, struct err *e) {
     return owner_open(&db->owner, db->path, mode == DB_CREATE, e);
 }
 
+static int nothing_there(const struct db *db, struct err *e) {
+    return err_set(e, ERR_NOT_FOUND, "database %s is empty: submit something, or name another with -d",
+                   db->path);
+}
+
 int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
     struct db *db = mem_alloc(1, sizeof *db);
     bool fresh = false, had_log = false;
@@ -172,12 +177,21 @@ int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e)
     if ((result = prepare_file(db, mode, e)) ||
         (result = header_examine(owner_descriptor(db->owner), path, migrate_newest(), &fresh, e)))
         goto out;
+    if (fresh && mode == DB_EXISTING) {
+        result = nothing_there(db, e);
+        goto out;
+    }
     had_log = header_log_has_content(path);
     if ((result = connection_open(&db->handle, path, e)))
         goto out;
     sqlite3_busy_handler(db->handle, on_busy, db);
     if ((result = migrate_examine(db->handle, path, &pending, e)))
         goto out;
+    // Marked by its maker, who is still at it or died.
+    if (pending == migrate_newest() && mode == DB_EXISTING) {
+        result = nothing_there(db, e);
+        goto out;
+    }
     if (sqlite3_db_readonly(db->handle, "main") == 1 || access(path, W_OK) != 0) {
         result = err_set(e, ERR_DATABASE,
                          "database %s is read-only: check the rights of the file and its folder", path);
@@ -258,8 +272,8 @@ bool db_was_full(const struct db *db) {
 }
 
 bool db_was_refused(const struct db *db) {
-    return db->last_code == SQLITE_CONSTRAINT || db->last_code == SQLITE_TOOBIG || db->last_code == SQLITE_MISMATCH ||
-           db->last_code == SQLITE_ERROR;
+    return db->last_code == SQLITE_CONSTRAINT || db->last_code == SQLITE_TOOBIG ||
+           db->last_code == SQLITE_MISMATCH || db->last_code == SQLITE_ERROR;
 }
 
 int64_t db_data_version(struct db *db) {

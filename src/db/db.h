@@ -14,7 +14,7 @@
 struct db;
 
 enum db_mode {
-    DB_EXISTING, // ERR_NOT_FOUND when the file does not exist
+    DB_EXISTING, // ERR_NOT_FOUND when the file does not exist, or nothing is in it yet
     DB_CREATE    // made, with its folder, when it does not exist
 };
 

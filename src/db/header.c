@@ -23,9 +23,11 @@ static int32_t number(const unsigned char *at) {
 
 bool header_log_has_content(const char *path) {
     struct stat st;
-    char *log = mem_format("%s-wal", path);
+    char *target = realpath(path, NULL); // the log stands beside the file that a link leads to
+    char *log = mem_format("%s-wal", target ? target : path);
     bool has = stat(log, &st) == 0 ? st.st_size > 0 : errno != ENOENT;
     free(log);
+    free(target);
     return has;
 }
 

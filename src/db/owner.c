@@ -154,7 +154,8 @@ int owner_serve(struct owner *owner, const void *holder, struct err *e) {
     pthread_mutex_lock(&list_mutex);
     if (owner->server != holder) {
         if (owner->server || fcntl(owner->fd, F_OFD_SETLK, &lock) != 0)
-            result = err_set(e, ERR_CONFLICT, "another runner has this database: stop it first, or use another database");
+            result = err_set(e, ERR_CONFLICT,
+                             "another runner has this database: stop it first, or use another database");
         else
             owner->server = holder;
     }

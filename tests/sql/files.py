@@ -163,9 +163,23 @@ def test_fresh_files(place):
         path = place.path(name.replace(" ", "-") + ".db")
         if prepare:
             prepare(path)
+            refused(place, path, "is empty: submit something, or name another with -d", name, code=4, commands=(READ,))
         r = place.run("-d", path, *WRITE, bare=True)
         tap.result(r, 0, f"{name}: submit makes a database of it", err="^$")
         tap.equal(place.run("-d", path, *READ, "--json", bare=True).json["id"], r.id, "with its row")
+    path = made(place, "moved.db", wal=True)
+    for name, statement in (("journal", "PRAGMA journal_mode=DELETE"), ("vacuum", "VACUUM"), ("dump", f"VACUUM INTO '{place.path('copy.db')}'")):
+        write(path, statement)
+        tap.result(place.run("-d", path, *WRITE, bare=True), 0, f"after {statement.split(' INTO')[0]} it goes on")
+    for row in place.run("-d", place.path("copy.db"), *READ, "--json", bare=True).jsonl:
+        tap.equal(row["prompt"], "x", "a copy is a database, too")
+    os.symlink("moved.db", place.path("by-link.db"))
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA user_version=99")
+    before = content(path), beside(path)
+    tap.error_line(place.run("-d", place.path("by-link.db"), *READ, bare=True), 6, "has schema version 99", "newer by its log, named by a link")
+    tap.equal((content(path), beside(path)), before, "untouched, its log not copied")
+    db.close()
     path = place.path("missing.db")
     tap.equal(stat.S_IMODE(os.stat(path).st_mode), 0o600, "a new file is its owner's alone")
     tap.equal({stat.S_IMODE(os.stat(path + s).st_mode) for s in ("-wal", "-shm")}, {0o600}, "what is beside it, too")
