@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "db/connection.h"
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static int compare_checksums(sqlite3 *handle, const char *path, int version, str
     return result;
 }
 
-int migrate_examine(sqlite3 *handle, const char *path, int *pending, struct err *e) {
+static int examine(sqlite3 *handle, const char *path, int *pending, struct err *e) {
     int64_t application = 0, version = 0, tables = 0;
     if (integer(handle, "PRAGMA application_id", &application) != 0 ||
         integer(handle, "PRAGMA user_version", &version) != 0 ||
@@ -97,6 +98,17 @@ int migrate_examine(sqlite3 *handle, const char *path, int *pending, struct err 
     if (version == 0 && tables == 0)
         return 0;
     return compare_checksums(handle, path, (int)version, e);
+}
+
+int migrate_examine(sqlite3 *handle, const char *path, int *pending, struct err *e) {
+    // One look at one moment: another process may be filling the file just now.
+    bool alone = sqlite3_get_autocommit(handle) != 0;
+    if (alone && sqlite3_exec(handle, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        return failed(handle, path, e);
+    int result = examine(handle, path, pending, e);
+    if (alone && !sqlite3_get_autocommit(handle))
+        sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
+    return result;
 }
 
 int migrate_mark(sqlite3 *handle, const char *path, struct err *e) {
