@@ -215,8 +215,6 @@ static void cool_down(struct gate *gate, const struct verdict *verdict, const st
     // A burst of refusals is one refusal: only the first one lengthens the next wait.
     bool first = gate->until_ms <= now_ms;
     int64_t wait = verdict->wait_ms;
-    if (gate->until_ms == INT64_MAX)
-        return; // parked until a person opens it
     if (wait < 0)
         wait = transition_backoff_ms(first || gate->waits == 0 ? gate->waits : gate->waits - 1, 1.0, settings->backoff_min_ms,
                                      settings->backoff_max_ms);

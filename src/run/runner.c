@@ -214,7 +214,11 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     expire(r, now_ms);
     if (r->stopping && now_ms >= r->stop_at_ms)
         stop_live(r);
-    r->changed |= wake_has_changed(r->wake, now_ms);
+    if (wake_has_changed(r->wake, now_ms)) {
+        r->changed = true;
+        // Whoever held the lock has given it up: no need to wait for the timer.
+        r->retry_at_ms = least(r->retry_at_ms, now_ms);
+    }
     notice_own_changes(r);
     if (now_ms >= r->gates_open_ms) {
         r->gates_open_ms = INT64_MAX;
