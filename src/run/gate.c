@@ -218,6 +218,8 @@ static void cool_down(struct gate *gate, const struct verdict *verdict, const st
     if (wait < 0)
         wait = transition_backoff_ms(first || gate->waits == 0 ? gate->waits : gate->waits - 1, 1.0, settings->backoff_min_ms,
                                      settings->backoff_max_ms);
+    else if (gate->waits > 0 && wait < settings->backoff_min_ms)
+        wait = settings->backoff_min_ms; // "at once", and then refused again: without end, at the speed of the wire
     wait += (int64_t)((double)wait * 0.1 * jitter());
     if (first)
         gate->waits++;
@@ -263,5 +265,6 @@ void gate_failed(struct gate *gate, const struct verdict *verdict, const struct 
     if (verdict->action == VERDICT_WAIT)
         cool_down(gate, verdict, settings, now_ms, now_at);
     else if (verdict->action == VERDICT_PARK)
-        park(gate, verdict->message, verdict->error_type, verdict->wait_ms, now_ms, now_at);
+        park(gate, verdict->message, verdict->error_type,
+             verdict->wait_ms >= 0 && verdict->wait_ms < PROBE_MIN_MS ? PROBE_MIN_MS : verdict->wait_ms, now_ms, now_at);
 }

@@ -95,6 +95,26 @@ static void test_a_wait_of_nothing(void **state) {
     (void)state;
     wait_for(0, 100);
     assert_int_equal(gate_free(&gate, 8, 100), 1);
+    // Refused again: no longer at the speed of the wire. A longer wait is honoured as it is.
+    wait_for(0, 100);
+    closed_until(100 + settings.backoff_min_ms, 100);
+    wait_for(0, 10 * SECOND);
+    closed_until(10 * SECOND + settings.backoff_min_ms, 10 * SECOND);
+    wait_for(3 * SECOND, 20 * SECOND);
+    closed_until(23 * SECOND, 20 * SECOND);
+    gate_succeeded(&gate, 0, 30 * SECOND);
+    wait_for(0, 31 * SECOND);
+    assert_int_equal(gate_free(&gate, 8, 31 * SECOND), 1);
+}
+
+// Access that is to come back at a time that has passed already is tried now and then.
+static void test_parked_for_nothing(void **state) {
+    (void)state;
+    for (int64_t now = 0; now < 3 * MINUTE; now += MINUTE) {
+        assert_false(fail_with(VERDICT_PARK, 0, false, now));
+        assert_int_equal(gate_free(&gate, 8, now), 0);
+        assert_int_equal(gate_opens_ms(&gate, now), now + 5 * SECOND);
+    }
 }
 
 static void test_waits_grow(void **state) {
@@ -503,6 +523,7 @@ int main(void) {
         T(test_another_failure_ends_the_caution),
         T(test_parked_for_a_person),
         T(test_parked_for_a_time),
+        T(test_parked_for_nothing),
         T(test_a_dead_server),
         T(test_an_answer_resets_the_count),
         T(test_a_long_reason),
