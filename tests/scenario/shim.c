@@ -16,7 +16,7 @@
 static const volatile struct control {
     int64_t offset_ms;
     int64_t full;
-} *control;
+} * control;
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("GENRUN_SHIM");

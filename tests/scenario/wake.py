@@ -3,14 +3,14 @@
 """A writer that stays open is served as soon as it has committed. poll_interval is 30 s here, so only the
 notice of the write can serve it in time; the delays are printed beside the 300 ms that are to be held."""
 import os
-import shlex
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import build
 import tap
-from genrun import GENRUN, ROOT, wait_until
+from genrun import wait_until
 
 HOLD_MS = 300
 DEADLINE_S = 10.0  # far below poll_interval
@@ -80,22 +80,8 @@ def test_interactive_shell(place):
     tap.equal(runner.stop(), 0, "the runner ends with 0")
 
 
-def build_writer(place):
-    build = os.environ.get("GENRUN_BUILD") or os.path.dirname(os.path.realpath(GENRUN))
-    name = os.path.basename(build)
-    sanitize = ["-fsanitize=" + name.split("san-")[1].replace("-clang", "").replace("-", ",")] if "san-" in name else []
-    libs = subprocess.run(["pkg-config", "--libs", "sqlite3", "libcurl", "libcjson", "inih"], stdout=subprocess.PIPE,
-                          text=True, check=True).stdout.split()
-    program = place.path("writer")
-    subprocess.run(shlex.split(os.environ.get("CC") or "gcc") + sanitize +
-                   ["-std=c11", "-I", os.path.join(ROOT, "include"), "-o", program,
-                    os.path.join(ROOT, "tests", "scenario", "writer.c"), os.path.join(build, "libgenrun.a")] +
-                   libs + ["-lpthread", "-lm"], check=True)
-    return program
-
-
 def test_program_with_libgenrun(place):
-    program = build_writer(place)
+    program = build.program(place, "writer")
     place.configure(CONFIG)
     runner = place.start_runner()
     writer = subprocess.Popen([program, place.config, place.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
