@@ -72,7 +72,6 @@ CREATE TABLE batch_job (
     cancel_reason  TEXT,
     stop_reason    TEXT,                      -- why no further item starts (on_error, max_failures)
     swept          INTEGER NOT NULL DEFAULT 0, -- 1: cancelled or stopped, and nothing of it waits any more
-    turn           INTEGER NOT NULL DEFAULT 0, -- what its counters did last (batch_count_turn)
     over_budget    INTEGER NOT NULL DEFAULT 0, -- 1: it was paused by max_cost
     at_limit       INTEGER NOT NULL DEFAULT 0, -- 1: as many items in flight as `concurrency` allows
     writer         TEXT,                      -- process that fills it, until opened: boot:pid:start
@@ -479,7 +478,8 @@ END;
 -- Seldom does a counter mean more than itself: at the first start, at the last end, with a failure, with money
 -- spent, at the batch's own limit, with a way back. This trigger stands in the hot path and a trigger costs by the
 -- size of its program even when its WHEN is false, so it only says what happened (bits: 1 a failure, 2 retried by
--- a person, 4 money spent, 8 other); what follows is batch_job_turn's.
+-- a person, 4 money spent) to the view batch_turn, which holds nothing: its trigger is what follows.
+CREATE VIEW batch_turn AS SELECT 0 AS seq, 0 AS what WHERE 0;
 CREATE TRIGGER batch_count_turn AFTER UPDATE ON batch_count
 WHEN NEW.batch_seq <> 0 AND (
     NEW.failed_items > OLD.failed_items OR NEW.queued_items > OLD.queued_items
@@ -487,35 +487,34 @@ WHEN NEW.batch_seq <> 0 AND (
     OR NEW.queued_items + NEW.processing_items = 0 OR (NEW.opened = 0 AND NEW.queued_items < OLD.queued_items)
     OR (NEW.processing_items >= NEW.concurrency) IS NOT (OLD.processing_items >= OLD.concurrency))
 BEGIN
-    UPDATE batch_job SET turn = 8 + (NEW.failed_items > OLD.failed_items)
+    INSERT INTO batch_turn (seq, what) VALUES (NEW.batch_seq, (NEW.failed_items > OLD.failed_items)
         + 2 * (NEW.queued_items > OLD.queued_items AND NEW.processing_items = OLD.processing_items)
-        + 4 * (NEW.actual_cost > OLD.actual_cost)
-    WHERE seq = NEW.batch_seq;
+        + 4 * (NEW.actual_cost > OLD.actual_cost));
 END;
 
-CREATE TRIGGER batch_job_turn AFTER UPDATE OF turn ON batch_job
+CREATE TRIGGER batch_turn_insert INSTEAD OF INSERT ON batch_turn
 BEGIN
     -- (Not a CHECK: UPDATE OR IGNORE would pass over it.)
     SELECT RAISE(ABORT, 'the items of a batch job that is still being filled are queued, and stay so until it is opened')
     FROM batch_count WHERE batch_seq = NEW.seq AND opened = 0
         AND processing_items + successful_items + failed_items + cancelled_items > 0;
     -- A retry by hand opens a stopped batch again; what comes back into a swept one must be swept, too.
-    UPDATE batch_job SET stop_reason = NULL WHERE seq = NEW.seq AND NEW.turn & 2 AND stop_reason IS NOT NULL;
+    UPDATE batch_job SET stop_reason = NULL WHERE seq = NEW.seq AND NEW.what & 2 AND stop_reason IS NOT NULL;
     UPDATE batch_job SET swept = 0 WHERE seq = NEW.seq AND swept = 1
         AND (SELECT queued_items > 0 FROM batch_count WHERE batch_seq = NEW.seq);
     -- Limits of failures stop a batch: what waits is then cancelled in slices by the runner.
     UPDATE batch_job SET stop_reason = CASE WHEN on_error='stop' THEN 'stopped: an item failed and on_error is stop'
         ELSE 'stopped: more than ' || max_failures || ' items failed' END
-    WHERE seq = NEW.seq AND NEW.turn & 1 AND stop_reason IS NULL
+    WHERE seq = NEW.seq AND NEW.what & 1 AND stop_reason IS NULL
         AND (on_error='stop' OR max_failures < (SELECT failed_items FROM batch_count WHERE batch_seq = NEW.seq));
     -- A budget pauses a batch, once: a person who resumes it has decided.
     UPDATE batch_job SET over_budget = 1, paused_reason = 'the budget of ' || max_cost || ' USD is spent', status = 'paused'
-    WHERE seq = NEW.seq AND NEW.turn & 4 AND over_budget = 0 AND (status='queued' OR status='processing')
-        AND (SELECT actual_cost >= NEW.max_cost AND queued_items + processing_items > 0 FROM batch_count
+    WHERE seq = NEW.seq AND NEW.what & 4 AND over_budget = 0 AND (status='queued' OR status='processing')
+        AND (SELECT actual_cost >= batch_job.max_cost AND queued_items + processing_items > 0 FROM batch_count
             WHERE batch_seq = NEW.seq);
     UPDATE batch_job SET at_limit = 1 - at_limit
     WHERE seq = NEW.seq AND concurrency IS NOT NULL
-        AND at_limit <> (SELECT processing_items >= NEW.concurrency FROM batch_count WHERE batch_seq = NEW.seq);
+        AND at_limit <> (SELECT processing_items >= batch_job.concurrency FROM batch_count WHERE batch_seq = NEW.seq);
     UPDATE batch_job SET
         status = (SELECT derived FROM batch_derived WHERE seq = NEW.seq),
         completed_at = (SELECT CASE WHEN derived='completed' OR derived='failed' THEN last_activity_at END
