@@ -3,7 +3,9 @@
 // interval is a minute, so what is seen at all is seen by events.
 #include "queue_ground.h"
 
+#include "base/log.h"
 #include "run/state.h"
+#include <fcntl.h>
 
 #define MINUTE 60000
 #define PATIENCE_MS 20000 // of the tests; nothing takes long
@@ -50,7 +52,21 @@ static int set_up(void **state) {
     return loop_open(&loop, &error);
 }
 
+// Errors in the log are what the test is about: not to be shown. (cmocka shows its own after the tear-down.)
+static int real_stderr = -1;
+static void hush(void) {
+    int nowhere = open("/dev/null", O_WRONLY);
+    real_stderr = dup(STDERR_FILENO);
+    dup2(nowhere, STDERR_FILENO);
+    close(nowhere);
+}
+
 static int tear_down(void **state) {
+    if (real_stderr >= 0) {
+        dup2(real_stderr, STDERR_FILENO);
+        close(real_stderr);
+        real_stderr = -1;
+    }
     runner_close(r, "test ended");
     r = NULL;
     loop_close(loop);
@@ -576,6 +592,7 @@ static int refuse_commit(void *payload) {
 // What a transaction claimed that did not last was never started.
 static void test_a_commit_that_fails_starts_nothing(void **state) {
     (void)state;
+    hush();
     open_runner();
     until_drained(0);
     refused_commits = 2;
@@ -597,6 +614,7 @@ static void test_a_commit_that_fails_starts_nothing(void **state) {
 // Results outlast it.
 static void test_a_commit_that_fails_keeps_results(void **state) {
     (void)state;
+    hush();
     settings.concurrency = 2;
     open_runner();
     batch_with(&plain, 4, "{\"delay\":1}");
@@ -620,6 +638,7 @@ static void set_pages(const char *most) {
 
 static void test_a_full_disk(void **state) {
     (void)state;
+    hush();
     settings.concurrency = 1;
     open_runner();
     int64_t big = ask_for("echo", "{\"delay\":1,\"repeat\":30000}");
@@ -648,6 +667,7 @@ static void test_a_full_disk(void **state) {
 // Somebody left a transaction open. The runner waits for it by timer, and does not spin.
 static void test_a_locked_database(void **state) {
     (void)state;
+    hush();
     int64_t seq = ask_for("echo", "{\"delay\":5}");
     submit_spec(&(struct spec){.prompt = "p", .model_id = "echo", .run_after_at = clock_wall_at() + 10});
     int64_t stuck = ask_for("other", "{\"hang\":\"connect\"}");
@@ -672,6 +692,7 @@ static void test_a_locked_database(void **state) {
 // One row refuses its result: it ends plainly, and holds up nobody.
 static void test_a_refused_result(void **state) {
     (void)state;
+    hush();
     type("CREATE TRIGGER refuse BEFORE INSERT ON output WHEN NEW.content='bad' BEGIN SELECT RAISE(ABORT,'not "
          "this'); END");
     int64_t bad = submit_spec(&(struct spec){.prompt = "bad", .model_id = "echo"});
@@ -687,6 +708,7 @@ static void test_a_refused_result(void **state) {
 // It refuses every end: the others go on all the same, and the row is left to the next runner.
 static void test_a_refused_end(void **state) {
     (void)state;
+    hush();
     type("CREATE TRIGGER refuse BEFORE UPDATE OF status ON generation WHEN OLD.status='processing' AND "
          "OLD.seq=1"
          " BEGIN SELECT RAISE(ABORT,'never'); END");
@@ -735,6 +757,7 @@ static void test_idle(void **state) {
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
+    log_setup(LOG_LEVEL_ERROR, false);
     const struct CMUnitTest tests[] = {
         T(test_completed),
         T(test_submitted_through_its_own_connection),
