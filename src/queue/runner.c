@@ -60,8 +60,9 @@ static int requeue_orphan(struct db *db, const struct orphan *o, int spent, cons
                           struct err *e) {
     struct buf note;
     bool alone = o->beside == 1;
-    bool crashed = strcmp(o->end, "crashed") == 0;
-    int crashes = o->crashes + (crashed && !alone), crashes_alone = o->crashes_alone + (crashed && alone);
+    bool crashed = strcmp(o->end, "crashed") == 0, hung = strcmp(o->end, "hung") == 0;
+    int crashes = o->crashes + ((crashed || hung) && !alone), crashes_alone = o->crashes_alone + (crashed && alone);
+    bool suspect = crashes + crashes_alone >= 2 || (hung && !spent);
     buf_init(&note, BUF_UNLIMITED);
     buf_text(&note, "{\"event\":\"recovered\",\"level\":\"warn\"");
     json_write_member_text(&note, "message", message);
@@ -77,7 +78,7 @@ static int requeue_orphan(struct db *db, const struct orphan *o, int spent, cons
                         "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL, attempts=attempts+?,"
                         " crashes=?, crashes_alone=?, suspect=?, note=? WHERE seq=? AND status='processing'",
                         "iiiiti", (int64_t)spent, (int64_t)crashes, (int64_t)crashes_alone,
-                        (int64_t)(crashes + crashes_alone >= 2), buf_borrow(&note), o->seq);
+                        (int64_t)suspect, buf_borrow(&note), o->seq);
     buf_free(&note);
     return result;
 }
@@ -97,13 +98,15 @@ static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes
                           int64_t now_at, bool *failed, struct err *e) {
     char message[256];
     bool hung = strcmp(o->end, "hung") == 0;
-    bool crashed_alone = strcmp(o->end, "crashed") == 0 && o->beside == 1;
-    *failed = hung ? o->attempts + 1 >= max_attempts : crashed_alone && o->crashes_alone + 1 >= max_crashes;
+    bool alone = o->beside == 1, crashed_alone = alone && strcmp(o->end, "crashed") == 0;
+    bool spent_all = o->attempts + 1 >= max_attempts;
+    *failed = hung ? alone && spent_all : crashed_alone && o->crashes_alone + 1 >= max_crashes;
     if (hung) {
         snprintf(message, sizeof message, "the runner stopped beating and ended itself while this ran");
         if (*failed)
             return fail_orphan(db, o, "HeartbeatTimeoutError", message, now_at, e);
-        return requeue_orphan(db, o, 1, "HeartbeatTimeoutError", message, e);
+        // The last attempt of a bystander is not spent: alone it shows whether it was the cause.
+        return requeue_orphan(db, o, !spent_all, "HeartbeatTimeoutError", message, e);
     }
     if (*failed) {
         snprintf(message, sizeof message,
