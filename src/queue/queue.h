@@ -152,6 +152,10 @@ struct settlement {
 // over); the result is dropped and the drop logged. Outputs of an attempt that did not complete never
 // replace those of a completed one.
 int queue_settle(struct db *db, const struct settlement *s, bool *landed, struct err *e) must_check;
+// Ends attempts that all completed, as queue_settle does each, with fewer statements. When one is refused nothing of
+// it is done (db_was_refused is then true): settle them one by one.
+int queue_settle_completed(struct db *db, const struct settlement *list, size_t count, bool *landed,
+                           struct err *e) must_check;
 // Keeps what an attempt had produced when its row was cancelled or failed under it.
 int queue_store_partial(struct db *db, const struct settlement *s, struct err *e) must_check;
 // Releases the account lock that a generation of the user holds.

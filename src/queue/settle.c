@@ -52,6 +52,71 @@ static int complete(struct db *db, const struct settlement *s, struct err *e) {
     return code < 0 ? (int)e->code : 0;
 }
 
+// A statement costs by the size of its triggers' programs, whatever the number of its rows: so many at once.
+#define GROUP 16
+#define ROW "(?,?,?,?,?)"
+#define ROWS4 ROW "," ROW "," ROW "," ROW
+
+static void bind_row(sqlite3_stmt *u, int first, const struct settlement *s) {
+    if (!s) {
+        sqlite3_bind_null(u, first);
+        return;
+    }
+    sqlite3_bind_int64(u, first, s->seq);
+    sqlite3_bind_text(u, first + 1, s->token, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(u, first + 2, s->input_tokens);
+    sqlite3_bind_int64(u, first + 3, s->output_tokens);
+    sqlite3_bind_double(u, first + 4, s->cost);
+}
+
+// Completes up to GROUP rows in one statement, each behind its fence; which of them it was, RETURNING tells.
+static int complete_group(struct db *db, const struct settlement *list, size_t count, bool *landed, struct err *e) {
+    int code;
+    sqlite3_stmt *u = db_ask(db, e,
+                             "WITH v (seq, token, input, output, cost) AS (VALUES " ROWS4 "," ROWS4 "," ROWS4 "," ROWS4 ")"
+                             " UPDATE generation SET status='completed', claim_token=NULL, completed_at=?81,"
+                             " attempts=attempts+1, last_step='outputs:store', waiting_since=NULL, input_tokens=nullif(v.input,-1),"
+                             " output_tokens=nullif(v.output,-1), cost=nullif(coalesce(generation.cost,0)+v.cost,0) FROM v"
+                             " WHERE generation.seq=v.seq AND claim_token=v.token AND status='processing' RETURNING seq",
+                             "");
+    if (!u)
+        return ERR_DATABASE;
+    for (size_t i = 0; i < GROUP; i++)
+        bind_row(u, (int)(1 + 5 * i), i < count ? &list[i] : NULL);
+    sqlite3_bind_int64(u, 81, list[0].now_at);
+    for (size_t i = 0; i < count; i++)
+        landed[i] = false;
+    while ((code = db_next(db, u, e)) == 1)
+        for (size_t i = 0; i < count; i++)
+            landed[i] |= list[i].seq == db_int(u, 0);
+    db_done(db, u);
+    return code < 0 ? (int)e->code : 0;
+}
+
+static int complete_all(struct db *db, const struct settlement *list, size_t count, bool *landed, struct err *e) {
+    int result = 0;
+    for (size_t i = 0; !result && i < count; i += GROUP)
+        result = complete_group(db, &list[i], count - i < GROUP ? count - i : GROUP, &landed[i], e);
+    for (size_t i = 0; !result && i < count; i++)
+        result = landed[i] ? store_outputs(db, &list[i], e) : dropped(db, &list[i], e);
+    return result;
+}
+
+int queue_settle_completed(struct db *db, const struct settlement *list, size_t count, bool *landed, struct err *e) {
+    int result = db_run(db, e, "SAVEPOINT settle", "");
+    if (result)
+        return result;
+    if ((result = complete_all(db, list, count, landed, e))) {
+        struct err ignored;
+        // The transaction may be gone altogether; then there is nothing to go back to.
+        if (!db_was_refused(db) || db_run(db, &ignored, "ROLLBACK TO settle", "") != 0)
+            return result;
+    }
+    struct err late;
+    int released = db_run(db, &late, "RELEASE settle", "");
+    return result ? result : released ? err_set(e, late.code, "%s", late.message) : 0;
+}
+
 static int end_otherwise(struct db *db, const struct settlement *s, struct err *e) {
     bool ended = strcmp(s->status, "queued") != 0;
     return db_run(db, e,

@@ -35,6 +35,7 @@ struct attempt {
     struct verdict verdict;  // of a failed outcome
     bool parked;             // a retry that waits for the server
     int write_failures;      // times that its settlement itself was refused
+    bool settled;            // in the transaction under way
     struct attempt *next;    // list of its owner
     void (*on_end)(void *payload, struct attempt *attempt);
     void *payload;
