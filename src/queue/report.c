@@ -62,7 +62,9 @@ int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
                              "   AND g.model_id=m.model_id) AS running,"
                              " (SELECT count(*) FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
                              "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
-                             "   WHERE l.model_id=m.model_id AND l.ready=1) AS queued"
+                             "   WHERE l.model_id=m.model_id AND l.ready=1)"
+                             "  + (SELECT count(*) FROM generation g INDEXED BY generation_suspect WHERE g.status='queued'"
+                             "   AND g.suspect=1 AND g.run_after IS NULL AND g.model_id=m.model_id) AS queued"
                              " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
                              " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
                              "");
@@ -79,6 +81,7 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
     struct rows rows;
     sqlite3_stmt *s = db_ask(
         db, e,
+        "SELECT reason, model_id, sum(count) AS count FROM ("
         "SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is ' || (SELECT b.status FROM batch_job b WHERE b.seq=l.batch_seq)"
         "   || coalesce(': ' || (SELECT b.paused_reason FROM batch_job b WHERE b.seq=l.batch_seq), '')"
         "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || coalesce(m.reason,'')"
@@ -90,8 +93,14 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
         " UNION ALL SELECT 'delayed, the next until ' || strftime('%Y-%m-%dT%H:%M:%SZ', min(run_after)/1000, 'unixepoch'),"
         "  model_id, count(*) FROM generation INDEXED BY generation_delayed WHERE status='queued' AND run_after IS NOT NULL"
         "  GROUP BY model_id"
-        " UNION ALL SELECT 'it was in flight in crashes of the runner and waits to run alone', model_id, count(*)"
-        "  FROM generation INDEXED BY generation_suspect WHERE status='queued' AND suspect=1 GROUP BY model_id",
+        " UNION ALL SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is '"
+        "   || (SELECT b.status || coalesce(': ' || b.paused_reason, '') FROM batch_job b WHERE b.seq=l.batch_seq)"
+        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || coalesce(m.reason,'')"
+        "  ELSE 'it was in flight in crashes of the runner and waits to run alone' END, g.model_id, count(*)"
+        "  FROM generation g INDEXED BY generation_suspect JOIN lane l ON l.id=g.lane"
+        "  LEFT JOIN model_state m ON m.model_id=g.model_id"
+        "  WHERE g.status='queued' AND g.suspect=1 AND g.run_after IS NULL GROUP BY 1, 2"
+        ") GROUP BY 1, 2",
         "");
     int result = rows_take(db, s, &rows, e);
     db_done(db, s);

@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
+from genrun import wait_until
 
 FAULTS = {"GENRUN_ECHO_FAULTS": "1"}
 
@@ -92,6 +93,25 @@ def test_in_company(place):
     ended = place.value("SELECT max(completed_at) FROM generations WHERE status = 'completed' AND custom_id <> 'bomb'")
     failed = place.value("SELECT completed_at FROM generations WHERE custom_id = 'bomb'")
     tap.ok(ended <= failed, "the rest of the batch completed meanwhile", f"{ended} {failed}")
+
+
+def test_suspects_that_wait(place):
+    """What was in flight in two crashes is told of like all other work: paused, left, cancelled with its batch."""
+    configure(place, 4)
+    batch = submit_batch(place, [{"custom_id": f"{i}", "prompt": "x", "delay": 60000} for i in range(6)])
+    for _ in range(2):
+        runner = place.start_runner()
+        wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE status = 'processing'") == 4, 10, "four in flight")
+        runner.kill()
+    tap.equal(place.start_runner().stop(), 0, "the next runner takes them back")
+    tap.equal(place.run("batch", "pause", batch).code, 0, "their batch is paused")
+    r = place.run("run", "--drain", "--json")
+    tap.equal((r.code, r.jsonl), (5, [{"reason": "its batch job is paused: paused by hand", "modelId": "echo", "count": 6}]),
+              "a drain tells that all six wait for that")
+    tap.equal(place.run("models", "--json").jsonl[0]["queued"], 6, "models counts all of them")
+    tap.equal(place.run("batch", "cancel", batch).code, 0, "their batch is cancelled")
+    tap.equal(place.run("run", "--drain").code, 0, "nothing is left")
+    tap.equal(place.sql("SELECT status, count(*) FROM generations GROUP BY 1"), [("cancelled", 6)], "all six are cancelled")
 
 
 tap.main(globals())
