@@ -427,8 +427,10 @@ bool queue_model_waits(struct db *db, const char *model_id) {
     struct err e;
     int64_t waits = 0;
     int result = db_integer(db, &e, &waits, 0,
-                            "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1 LIMIT 1", "t",
-                            model_id);
+                            "SELECT EXISTS (SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1)"
+                            " OR EXISTS (SELECT 1 FROM generation g INDEXED BY generation_suspect JOIN lane l ON l.id=g.lane"
+                            " WHERE g.status='queued' AND g.suspect=1 AND g.model_id=?1 AND l.blocked & 27 = 0)",
+                            "t", model_id);
     return result != 0 || waits != 0;
 }
 

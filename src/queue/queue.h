@@ -111,7 +111,7 @@ int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq,
 // The queued suspect of the model that crashed alone least often and whose batch job is open; *seq 0: none.
 int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,
                        struct err *e) must_check;
-// Open lanes of the model may hold something (or the database cannot tell).
+// Open lanes of the model may hold something, or a suspect waits for it (or the database cannot tell).
 bool queue_model_waits(struct db *db, const char *model_id);
 // The model of a generation: mem-allocated, NULL when the generation is gone.
 int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) must_check;

@@ -40,6 +40,9 @@ struct transition transition_next(enum cause cause, int attempts, int64_t wait_m
     }
     if (attempts + 1 >= rules->max_attempts)
         return (struct transition){.status = "failed", .spent = 1, .event = "failed"};
+    // A server may name any time; beyond max_wait nothing waits.
+    if (rules->max_wait_ms > 0 && wait_ms > rules->max_wait_ms)
+        wait_ms = rules->max_wait_ms;
     int64_t delay = transition_backoff_ms(attempts, random, rules->backoff_min_ms, rules->backoff_max_ms);
     return (struct transition){
         .status = "queued", .spent = 1, .delay_ms = wait_ms > delay ? wait_ms : delay, .event = "retrying"};

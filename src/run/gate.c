@@ -169,6 +169,12 @@ int gate_free(struct gate *gate, int most, int64_t now_ms) {
     return left > 0 ? left : 0;
 }
 
+void gate_slept(struct gate *gate, int64_t gap_ms, int64_t now_ms) {
+    gate->refilled_ms -= gap_ms;
+    if (gate->until_ms > now_ms && gate->until_ms != INT64_MAX)
+        gate->until_ms = gate->until_ms - gap_ms > now_ms ? gate->until_ms - gap_ms : now_ms;
+}
+
 int64_t gate_opens_ms(struct gate *gate, int64_t now_ms) {
     if (!gate->model)
         return INT64_MAX;

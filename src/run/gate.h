@@ -42,6 +42,9 @@ struct gate *gate_list_find(struct gate_list *gates, const char *model_id);
 // Its state was written, and the transaction committed.
 void gate_note_stored(struct gate *gate);
 
+// The machine slept for so long: closing times are of the wall clock, the monotonic one stood still.
+void gate_slept(struct gate *gate, int64_t gap_ms, int64_t now_ms);
+
 // How many may start now (at most `most`).
 int gate_free(struct gate *gate, int most, int64_t now_ms);
 // When a gate that is closed now may open: monotonic; INT64_MAX: not by itself.

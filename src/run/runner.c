@@ -41,6 +41,8 @@ static int start(struct runner *r, struct err *e) {
     r->wake = wake_open(r->db, r->loop);
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
+    r->slept_ms = clock_boottime_ms() - now_ms;
+    r->judged_overdue_ms = now_ms; // what waited too long while nobody ran gets a try first
     r->changed = r->claimable = r->sweeping = true;
     r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
@@ -89,6 +91,24 @@ static void notice_gap(struct runner *r, int64_t waited_from_ms, int64_t timeout
         log_warn("this process did not run for %lld s: clocks of live work start anew from there", (long long)late / 1000);
     shift_clocks(r, late);
     r->changed = true;
+}
+
+// The machine was suspended: clocks of live work stood still with it, but a server's time to wait went on.
+static void notice_sleep(struct runner *r, int64_t now_ms) {
+    int64_t slept = clock_boottime_ms() - now_ms;
+    int64_t gap = slept - r->slept_ms;
+    if (gap < LATE_MS)
+        return;
+    log_info("the machine slept for %lld s", (long long)gap / 1000);
+    r->slept_ms = slept;
+    for (size_t i = 0; i < r->gates.count; i++)
+        gate_slept(r->gates.list[i], gap, now_ms);
+    // Everything is looked at anew, and what lives beats at once.
+    r->changed = true;
+    r->next_beat_ms = 0;
+    // Whoever waited too long meanwhile gets a try before it is judged.
+    r->judged_overdue_ms = now_ms;
+    r->next_overdue_ms = INT64_MAX;
 }
 
 static void shift_waits(struct runner *r, int64_t jump_ms) {
@@ -208,6 +228,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     // From turn to turn, since a process can be stopped anywhere.
     notice_gap(r, r->last_turn_ms, timeout_ms, now_ms);
     r->last_turn_ms = now_ms;
+    notice_sleep(r, now_ms);
     notice_jump(r);
     if (r->options.on_turn)
         r->options.on_turn(r->options.payload);

@@ -53,6 +53,7 @@ struct runner {
     int64_t last_turn_ms;
     int64_t seen_changes;    // rows changed through this connection up to the last tick
     int64_t clock_offset_ms; // wall - boottime
+    int64_t slept_ms;        // boottime - monotonic: how long the machine has been suspended
 
     // Trouble with the database.
     int64_t retry_at_ms;   // not before; 0: no trouble

@@ -242,7 +242,9 @@ static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct
     bool more = false;
     for (size_t i = 0; i < r->gates.count; i++) {
         struct gate *g = r->gates.list[i];
-        if (strcmp(g->state.state, "ok") == 0 || !g->state.since)
+        // While one tries whether the model is back, nobody is judged.
+        bool trying = g->running > 0 && g->until_ms <= now_ms;
+        if (strcmp(g->state.state, "ok") == 0 || !g->state.since || trying)
             continue;
         int64_t before = r->tick.failed;
         char *reason = mem_format("it waited longer than max_wait for its model: %s", g->state.reason);

@@ -17,9 +17,9 @@ class Shim:
                        ["-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1", "-o", library,
                         os.path.join(ROOT, "tests", "scenario", "shim.c"), "-ldl"], check=True)
         with open(self.path, "wb") as f:
-            f.write(struct.pack("qq", 0, 0))
+            f.write(struct.pack("qqq", 0, 0, 0))
         with open(self.path, "r+b") as f:
-            self._map = mmap.mmap(f.fileno(), 16)
+            self._map = mmap.mmap(f.fileno(), 24)
         # A sanitizer's library insists on being the first one otherwise.
         options = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0")))
         self.env = {"LD_PRELOAD": library, "GENRUN_SHIM": self.path, "ASAN_OPTIONS": options}
@@ -27,6 +27,10 @@ class Shim:
     def set_clock(self, offset_s):
         """The wall clock runs so many seconds ahead."""
         self._map[0:8] = struct.pack("q", int(offset_s * 1000))
+
+    def set_slept(self, seconds):
+        """The machine was suspended for so long."""
+        self._map[16:24] = struct.pack("q", int(seconds * 1000))
 
     def set_full(self, full):
         """No file grows."""

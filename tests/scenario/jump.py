@@ -115,4 +115,43 @@ def test_back(place):
     jump(place, -DAY, "a day back")
 
 
+def test_suspended(place):
+    """A laptop sleeps for two hours, in the middle of an answer and of a server's Retry-After of one."""
+    shim = Shim(place)
+    go = []
+
+    def script(x):
+        x.begin_stream()
+        x.event("half ")
+        while not go and not x.wait_closed(0.02):
+            pass
+        x.event("done", "stop")
+        x.send(b"data: [DONE]\n\n")
+
+    def limited(x):
+        if l.count == 1:
+            x.error(429, "Rate limit reached", {"Retry-After": "3000"})
+        else:
+            x.chat("after the limit")
+
+    with Server(script) as m, Server(limited) as l, Server(lambda x: x.error(402, "pay first")) as u:
+        place.configure(CONFIG.format(url=m.url, limited=l.url, unpaid=u.url).replace("progress_timeout = 2m", "progress_timeout = 1m"))
+        running = place.submit("running", "--model", "m", env=shim.env)
+        waiting = place.submit("waiting", "--model", "limited", env=shim.env)
+        delayed = place.submit("delayed", "--delay", "1h", env=shim.env)
+        runner = place.start_runner(env=shim.env)
+        wait_until(lambda: m.count == 1 and place.value(
+            "SELECT count(*) FROM generations WHERE id = ? AND starts = 1 AND status = 'queued'", waiting), 10, "the refusal")
+        shim.set_slept(2 * HOUR)
+        place.wait_status(waiting, "completed", 8)
+        place.wait_status(delayed, "completed", 8)
+        tap.ok(True, "what waited for a time that passed in the sleep goes on")
+        tap.equal(place.status(running), "processing", "what runs is not judged by the sleep")
+        tap.equal(place.value("SELECT count(*) FROM logs WHERE event = 'runner.clock_jumped'"), 0, "the clock was not set")
+        wait_until(lambda: not place.run("list", "--status", "stuck", "--json", env=shim.env).jsonl, 5, "the next heartbeat")
+        go.append(True)
+        place.wait_status(running, "completed")
+        tap.equal((runner.stop(), m.count, l.count), (0, 1, 2), "nothing was sent more often than it should")
+
+
 tap.main(globals())

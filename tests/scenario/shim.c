@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Preloaded into genrun by tests: sets the wall clock off and makes the disk full,
-// as a control file of two numbers says: wall clock offset in ms; 1: no file can
-// grow. Only this process sees it, so no machine is changed and no root is needed.
+// as a control file of three numbers says: wall clock offset in ms; 1: no file can
+// grow; for how many ms the machine was suspended. Only this process sees it, so no machine is changed and no root is needed.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 static const volatile struct control {
     int64_t offset_ms;
     int64_t full;
+    int64_t slept_ms;
 } * control;
 
 __attribute__((constructor)) static void begin(void) {
@@ -28,8 +29,13 @@ __attribute__((constructor)) static void begin(void) {
     close(fd);
 }
 
-static int64_t offset(void) {
-    return control ? control->offset_ms : 0;
+// By how much the clock is to be ahead: the monotonic one stands still in a sleep, these two do not.
+static int64_t offset(clockid_t which) {
+    if (!control)
+        return 0;
+    if (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)
+        return control->offset_ms + control->slept_ms;
+    return which == CLOCK_BOOTTIME ? control->slept_ms : 0;
 }
 
 // ---- the wall clock ----
@@ -39,9 +45,10 @@ int clock_gettime(clockid_t which, struct timespec *out) {
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(which, out);
-    if (result == 0 && (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)) {
-        int64_t ns = out->tv_nsec + offset() % 1000 * 1000000;
-        out->tv_sec += offset() / 1000 + (ns < 0 ? -1 : ns / 1000000000);
+    int64_t ahead = offset(which);
+    if (result == 0 && ahead != 0) {
+        int64_t ns = out->tv_nsec + ahead % 1000 * 1000000;
+        out->tv_sec += ahead / 1000 + (ns < 0 ? -1 : ns / 1000000000);
         out->tv_nsec = ns < 0 ? ns + 1000000000 : ns % 1000000000;
     }
     return result;

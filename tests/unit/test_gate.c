@@ -9,6 +9,7 @@
 #define AT 1700000000000 // wall time at now_ms 0
 #define SECOND 1000
 #define MINUTE 60000
+#define DAY_MS 86400000
 
 static const struct run_settings settings = {
     .backoff_min_ms = 2 * SECOND, .backoff_max_ms = 5 * MINUTE, .max_attempts = 3};
@@ -105,6 +106,21 @@ static void test_a_wait_of_nothing(void **state) {
     gate_succeeded(&gate, 0, 30 * SECOND);
     wait_for(0, 31 * SECOND);
     assert_int_equal(gate_free(&gate, 8, 31 * SECOND), 1);
+}
+
+// A machine that slept over the end of a wait does not wait for the rest of it.
+static void test_slept(void **state) {
+    (void)state;
+    model.requests_per_minute = 1;
+    wait_for(100 * SECOND, 0);
+    int64_t until = gate.until_ms;
+    gate_slept(&gate, 40 * SECOND, SECOND);
+    assert_int_equal(gate_opens_ms(&gate, SECOND), until - 40 * SECOND);
+    gate_slept(&gate, DAY_MS, 2 * SECOND);
+    assert_int_equal(gate_free(&gate, 8, 2 * SECOND), 1);
+    assert_false(fail_with(VERDICT_PARK, -1, false, 3 * SECOND));
+    gate_slept(&gate, DAY_MS, 4 * SECOND);
+    assert_int_equal(gate_opens_ms(&gate, 4 * SECOND), INT64_MAX); // a person opens it
 }
 
 // Access that is to come back at a time that has passed already is tried now and then.
@@ -524,6 +540,7 @@ int main(void) {
         T(test_parked_for_a_person),
         T(test_parked_for_a_time),
         T(test_parked_for_nothing),
+        T(test_slept),
         T(test_a_dead_server),
         T(test_an_answer_resets_the_count),
         T(test_a_long_reason),

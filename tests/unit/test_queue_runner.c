@@ -336,6 +336,12 @@ static void test_suspects(void **state) {
     now_at++;
     assert_int_equal(next_suspect(0), worse);
     assert_string_equal(row(other), "queued starts 0 attempts 0 crashes 2+0 suspect");
+    // Their lanes are found empty; a drain must know of them all the same.
+    type("UPDATE lane SET ready=0");
+    assert_true(queue_model_waits(db, "m"));
+    assert_true(queue_model_waits(db, "n"));
+    type("UPDATE generations SET status='cancelled' WHERE id=(SELECT id FROM generation WHERE seq=%lld)", (long long)other);
+    assert_false(queue_model_waits(db, "n"));
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, ground_close)

@@ -270,6 +270,21 @@ static void test_waiting_has_an_end(void **state) {
 
 // ---- limits ----
 
+// The machine was off for weeks: what waited for a model is tried before it is judged.
+static void test_tried_before_judged(void **state) {
+    (void)state;
+    settings.concurrency = 1;
+    settings.max_wait_ms = MINUTE;
+    for (int i = 0; i < 5; i++)
+        ask_for("echo", "{\"delay\":\"20ms\"}");
+    type("UPDATE generation SET created_at=1, waiting_since=NULL");
+    type("INSERT INTO model_state (model_id, state, reason, error_type, since, until)"
+         " VALUES ('echo','parked','quota of the day','QuotaError',1,2)");
+    open_runner();
+    until_settled();
+    assert_int_equal(number("SELECT count(*) FROM generation WHERE status='completed'"), 5);
+}
+
 static void test_limits(void **state) {
     (void)state;
     const char *slow = "{\"delay\":2}";
@@ -766,6 +781,7 @@ int main(void) {
         T(test_park_and_resume),
         T(test_a_dead_server),
         T(test_waiting_has_an_end),
+        T(test_tried_before_judged),
         T(test_limits),
         T(test_accounts),
         T(test_paced),
