@@ -277,7 +277,7 @@ static void test_tried_before_judged(void **state) {
     settings.max_wait_ms = MINUTE;
     for (int i = 0; i < 5; i++)
         ask_for("echo", "{\"delay\":\"20ms\"}");
-    type("UPDATE generation SET created_at=1, waiting_since=NULL");
+    type("UPDATE generation SET waiting_since=2");
     type("INSERT INTO model_state (model_id, state, reason, error_type, since, until)"
          " VALUES ('echo','parked','quota of the day','QuotaError',1,2)");
     open_runner();
