@@ -26,10 +26,10 @@ _count = 0
 _failed = 0
 
 
-def note(text):
-    """Prints a diagnostic; every line of it as a TAP comment."""
+def note(text, file=None):
+    """Prints a diagnostic; every line of it as a TAP comment. A harness shows what stands on stderr."""
     for line in str(text).split("\n"):
-        print("# " + line)
+        print("# " + line, file=file)
     sys.stdout.flush()
 
 
@@ -48,9 +48,9 @@ def ok(condition, name, detail=None):
             if frame.filename != __file__:
                 caller = frame
                 break
-        note(f"at {caller.filename}:{caller.lineno} ({caller.function})")
+        note(f"not ok {_count} - {name}\nat {caller.filename}:{caller.lineno} ({caller.function})", sys.stderr)
         if detail is not None:
-            note(detail() if callable(detail) else detail)
+            note(detail() if callable(detail) else detail, sys.stderr)
     sys.stdout.flush()
     return bool(condition)
 
