@@ -21,26 +21,27 @@ struct batch_writer {
     char id[ID_SIZE];
     bool paused;
     double max_failure_share;
-    struct buf texts;      // all texts of the held rows, one after the other
-    struct spec *held;     // offsets into texts + 1, until resolved by the flush
+    struct buf texts;  // all texts of the held rows, one after the other
+    struct spec *held; // offsets into texts + 1, until resolved by the flush
     size_t held_count;
-    int64_t lane;          // of the last row
+    int64_t lane; // of the last row
     char lane_model[256];
     int lane_priority;
     char *lane_user;
 };
 
 // *dead: a writer that is gone left one of this key, which must be removed first.
-static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known, bool *dead,
-                       struct err *e) {
+static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known,
+                       bool *dead, struct err *e) {
     *known = *dead = false;
     if (!spec->client_id)
         return 0;
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT id, opened_at IS NOT NULL, writer, coalesce(last_activity_at, created_at) FROM batch_job"
-                             " JOIN batch_count ON batch_seq=seq"
-                             " WHERE coalesce(user_id,'')=coalesce(?,'') AND client_id=?",
-                             "tt", spec->user_id, spec->client_id);
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT id, opened_at IS NOT NULL, writer, coalesce(last_activity_at, created_at) FROM batch_job"
+        " JOIN batch_count ON batch_seq=seq"
+        " WHERE coalesce(user_id,'')=coalesce(?,'') AND client_id=?",
+        "tt", spec->user_id, spec->client_id);
     if (!s)
         return ERR_DATABASE;
     int result = 0;
@@ -50,10 +51,12 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
     else if (code == 1 && db_int(s, 1)) {
         *known = true;
         memcpy(id, db_text(s, 0), ID_SIZE);
-    } else if (code == 1 && (db_is_null(s, 2) || !process_may_live(db_text(s, 2), clock_wall_at() - db_int(s, 3)))) {
+    } else if (code == 1 &&
+               (db_is_null(s, 2) || !process_may_live(db_text(s, 2), clock_wall_at() - db_int(s, 3)))) {
         *dead = true;
     } else if (code == 1) {
-        result = err_set(e, ERR_CONFLICT, "key %s: a batch job with it is being submitted just now: wait for that one",
+        result = err_set(e, ERR_CONFLICT,
+                         "key %s: a batch job with it is being submitted just now: wait for that one",
                          spec->client_id);
     }
     db_done(db, s);
@@ -84,7 +87,8 @@ static int remove_unopened(struct db *db, struct err *e) {
 }
 
 // Begins the transaction in which the batch is made, unless its key is known.
-static int begin_unknown(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known, struct err *e) {
+static int begin_unknown(struct db *db, const struct batch_spec *spec, char id[ID_SIZE], bool *known,
+                         struct err *e) {
     for (bool dead = true; dead;) {
         int result = db_begin(db, 5000, e);
         if (result)
@@ -100,8 +104,8 @@ static int begin_unknown(struct db *db, const struct batch_spec *spec, char id[I
     return 0;
 }
 
-int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec, char id[ID_SIZE],
-                       bool *known, struct err *e) {
+int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec,
+                       char id[ID_SIZE], bool *known, struct err *e) {
     char process[128];
     *out = NULL;
     int result = begin_unknown(db, spec, id, known, e);
@@ -111,7 +115,8 @@ int batch_writer_begin(struct batch_writer **out, struct db *db, const struct ba
     process_identity(process, sizeof process);
     sqlite3_stmt *s =
         db_ask(db, e,
-               "INSERT INTO batch_job (id, name, user_id, client_id, model_id, format, priority, concurrency, on_error,"
+               "INSERT INTO batch_job (id, name, user_id, client_id, model_id, format, priority, "
+               "concurrency, on_error,"
                " max_failures, max_cost, writer, created_at) VALUES (?,?,?,?,?,?,?,nullif(?,0),?,?,?,?,?)",
                "ttttttiitinti", id, spec->name, spec->user_id, spec->client_id, spec->model_id, spec->format,
                (int64_t)spec->priority, (int64_t)spec->concurrency, spec->stop_on_error ? "stop" : "continue",
@@ -159,16 +164,17 @@ static const char *held(const struct batch_writer *w, const char *offset) {
 }
 
 static void resolve(const struct batch_writer *w, struct spec *spec) {
-    const char **texts[] = {&spec->prompt,    &spec->model_id,  &spec->parameters, &spec->endpoint,
-                            &spec->user_id,   &spec->session_id, &spec->client_id, &spec->custom_id,
-                            &spec->topic,     &spec->tier,       &spec->type,      &spec->template_id};
+    const char **texts[] = {&spec->prompt,  &spec->model_id,   &spec->parameters, &spec->endpoint,
+                            &spec->user_id, &spec->session_id, &spec->client_id,  &spec->custom_id,
+                            &spec->topic,   &spec->tier,       &spec->type,       &spec->template_id};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = held(w, *texts[i]);
 }
 
 static int find_lane(struct batch_writer *w, const struct spec *spec, struct err *e) {
     bool same_user = spec->user_id ? w->lane_user && strcmp(w->lane_user, spec->user_id) == 0 : !w->lane_user;
-    if (w->lane && same_user && w->lane_priority == spec->priority && strcmp(w->lane_model, spec->model_id) == 0)
+    if (w->lane && same_user && w->lane_priority == spec->priority &&
+        strcmp(w->lane_model, spec->model_id) == 0)
         return 0;
     w->lane = 0;
     int result = insert_lane(w->db, spec, w->seq, &w->lane, e);
@@ -185,8 +191,9 @@ static int find_lane(struct batch_writer *w, const struct spec *spec, struct err
 
 static int check_there(struct batch_writer *w, struct err *e) {
     return db_changes(w->db) == 1 ? 0
-                                  : err_set(e, ERR_CONFLICT, "the unfinished batch job was removed by another process, which "
-                                                             "took its writer for dead: submit it again");
+                                  : err_set(e, ERR_CONFLICT,
+                                            "the unfinished batch job was removed by another process, which "
+                                            "took its writer for dead: submit it again");
 }
 
 // Writes held rows from *done on, until all are or the slice is over.
@@ -203,14 +210,17 @@ static int write_slice(struct batch_writer *w, size_t *done, struct err *e) {
         const struct spec *spec = &w->held[*done];
         id_make(id);
         if (!(result = find_lane(w, spec, e)))
-            result = insert_generation(w->db, spec, id, w->lane, w->seq, w->items + (int64_t)(*done - first), now_at, e);
+            result = insert_generation(w->db, spec, id, w->lane, w->seq, w->items + (int64_t)(*done - first),
+                                       now_at, e);
         if (++*done % 16 == 0 && clock_monotonic_ms() >= end_ms)
             break;
     }
     int64_t written = (int64_t)(*done - first);
     if (!result)
-        result = db_run(w->db, e, "UPDATE batch_count SET queued_items=queued_items+?, last_activity_at=? WHERE batch_seq=?",
-                        "iii", written, now_at, w->seq);
+        result =
+            db_run(w->db, e,
+                   "UPDATE batch_count SET queued_items=queued_items+?, last_activity_at=? WHERE batch_seq=?",
+                   "iii", written, now_at, w->seq);
     if (!result)
         result = check_there(w, e);
     if (result) {
@@ -277,15 +287,17 @@ static int open_batch(struct batch_writer *w, const char *format, struct err *e)
     int result = db_begin(w->db, 5000, e);
     if (result)
         return result;
-    if ((limit >= 0 && (result = db_run(w->db, e, "UPDATE batch_job SET max_failures=? WHERE seq=?", "ii", limit, w->seq))) ||
-        (result = db_run(w->db, e,
-                         "UPDATE batch_job SET opened_at=?, writer=NULL, format=coalesce(?,format) WHERE seq=?", "iti", now_at,
-                         format, w->seq)) ||
+    if ((limit >= 0 && (result = db_run(w->db, e, "UPDATE batch_job SET max_failures=? WHERE seq=?", "ii",
+                                        limit, w->seq))) ||
+        (result = db_run(
+             w->db, e, "UPDATE batch_job SET opened_at=?, writer=NULL, format=coalesce(?,format) WHERE seq=?",
+             "iti", now_at, format, w->seq)) ||
         (result = check_there(w, e)) ||
-        (w->paused && (result = db_run(w->db, e,
-                                       "UPDATE batch_job SET status='paused', paused_reason='submitted as paused'"
-                                       " WHERE seq=?",
-                                       "i", w->seq)))) {
+        (w->paused &&
+         (result = db_run(w->db, e,
+                          "UPDATE batch_job SET status='paused', paused_reason='submitted as paused'"
+                          " WHERE seq=?",
+                          "i", w->seq)))) {
         db_rollback(w->db);
         return result;
     }
@@ -311,7 +323,8 @@ void batch_writer_abandon(struct batch_writer *writer) {
     if (!writer)
         return;
     // Should this fail, the next runner removes the rest: the batch was never opened.
-    if (db_run(writer->db, &e, "UPDATE batch_job SET writer=NULL WHERE seq=? AND opened_at IS NULL", "i", writer->seq) != 0 ||
+    if (db_run(writer->db, &e, "UPDATE batch_job SET writer=NULL WHERE seq=? AND opened_at IS NULL", "i",
+               writer->seq) != 0 ||
         remove_unopened(writer->db, &e) != 0)
         log_debug("the unfinished batch job is left to the next runner: %s", e.message);
     writer_free(writer);
@@ -324,8 +337,9 @@ static int set_status(struct db *db, int64_t seq, const char *status, const char
     if (result)
         return result;
     // The reason goes in as paused_reason: the view's trigger takes it for a cancel, too.
-    result = db_run(db, e, "UPDATE batch_jobs SET status=?, paused_reason=coalesce(?,paused_reason) WHERE seq=?", "tti",
-                    status, reason, seq);
+    result =
+        db_run(db, e, "UPDATE batch_jobs SET status=?, paused_reason=coalesce(?,paused_reason) WHERE seq=?",
+               "tti", status, reason, seq);
     if (result) {
         db_rollback(db);
         return result;
@@ -350,7 +364,8 @@ int queue_batch_pause(struct db *db, int64_t batch_seq, const char *reason, stru
 
 int queue_batch_resume(struct db *db, int64_t batch_seq, struct err *e) {
     int64_t open = 0;
-    int result = db_integer(db, e, &open, 0, "SELECT status='queued' OR status='processing' FROM batch_job WHERE seq=?", "i",
+    int result = db_integer(db, e, &open, 0,
+                            "SELECT status='queued' OR status='processing' FROM batch_job WHERE seq=?", "i",
                             batch_seq);
     if (result || open)
         return result;
@@ -366,5 +381,6 @@ int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, str
     if (!is && (result = set_status(db, batch_seq, "cancelled", reason, e)))
         return result;
     struct filter filter = {.batch_seq = batch_seq};
-    return queue_change_all(db, CHANGE_CANCEL, &filter, reason ? reason : "batch job cancelled", false, &changed, e);
+    return queue_change_all(db, CHANGE_CANCEL, &filter, reason ? reason : "batch job cancelled", false,
+                            &changed, e);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Changes that people ask for: cancel and retry, one or all that a filter selects.
-#include "base/clock.h"
 #include "queue/change.h"
+#include "base/clock.h"
 #include "queue/queue.h"
 #include <stdio.h>
 #include <string.h>
@@ -9,12 +9,15 @@
 
 #define SLICE_ROWS 500
 
-#define CANCEL                                                                                                         \
-    "UPDATE generation SET status='cancelled', claim_token=NULL, completed_at=?1, run_after=NULL, note=NULL,"          \
+#define CANCEL                                                                                               \
+    "UPDATE generation SET status='cancelled', claim_token=NULL, completed_at=?1, run_after=NULL, "          \
+    "note=NULL,"                                                                                             \
     " waiting_since=NULL, error_message=NULL, cancel_reason=coalesce(?2,'cancelled') WHERE "
-#define RETRY                                                                                                          \
-    "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, waiting_since=NULL, attempts=0," \
-    " suspect=0, crashes=0, crashes_alone=0, error_type=NULL, error_message=NULL, error_detail=NULL, cancel_reason=NULL," \
+#define RETRY                                                                                                \
+    "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, "                  \
+    "waiting_since=NULL, attempts=0,"                                                                        \
+    " suspect=0, crashes=0, crashes_alone=0, error_type=NULL, error_message=NULL, error_detail=NULL, "       \
+    "cancel_reason=NULL,"                                                                                    \
     " dismissed_at=NULL WHERE "
 #define CANCELLABLE "(status='queued' OR status='processing')"
 #define RETRYABLE "(status='failed' OR status='cancelled')"
@@ -28,8 +31,8 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 }
 
 // One row: done, or already so, or the state forbids it.
-static int change_one(struct db *db, const char *sql, int64_t seq, const char *reason, const char *verb, const char *as_is,
-                      struct err *e) {
+static int change_one(struct db *db, const char *sql, int64_t seq, const char *reason, const char *verb,
+                      const char *as_is, struct err *e) {
     char status[16] = "";
     int result = db_begin(db, 5000, e);
     if (result)
@@ -45,10 +48,12 @@ static int change_one(struct db *db, const char *sql, int64_t seq, const char *r
     if (code == 1) {
         snprintf(status, sizeof status, "%s", db_text(s, 0));
         if (strstr(as_is, status) == NULL)
-            result = err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: genrun show %s tells more", db_text(s, 1),
-                             status, verb, db_text(s, 1));
+            result =
+                err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: genrun show %s tells more",
+                        db_text(s, 1), status, verb, db_text(s, 1));
     } else {
-        result = code == 0 ? err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile") : ERR_DATABASE;
+        result = code == 0 ? err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile")
+                           : ERR_DATABASE;
     }
     db_done(db, s);
     db_rollback(db);
@@ -112,8 +117,8 @@ static void gap(void) {
     nanosleep(&pause, NULL);
 }
 
-static int change_rows(struct db *db, enum change change, const int64_t *rows, size_t count, const char *reason,
-                       int64_t *changed, struct err *e) {
+static int change_rows(struct db *db, enum change change, const int64_t *rows, size_t count,
+                       const char *reason, int64_t *changed, struct err *e) {
     int64_t now_at = clock_wall_at();
     int result = db_begin(db, 5000, e);
     if (result)
@@ -147,8 +152,8 @@ static int change_rows(struct db *db, enum change change, const int64_t *rows, s
     return db_commit(db, e);
 }
 
-int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason, bool dry_run,
-                     int64_t *changed, struct err *e) {
+int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
+                     bool dry_run, int64_t *changed, struct err *e) {
     struct buf sql;
     int64_t rows[SLICE_ROWS];
     int64_t after = -1;
@@ -163,7 +168,8 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
                "SELECT g.seq, %s FROM generation g %s LEFT JOIN batch_job b ON b.seq=g.batch_seq"
                " WHERE %s>?1 AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5 AND %s"
                " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ",
-               place, filter->batch_seq ? "INDEXED BY generation_batch" : "", place, status_literal(filter->status, change));
+               place, filter->batch_seq ? "INDEXED BY generation_batch" : "", place,
+               status_literal(filter->status, change));
     change_where(&sql, filter);
     buf_format(&sql, " ORDER BY %s LIMIT ?6", place);
     for (;;) {
@@ -174,8 +180,8 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
             want = filter->limit - *changed;
         if (want <= 0)
             break;
-        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "itttti", after, filter->user_id, filter->session_id,
-                                      filter->model_id, filter->error_type, want);
+        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "itttti", after, filter->user_id,
+                                      filter->session_id, filter->model_id, filter->error_type, want);
         if (!s) {
             result = ERR_DATABASE;
             break;

@@ -25,11 +25,12 @@ int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e
     *names = NULL;
     *count = 0;
     // One index search a model, however many lanes each has.
-    sqlite3_stmt *s = db_ask(db, e,
-                             "WITH RECURSIVE m(name) AS (SELECT min(model_id) FROM lane UNION ALL"
-                             " SELECT (SELECT min(model_id) FROM lane WHERE model_id > m.name) FROM m WHERE m.name IS NOT NULL)"
-                             " SELECT name FROM m WHERE name IS NOT NULL",
-                             "");
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "WITH RECURSIVE m(name) AS (SELECT min(model_id) FROM lane UNION ALL"
+        " SELECT (SELECT min(model_id) FROM lane WHERE model_id > m.name) FROM m WHERE m.name IS NOT NULL)"
+        " SELECT name FROM m WHERE name IS NOT NULL",
+        "");
     if (!s)
         return ERR_DATABASE;
     while ((more = db_next(db, s, e)) == 1) {
@@ -45,7 +46,8 @@ static char *copy_text(sqlite3_stmt *s, int column) {
 }
 
 static int load_input(struct db *db, struct claim *c, struct err *e) {
-    sqlite3_stmt *s = db_ask(db, e, "SELECT prompt, parameters, endpoint FROM generation_input WHERE seq=?", "i", c->seq);
+    sqlite3_stmt *s =
+        db_ask(db, e, "SELECT prompt, parameters, endpoint FROM generation_input WHERE seq=?", "i", c->seq);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
@@ -61,7 +63,8 @@ static int load_input(struct db *db, struct claim *c, struct err *e) {
 }
 
 // Reads what a claiming UPDATE … RETURNING gives, then the texts.
-static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_t *count, size_t *taken, struct err *e) {
+static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_t *count, size_t *taken,
+                     struct err *e) {
     size_t first = *count;
     int code;
     if (!s)
@@ -91,22 +94,26 @@ static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_
     return 0;
 }
 
-#define CLAIM_SET                                                                                                      \
-    "UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), runner_seq=?1, started_at=?2,"  \
+#define CLAIM_SET                                                                                            \
+    "UPDATE generation SET status='processing', claim_token=lower(hex(randomblob(8))), runner_seq=?1, "      \
+    "started_at=?2,"                                                                                         \
     " starts=starts+1, last_step='process:claim', note=NULL WHERE seq IN ("
-#define CLAIM_RETURNING                                                                                                \
-    ") RETURNING seq, id, claim_token, starts, attempts, batch_seq, model_id, user_id, waiting_since, suspect"
+#define CLAIM_RETURNING                                                                                      \
+    ") RETURNING seq, id, claim_token, starts, attempts, batch_seq, model_id, user_id, waiting_since, "      \
+    "suspect"
 
 // Takes the lowest free number of the account's locks; *number 0 when all are held.
-static int lock_account(struct db *db, const struct claim_scope *scope, int64_t lane, int *number, struct err *e) {
+static int lock_account(struct db *db, const struct claim_scope *scope, int64_t lane, int *number,
+                        struct err *e) {
     *number = 0;
     for (int n = 1; n <= scope->account_concurrency; n++) {
-        int result = db_run(db, e,
-                            "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at)"
-                            " SELECT 'account:'||user_id||':'||?1, user_id, ?2, ?3, ?4 FROM lane WHERE id=?5"
-                            " ON CONFLICT (name) DO UPDATE SET user_id=excluded.user_id, owner=?2, acquired_at=?3,"
-                            " expires_at=?4, reason=NULL WHERE expires_at <= ?3",
-                            "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS, lane);
+        int result =
+            db_run(db, e,
+                   "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at)"
+                   " SELECT 'account:'||user_id||':'||?1, user_id, ?2, ?3, ?4 FROM lane WHERE id=?5"
+                   " ON CONFLICT (name) DO UPDATE SET user_id=excluded.user_id, owner=?2, acquired_at=?3,"
+                   " expires_at=?4, reason=NULL WHERE expires_at <= ?3",
+                   "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS, lane);
         if (result)
             return result;
         if (db_changes(db) == 1) {
@@ -121,10 +128,12 @@ static int lock_account(struct db *db, const struct claim_scope *scope, int64_t 
 static int keep_lock(struct db *db, int64_t lane, int number, const char *generation_id, struct err *e) {
     if (generation_id)
         return db_run(db, e,
-                      "UPDATE locks SET reason=?1 WHERE name=(SELECT 'account:'||user_id||':'||?2 FROM lane WHERE id=?3)",
+                      "UPDATE locks SET reason=?1 WHERE name=(SELECT 'account:'||user_id||':'||?2 FROM lane "
+                      "WHERE id=?3)",
                       "tii", generation_id, (int64_t)number, lane);
-    return db_run(db, e, "DELETE FROM locks WHERE name=(SELECT 'account:'||user_id||':'||?1 FROM lane WHERE id=?2)", "ii",
-                  (int64_t)number, lane);
+    return db_run(db, e,
+                  "DELETE FROM locks WHERE name=(SELECT 'account:'||user_id||':'||?1 FROM lane WHERE id=?2)",
+                  "ii", (int64_t)number, lane);
 }
 
 static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t lane, bool has_user, int limit,
@@ -169,8 +178,8 @@ struct head {
 };
 
 // The best priority below `below` among the models with free slots, and which kinds wait there.
-static int find_head(struct db *db, const struct claim_scope *scope, const struct claim_slot *slots, size_t slot_count,
-                     int64_t below, struct head *head, struct err *e) {
+static int find_head(struct db *db, const struct claim_scope *scope, const struct claim_slot *slots,
+                     size_t slot_count, int64_t below, struct head *head, struct err *e) {
     *head = (struct head){0};
     for (size_t i = 0; i < slot_count; i++) {
         if (slots[i].free <= 0)
@@ -178,12 +187,14 @@ static int find_head(struct db *db, const struct claim_scope *scope, const struc
         sqlite3_stmt *s;
         if (scope->only_batch)
             s = db_ask(db, e,
-                       "SELECT priority, kind FROM lane WHERE batch_seq=?2 AND batch_seq<>0 AND model_id=?1 AND blocked=0"
+                       "SELECT priority, kind FROM lane WHERE batch_seq=?2 AND batch_seq<>0 AND model_id=?1 "
+                       "AND blocked=0"
                        " AND ready=1 AND priority<?3 ORDER BY priority DESC LIMIT 1",
                        "tii", slots[i].model_id, scope->only_batch, below);
         else
             s = db_ask(db, e,
-                       "SELECT priority, kind FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
+                       "SELECT priority, kind FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 "
+                       "AND ready=1"
                        " AND priority<? ORDER BY priority DESC, kind LIMIT 1",
                        "ti", slots[i].model_id, below);
         if (!s)
@@ -203,10 +214,11 @@ static int find_head(struct db *db, const struct claim_scope *scope, const struc
         if (!batch && !scope->only_batch) {
             // A model's head shows its singles first: do batch items wait beside them?
             int64_t beside = 0;
-            int result = db_integer(db, e, &beside, 0,
-                                    "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
-                                    " AND priority=? AND kind=1 LIMIT 1",
-                                    "ti", slots[i].model_id, priority);
+            int result = db_integer(
+                db, e, &beside, 0,
+                "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
+                " AND priority=? AND kind=1 LIMIT 1",
+                "ti", slots[i].model_id, priority);
             if (result)
                 return result;
             head->batch |= beside != 0;
@@ -230,33 +242,37 @@ static int ask_lane(struct db *db, sqlite3_stmt *s, struct pick *pick, bool *fou
 }
 
 // Locked accounts are walked past here: a third of a microsecond each.
-#define OPEN_LANE                                                                                                      \
-    "SELECT id, batch_seq, user_id<>'' FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1"     \
+#define OPEN_LANE                                                                                            \
+    "SELECT id, batch_seq, user_id<>'' FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND "  \
+    "ready=1"                                                                                                \
     " AND priority=?2 AND kind=?3"
 // Only numbers after the name: the locks of an account "a:b" are not those of "a".
-#define UNLOCKED                                                                                                       \
-    " AND (?4=0 OR lane.user_id='' OR (SELECT count(*) FROM locks k WHERE k.name BETWEEN 'account:'||lane.user_id||':'" \
-    " AND 'account:'||lane.user_id||':~' AND k.expires_at>?5"                                                          \
+#define UNLOCKED                                                                                             \
+    " AND (?4=0 OR lane.user_id='' OR (SELECT count(*) FROM locks k WHERE k.name BETWEEN "                   \
+    "'account:'||lane.user_id||':'"                                                                          \
+    " AND 'account:'||lane.user_id||':~' AND k.expires_at>?5"                                                \
     " AND substr(k.name, length(lane.user_id)+10) NOT GLOB '*[^0-9]*') < ?4)"
 
 // The next single lane: models in turn, and within a model its lanes (users) in turn.
 static int next_single(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
-                       const struct claim_slot *slots, size_t slot_count, int64_t priority, struct pick *pick, bool *found,
-                       struct err *e) {
+                       const struct claim_slot *slots, size_t slot_count, int64_t priority, struct pick *pick,
+                       bool *found, struct err *e) {
     for (size_t step = 1; step <= slot_count; step++) {
         size_t i = (turn->single_model + step) % slot_count;
         if (slots[i].free <= 0)
             continue;
         int64_t account = scope->account_concurrency;
-        int result = ask_lane(db,
-                              db_ask(db, e, OPEN_LANE " AND batch_seq=0 AND id>?6" UNLOCKED " ORDER BY id LIMIT 1", "tiiiii",
-                                     slots[i].model_id, priority, (int64_t)0, account, scope->now_at, slots[i].last_single),
-                              pick, found, e);
+        int result = ask_lane(
+            db,
+            db_ask(db, e, OPEN_LANE " AND batch_seq=0 AND id>?6" UNLOCKED " ORDER BY id LIMIT 1", "tiiiii",
+                   slots[i].model_id, priority, (int64_t)0, account, scope->now_at, slots[i].last_single),
+            pick, found, e);
         if (!result && !*found)
-            result = ask_lane(db,
-                              db_ask(db, e, OPEN_LANE " AND batch_seq=0" UNLOCKED " ORDER BY id LIMIT 1", "tiiii",
-                                     slots[i].model_id, priority, (int64_t)0, account, scope->now_at),
-                              pick, found, e);
+            result =
+                ask_lane(db,
+                         db_ask(db, e, OPEN_LANE " AND batch_seq=0" UNLOCKED " ORDER BY id LIMIT 1", "tiiii",
+                                slots[i].model_id, priority, (int64_t)0, account, scope->now_at),
+                         pick, found, e);
         if (result || *found) {
             pick->model = i;
             return result;
@@ -280,8 +296,9 @@ static int next_batch(struct db *db, const struct claim_scope *scope, const stru
         int64_t low = scope->only_batch ? scope->only_batch - 1 : after;
         int64_t high = scope->only_batch ? scope->only_batch : INT64_MAX;
         int result = ask_lane(db,
-                              db_ask(db, e, OPEN_LANE " AND batch_seq>?6 AND batch_seq<=?7" UNLOCKED
-                                                      " ORDER BY batch_seq, id LIMIT 1",
+                              db_ask(db, e,
+                                     OPEN_LANE " AND batch_seq>?6 AND batch_seq<=?7" UNLOCKED
+                                               " ORDER BY batch_seq, id LIMIT 1",
                                      "tiiiiii", slots[i].model_id, priority, (int64_t)1,
                                      (int64_t)scope->account_concurrency, scope->now_at, low, high),
                               &p, &here, e);
@@ -297,17 +314,19 @@ static int next_batch(struct db *db, const struct claim_scope *scope, const stru
 
 static int batch_limit(struct db *db, struct pick *pick, struct err *e) {
     int64_t left = 0;
-    int result = db_integer(db, e, &left, INT32_MAX,
-                            "SELECT max(0, concurrency - processing_items) FROM batch_count WHERE batch_seq=?", "i",
-                            pick->batch_seq);
+    int result =
+        db_integer(db, e, &left, INT32_MAX,
+                   "SELECT max(0, concurrency - processing_items) FROM batch_count WHERE batch_seq=?", "i",
+                   pick->batch_seq);
     pick->limit = left > INT32_MAX ? INT32_MAX : (int)left;
     return result;
 }
 
 // Of the two kinds that wait at one priority. A kind that waits but cannot run now (all its accounts are
 // locked) is struck from the head: it earns no credit meanwhile.
-static int choose(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, const struct claim_slot *slots,
-                  size_t slot_count, struct head *head, struct pick *pick, bool *found, struct err *e) {
+static int choose(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
+                  const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick,
+                  bool *found, struct err *e) {
     int result = 0;
     *found = false;
     *pick = (struct pick){.limit = INT32_MAX};
@@ -316,7 +335,8 @@ static int choose(struct db *db, const struct claim_scope *scope, struct claim_t
         head->single = *found;
     }
     if (!result && !*found && head->batch) {
-        result = next_batch(db, scope, turn, slots, slot_count, head->priority, turn->batch_seq, pick, found, e);
+        result =
+            next_batch(db, scope, turn, slots, slot_count, head->priority, turn->batch_seq, pick, found, e);
         if (!result && !*found)
             result = next_batch(db, scope, turn, slots, slot_count, head->priority, 0, pick, found, e);
         if (!result && *found)
@@ -330,8 +350,8 @@ static int choose(struct db *db, const struct claim_scope *scope, struct claim_t
 
 // The next lane to claim from: at the best priority where one can run.
 static int next_lane(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
-                     const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick, bool *found,
-                     struct err *e) {
+                     const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick,
+                     bool *found, struct err *e) {
     *found = false;
     for (int64_t below = INT64_MAX; !*found; below = head->priority) {
         int result = find_head(db, scope, slots, slot_count, below, head, e);
@@ -349,8 +369,8 @@ static int smallest(int a, int b, int c) {
 }
 
 // `taken` were started from the lane: whose turn is it now?
-static void pass_turn(struct claim_turn *turn, struct claim_slot *slots, const struct head *head, const struct pick *pick,
-                      int taken) {
+static void pass_turn(struct claim_turn *turn, struct claim_slot *slots, const struct head *head,
+                      const struct pick *pick, int taken) {
     if (pick->batch_seq) {
         turn->batch_seq = pick->batch_seq;
         turn->batch_model = pick->model;
@@ -364,8 +384,9 @@ static void pass_turn(struct claim_turn *turn, struct claim_slot *slots, const s
         turn->credit = 0;
 }
 
-int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
-                size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) {
+int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
+                struct claim_slot *slots, size_t slot_count, int free, struct claim *claims, size_t *count,
+                struct err *e) {
     // Small helpings keep any hundred starts fair; larger ones save statements when many slots are free.
     int helping = free / 8 < 1 || scope->account_concurrency > 0 ? 1 : free / 8 > 8 ? 8 : free / 8;
     turn->unfinished = false;
@@ -384,11 +405,12 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
             return result;
         // The same batch job again in its turn: it is the only one, and nobody is passed over by serving it at once.
         bool alone = !head.single && pick.batch_seq && pick.batch_seq == turn->batch_seq;
-        int limit = smallest(alone && scope->account_concurrency == 0 ? free : helping, slots[pick.model].free, free);
+        int limit =
+            smallest(alone && scope->account_concurrency == 0 ? free : helping, slots[pick.model].free, free);
         if (pick.limit <= 0)
             return 0;
-        if ((result = claim_lane(db, scope, pick.lane, pick.has_user, limit < pick.limit ? limit : pick.limit, claims,
-                                 count, &taken, e)))
+        if ((result = claim_lane(db, scope, pick.lane, pick.has_user, limit < pick.limit ? limit : pick.limit,
+                                 claims, count, &taken, e)))
             return result;
         // A lane that was empty costs nobody a turn: it is asked no more.
         if (taken > 0)
@@ -399,38 +421,42 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
     return 0;
 }
 
-int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims, size_t *count,
-                    struct err *e) {
+int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
+                    size_t *count, struct err *e) {
     size_t taken;
-    return take_rows(db,
-                     db_ask(db, e,
-                            // Bits of the lane but 4: a batch at its own limit opens again by itself.
-                            CLAIM_SET "SELECT seq FROM generation g WHERE g.seq=?3 AND g.status='queued'"
-                                      " AND (g.run_after IS NULL OR g.run_after<=?2)"
-                                      " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)"
-                                      CLAIM_RETURNING,
-                            "iii", scope->runner_seq, scope->now_at, seq),
-                     claims, count, &taken, e);
+    return take_rows(
+        db,
+        db_ask(db, e,
+               // Bits of the lane but 4: a batch at its own limit opens again by itself.
+               CLAIM_SET
+               "SELECT seq FROM generation g WHERE g.seq=?3 AND g.status='queued'"
+               " AND (g.run_after IS NULL OR g.run_after<=?2)"
+               " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)" CLAIM_RETURNING,
+               "iii", scope->runner_seq, scope->now_at, seq),
+        claims, count, &taken, e);
 }
 
-int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq, struct err *e) {
-    return db_integer(db, e, seq, 0,
-                      "SELECT g.seq FROM generation g INDEXED BY generation_suspect WHERE g.status='queued' AND g.suspect=1"
-                      " AND g.model_id=?1 AND (g.run_after IS NULL OR g.run_after<=?2)"
-                      " AND (?3=0 OR g.batch_seq=?3)"
-                      " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)"
-                      " ORDER BY g.crashes_alone, g.seq LIMIT 1",
-                      "tii", model_id, scope->now_at, scope->only_batch);
+int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,
+                       struct err *e) {
+    return db_integer(
+        db, e, seq, 0,
+        "SELECT g.seq FROM generation g INDEXED BY generation_suspect WHERE g.status='queued' AND g.suspect=1"
+        " AND g.model_id=?1 AND (g.run_after IS NULL OR g.run_after<=?2)"
+        " AND (?3=0 OR g.batch_seq=?3)"
+        " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)"
+        " ORDER BY g.crashes_alone, g.seq LIMIT 1",
+        "tii", model_id, scope->now_at, scope->only_batch);
 }
 
 bool queue_model_waits(struct db *db, const char *model_id) {
     struct err e;
     int64_t waits = 0;
-    int result = db_integer(db, &e, &waits, 0,
-                            "SELECT EXISTS (SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1)"
-                            " OR EXISTS (SELECT 1 FROM generation g INDEXED BY generation_suspect JOIN lane l ON l.id=g.lane"
-                            " WHERE g.status='queued' AND g.suspect=1 AND g.model_id=?1 AND l.blocked & 27 = 0)",
-                            "t", model_id);
+    int result = db_integer(
+        db, &e, &waits, 0,
+        "SELECT EXISTS (SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND ready=1)"
+        " OR EXISTS (SELECT 1 FROM generation g INDEXED BY generation_suspect JOIN lane l ON l.id=g.lane"
+        " WHERE g.status='queued' AND g.suspect=1 AND g.model_id=?1 AND l.blocked & 27 = 0)",
+        "t", model_id);
     return result != 0 || waits != 0;
 }
 

@@ -27,14 +27,16 @@ static int list_candidates(const char *what, const char *id, const struct buf *c
                    buf_borrow(candidates));
 }
 
-static int find(struct db *db, const char *what, const char *sql, const char *id, int64_t *seq, struct err *e) {
+static int find(struct db *db, const char *what, const char *sql, const char *id, int64_t *seq,
+                struct err *e) {
     char key[ID_SIZE];
     struct buf candidates;
     int found = 0, more, result = 0;
     size_t length = strlen(id);
     *seq = 0;
     if (!can_be_tail(id, length))
-        return err_set(e, ERR_INVALID, "%s is not an id: give a whole id, or its last %d or more characters", id, ID_TAIL);
+        return err_set(e, ERR_INVALID, "%s is not an id: give a whole id, or its last %d or more characters",
+                       id, ID_TAIL);
     lower(id, key);
     sqlite3_stmt *s = db_ask(db, e, sql, "tt", key + length - ID_TAIL, key);
     if (!s)

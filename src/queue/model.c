@@ -11,10 +11,11 @@ static void put(char *out, size_t size, const char *text) {
 
 int queue_model_state(struct db *db, const char *model_id, struct model_state *out, struct err *e) {
     *out = (struct model_state){.state = "ok"};
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT state, reason, error_type, since, until, failures, unstreamed FROM model_state"
-                             " WHERE model_id=?",
-                             "t", model_id);
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT state, reason, error_type, since, until, failures, unstreamed FROM model_state"
+               " WHERE model_id=?",
+               "t", model_id);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
@@ -36,13 +37,14 @@ int queue_model_set(struct db *db, const char *model_id, const struct model_stat
     int result = queue_model_state(db, model_id, &before, e);
     if (result)
         return result;
-    result = db_run(db, e,
-                    "INSERT INTO model_state (model_id, state, reason, error_type, since, until, failures, unstreamed)"
-                    " VALUES (?1,?2,nullif(?3,''),nullif(?4,''),nullif(?5,0),nullif(?6,0),?7,?8)"
-                    " ON CONFLICT (model_id) DO UPDATE SET state=?2, reason=nullif(?3,''), error_type=nullif(?4,''),"
-                    " since=nullif(?5,0), until=nullif(?6,0), failures=?7, unstreamed=?8",
-                    "ttttiiii", model_id, state->state, state->reason, state->error_type, state->since, state->until,
-                    (int64_t)state->failures, (int64_t)state->unstreamed);
+    result = db_run(
+        db, e,
+        "INSERT INTO model_state (model_id, state, reason, error_type, since, until, failures, unstreamed)"
+        " VALUES (?1,?2,nullif(?3,''),nullif(?4,''),nullif(?5,0),nullif(?6,0),?7,?8)"
+        " ON CONFLICT (model_id) DO UPDATE SET state=?2, reason=nullif(?3,''), error_type=nullif(?4,''),"
+        " since=nullif(?5,0), until=nullif(?6,0), failures=?7, unstreamed=?8",
+        "ttttiiii", model_id, state->state, state->reason, state->error_type, state->since, state->until,
+        (int64_t)state->failures, (int64_t)state->unstreamed);
     if (result || strcmp(before.state, state->state) == 0)
         return result;
     struct buf data;
@@ -56,7 +58,8 @@ int queue_model_set(struct db *db, const char *model_id, const struct model_stat
         json_write_member_integer(&data, "until", state->until);
     buf_char(&data, '}');
     snprintf(event, sizeof event, "model.%s", strcmp(state->state, "ok") == 0 ? "resumed" : state->state);
-    result = queue_log(db, strcmp(state->state, "ok") == 0 ? "info" : "warn", event, 0, 0, state->reason, buf_borrow(&data), e);
+    result = queue_log(db, strcmp(state->state, "ok") == 0 ? "info" : "warn", event, 0, 0, state->reason,
+                       buf_borrow(&data), e);
     buf_free(&data);
     return result;
 }
@@ -67,9 +70,10 @@ int queue_model_resume(struct db *db, const char *model_id, struct err *e) {
     int result = db_begin(db, 5000, e);
     if (result)
         return result;
-    result = db_integer(db, e, &known, 0,
-                        "SELECT 1 FROM lane WHERE model_id=?1 UNION ALL SELECT 1 FROM model_state WHERE model_id=?1 LIMIT 1",
-                        "t", model_id);
+    result = db_integer(
+        db, e, &known, 0,
+        "SELECT 1 FROM lane WHERE model_id=?1 UNION ALL SELECT 1 FROM model_state WHERE model_id=?1 LIMIT 1",
+        "t", model_id);
     if (!result && !known)
         result = err_set(e, ERR_NOT_FOUND, "model %s is not known here: genrun models lists them", model_id);
     if (!result)

@@ -57,7 +57,8 @@ bool process_may_live(const char *identity, int64_t silent_ms) {
     unsigned long long space = 0, started = 0;
     process_boot(boot, sizeof boot);
     size_t n = strlen(boot);
-    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%llu:%ld:%llu", &space, &pid, &started) != 3)
+    if (strncmp(identity, boot, n) != 0 ||
+        sscanf(identity + n, ":%llu:%ld:%llu", &space, &pid, &started) != 3)
         return false;
     // Not to be seen from here (another container, no /proc): as long as it gives signs of life.
     if (space == 0 || space != pid_namespace() || started == 0)

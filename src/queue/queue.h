@@ -30,7 +30,8 @@ int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e)
 // ---- submit.c ----
 // Accepts one generation in a transaction of its own. With a client_id known of the same user: the first
 // id, *created false; ERR_CONFLICT when that one has another prompt, parameters or model.
-int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool *created, struct err *e) must_check;
+int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool *created,
+                 struct err *e) must_check;
 
 // ---- batch.c ----
 struct batch_spec {
@@ -40,7 +41,7 @@ struct batch_spec {
     const char *model_id; // of items that named none
     const char *format;
     int priority;
-    int concurrency;          // 0: no limit of its own
+    int concurrency; // 0: no limit of its own
     bool stop_on_error;
     int64_t max_failures;     // -1: any number
     double max_failure_share; // of all items, instead of a number; negative: unset
@@ -51,8 +52,8 @@ struct batch_spec {
 // that a slow reader of the input never holds the writer lock.
 struct batch_writer;
 // *known true: the client_id is of an earlier batch, whose id is in `id`; *out is then NULL.
-int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec, char id[ID_SIZE],
-                       bool *known, struct err *e) must_check;
+int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec,
+                       char id[ID_SIZE], bool *known, struct err *e) must_check;
 int batch_writer_add(struct batch_writer *writer, const struct spec *spec, struct err *e) must_check;
 // Writes the rest and opens the batch; frees the writer also on failure (then nothing is stored).
 int batch_writer_open(struct batch_writer *writer, const char *format, struct err *e) must_check;
@@ -68,10 +69,10 @@ struct claim { // one attempt about to start; texts owned
     int64_t seq;
     char id[ID_SIZE];
     char token[17];
-    int starts;   // this one counted
-    int attempts; // spent before
-    int64_t batch_seq; // 0: a single one
-    bool suspect; // must run alone
+    int starts;            // this one counted
+    int attempts;          // spent before
+    int64_t batch_seq;     // 0: a single one
+    bool suspect;          // must run alone
     int64_t waiting_since; // 0: not waiting
     char *model_id;
     char *user_id; // NULL: none
@@ -81,7 +82,7 @@ struct claim { // one attempt about to start; texts owned
 };
 void claim_clear(struct claim *claim);
 
-struct claim_turn { // whose turn it is; lives in memory, zeroed at start
+struct claim_turn {      // whose turn it is; lives in memory, zeroed at start
     int64_t batch_seq;   // batch served last
     size_t batch_model;  // index of the model that served a batch item last
     size_t single_model; // and a single one
@@ -103,11 +104,12 @@ struct claim_scope {
 };
 // Claims up to `free` generations over the given models, by priority, singles before batch items (two to
 // one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
-int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn, struct claim_slot *slots,
-                size_t slot_count, int free, struct claim *claims, size_t *count, struct err *e) must_check;
+int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
+                struct claim_slot *slots, size_t slot_count, int free, struct claim *claims, size_t *count,
+                struct err *e) must_check;
 // Claims that one, if it is queued, due, and its batch job neither paused nor ended; *count grows by one when it was.
-int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims, size_t *count,
-                    struct err *e) must_check;
+int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
+                    size_t *count, struct err *e) must_check;
 // The queued suspect of the model that crashed alone least often and whose batch job is open; *seq 0: none.
 int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,
                        struct err *e) must_check;
@@ -128,22 +130,22 @@ struct settle_output {
 struct settlement {
     int64_t seq;
     const char *token;
-    const char *status;  // completed, failed, queued, cancelled
+    const char *status; // completed, failed, queued, cancelled
     int64_t now_at;
-    int64_t run_after_at; // queued: not before; 0: at once
-    bool first;           // its first start: no output of an earlier attempt stands
-    int spent;            // attempts to add: 0 or 1
+    int64_t run_after_at;  // queued: not before; 0: at once
+    bool first;            // its first start: no output of an earlier attempt stands
+    int spent;             // attempts to add: 0 or 1
     int64_t waiting_since; // queued by WAIT or PARK: since when; 0: not
     const char *last_step;
     const char *error_type, *error_message;
     const char *error_detail; // JSON object
     const char *cancel_reason;
-    const char *note;     // JSON for the event of a queued one
+    const char *note;                    // JSON for the event of a queued one
     int64_t input_tokens, output_tokens; // -1: unknown
-    double cost;          // of this attempt; 0: none
+    double cost;                         // of this attempt; 0: none
     const struct settle_output *outputs;
     size_t output_count;
-    int http_status;      // 0: no response row unless body or finish_reason
+    int http_status; // 0: no response row unless body or finish_reason
     const char *request_id, *finish_reason;
     const char *body;
     size_t body_length;
@@ -159,7 +161,8 @@ int queue_settle_completed(struct db *db, const struct settlement *list, size_t 
 // Keeps what an attempt had produced when its row was cancelled or failed under it.
 int queue_store_partial(struct db *db, const struct settlement *s, struct err *e) must_check;
 // Releases the account lock that a generation of the user holds.
-int queue_release_lock(struct db *db, const char *user_id, const char *generation_id, struct err *e) must_check;
+int queue_release_lock(struct db *db, const char *user_id, const char *generation_id,
+                       struct err *e) must_check;
 
 struct beat {
     int64_t seq;
@@ -173,12 +176,13 @@ int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const str
                     struct err *e) must_check;
 // Is the attempt still the row's? *reason (mem-allocated or NULL) tells why it is not; *batch_cancelled: its
 // row is, but its batch job was cancelled.
-int queue_still_owns(struct db *db, int64_t seq, const char *token, int64_t batch_seq, bool *owns, bool *batch_cancelled,
-                     char **reason, struct err *e) must_check;
+int queue_still_owns(struct db *db, int64_t seq, const char *token, int64_t batch_seq, bool *owns,
+                     bool *batch_cancelled, char **reason, struct err *e) must_check;
 
 // ---- schedule.c: inside the caller's transaction ----
 // Makes delayed rows that are due claimable (at most 500); *next_at: when the next is due, 0: none.
-int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *promoted, struct err *e) must_check;
+int queue_promote_due(struct db *db, int64_t now_at, int64_t *next_at, int64_t *promoted,
+                      struct err *e) must_check;
 // One slice (at most `limit` rows) of: cancelling what waits in cancelled (for a second already) and stopped batches,
 // removing batches whose writer died. *more: another slice is needed, or will be.
 int queue_sweep(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
@@ -187,8 +191,9 @@ int queue_has_unopened(struct db *db, bool *has, struct err *e) must_check;
 // One slice of removing batches whose writer died.
 int queue_remove_unopened(struct db *db, int64_t now_at, int limit, bool *more, struct err *e) must_check;
 // Fails up to `limit` queued rows of a model that have waited longer than max_wait_ms; adds their number to *failed.
-int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at, int64_t max_wait_ms,
-                       const char *reason, int limit, int64_t *failed, struct err *e) must_check;
+int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, int64_t now_at,
+                       int64_t max_wait_ms, const char *reason, int limit, int64_t *failed,
+                       struct err *e) must_check;
 // Moves the times of all delayed rows, and since when rows have been waiting for a model, by the jump of the wall
 // clock.
 int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) must_check;
@@ -201,9 +206,9 @@ struct runner_identity {
 // Inside the caller's transaction: registers the new runner and takes back what dead ones left:
 // requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows, *failed those of them
 // that were failed.
-int queue_runner_start(struct db *db, struct runner_identity *me, const char *version, int64_t heartbeat_timeout_ms,
-                       int max_crashes, int max_attempts, int64_t now_at, int64_t *recovered, int64_t *failed,
-                       struct err *e) must_check;
+int queue_runner_start(struct db *db, struct runner_identity *me, const char *version,
+                       int64_t heartbeat_timeout_ms, int max_crashes, int max_attempts, int64_t now_at,
+                       int64_t *recovered, int64_t *failed, struct err *e) must_check;
 int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
                       struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.
@@ -227,7 +232,8 @@ struct model_state {
 };
 int queue_model_state(struct db *db, const char *model_id, struct model_state *out, struct err *e) must_check;
 // Inside the caller's transaction; writes the event model.<state> when the state changes.
-int queue_model_set(struct db *db, const char *model_id, const struct model_state *state, struct err *e) must_check;
+int queue_model_set(struct db *db, const char *model_id, const struct model_state *state,
+                    struct err *e) must_check;
 
 // In a transaction of its own: a parked or cooling model is open again. ERR_NOT_FOUND when it is not known.
 int queue_model_resume(struct db *db, const char *model_id, struct err *e) must_check;
@@ -248,8 +254,8 @@ struct filter {
     int64_t after; // keyset: rows beyond this sequence number (or item); 0: from the start
 };
 enum change { CHANGE_CANCEL, CHANGE_RETRY };
-int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason, bool dry_run,
-                     int64_t *changed, struct err *e) must_check;
+int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
+                     bool dry_run, int64_t *changed, struct err *e) must_check;
 int queue_log(struct db *db, const char *level, const char *event, int64_t generation_seq, int64_t batch_seq,
               const char *message, const char *data, struct err *e) must_check;
 
@@ -261,12 +267,13 @@ int queue_list(struct db *db, const struct filter *filter, queue_each each, void
                struct err *e) must_check;
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;
 // Whether a generation, or a batch job and all its items, has ended; and in which state.
-int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) must_check;
+int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16],
+                struct err *e) must_check;
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
-int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
-                     struct err *e) must_check;
-int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
-                      struct err *e) must_check;
+int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload,
+                     int64_t *next, struct err *e) must_check;
+int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload,
+                      int64_t *next, struct err *e) must_check;
 struct event_filter {
     int64_t generation_seq, batch_seq; // 0: any
     const char *level, *event;
@@ -287,7 +294,7 @@ int queue_count_left(struct db *db, int64_t *count, struct err *e) must_check;
 // Results of a batch: the completed items, or the failed and cancelled ones, by place or by end. Pages by
 // itself; no cursor stays open over a call of `each`.
 typedef int (*queue_result_each)(void *payload, const struct result *result, struct err *e);
-int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each, void *payload,
-                  struct err *e) must_check;
+int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each,
+                  void *payload, struct err *e) must_check;
 
 #endif

@@ -3,10 +3,10 @@
 // statement is reset before they are handed on: no cursor stays open over a callback.
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "queue/change.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
-#include "base/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +14,12 @@
 #define PAGE_ROWS 256
 
 // What an API object of a generation holds: the view's columns without the inner ones.
-#define GENERATION_COLUMNS                                                                                             \
-    "id, status, prompt, model_id, parameters, user_id, session_id, batch_job_id, custom_id, topic, tier, type,"       \
-    " template_id, endpoint, client_id, priority, attempts, starts, error_type, error_message, last_step,"             \
-    " last_heartbeat, last_progress, run_after, created_at, started_at, completed_at, dismissed_at, input_tokens,"     \
+#define GENERATION_COLUMNS                                                                                   \
+    "id, status, prompt, model_id, parameters, user_id, session_id, batch_job_id, custom_id, topic, tier, "  \
+    "type,"                                                                                                  \
+    " template_id, endpoint, client_id, priority, attempts, starts, error_type, error_message, last_step,"   \
+    " last_heartbeat, last_progress, run_after, created_at, started_at, completed_at, dismissed_at, "        \
+    "input_tokens,"                                                                                          \
     " output_tokens, cost"
 
 int rows_take(struct db *db, sqlite3_stmt *s, struct rows *out, struct err *e) {
@@ -69,21 +71,25 @@ static int one_row(struct db *db, sqlite3_stmt *s, struct row **out, const char 
 }
 
 int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
-    return one_row(db,
-                   db_ask(db, e,
-                          "SELECT " GENERATION_COLUMNS
-                          ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS stuck,"
-                          " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
-                          " FROM generations WHERE seq=?1",
-                          "i", seq),
-                   out, "the generation is gone: it was deleted meanwhile", e);
+    return one_row(
+        db,
+        db_ask(db, e,
+               "SELECT " GENERATION_COLUMNS
+               ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS stuck,"
+               " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
+               " FROM generations WHERE seq=?1",
+               "i", seq),
+        out, "the generation is gone: it was deleted meanwhile", e);
 }
 
 int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) {
-    sqlite3_stmt *s = is_batch
-                          ? db_ask(db, e, "SELECT status, queued_items+processing_items=0 FROM batch_job JOIN batch_count"
-                                          " ON batch_seq=seq WHERE seq=?", "i", seq)
-                          : db_ask(db, e, "SELECT status, completed_at IS NOT NULL FROM generation WHERE seq=?", "i", seq);
+    sqlite3_stmt *s =
+        is_batch
+            ? db_ask(db, e,
+                     "SELECT status, queued_items+processing_items=0 FROM batch_job JOIN batch_count"
+                     " ON batch_seq=seq WHERE seq=?",
+                     "i", seq)
+            : db_ask(db, e, "SELECT status, completed_at IS NOT NULL FROM generation WHERE seq=?", "i", seq);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);
@@ -98,20 +104,23 @@ int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char sta
 }
 
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
-    return one_row(db,
-                   db_ask(db, e,
-                          "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
-                          " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
-                          " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"
-                          " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"
-                          " last_activity_at FROM batch_jobs WHERE seq=?",
-                          "i", seq),
-                   out, "the batch job is gone: it was deleted meanwhile", e);
+    return one_row(
+        db,
+        db_ask(
+            db, e,
+            "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
+            " completed_items, successful_items, failed_items, cancelled_items, queued_items, "
+            "processing_items,"
+            " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"
+            " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"
+            " last_activity_at FROM batch_jobs WHERE seq=?",
+            "i", seq),
+        out, "the batch job is gone: it was deleted meanwhile", e);
 }
 
 // Pages through `sql`, whose last column is the keyset, until `limit` rows (0: all) were given.
-static int give_pages(struct db *db, const char *sql, const struct filter *f, int64_t start, queue_each each, void *payload,
-                      int64_t *next, struct err *e) {
+static int give_pages(struct db *db, const char *sql, const struct filter *f, int64_t start, queue_each each,
+                      void *payload, int64_t *next, struct err *e) {
     int64_t after = f->after ? f->after : start;
     int64_t left = f->limit > 0 ? f->limit : INT64_MAX;
     *next = 0;
@@ -119,8 +128,8 @@ static int give_pages(struct db *db, const char *sql, const struct filter *f, in
         struct rows rows;
         int64_t want = left < PAGE_ROWS ? left : PAGE_ROWS;
         // One row more than wanted tells whether there is a next page.
-        sqlite3_stmt *s = db_ask_text(db, e, sql, "itttti", after, f->user_id, f->session_id, f->model_id, f->error_type,
-                                      want + 1);
+        sqlite3_stmt *s = db_ask_text(db, e, sql, "itttti", after, f->user_id, f->session_id, f->model_id,
+                                      f->error_type, want + 1);
         int result = rows_take(db, s, &rows, e);
         db_drop(db, s);
         if (result)
@@ -156,15 +165,19 @@ static int add_status(struct buf *sql, const char *status, struct err *e) {
             buf_format(sql, " AND g.status='%s'", states[i]);
             return 0;
         }
-    return err_set(e, ERR_INVALID, "%s is not a state: use queued, processing, completed, failed, cancelled or stuck", status);
+    return err_set(e, ERR_INVALID,
+                   "%s is not a state: use queued, processing, completed, failed, cancelled or stuck",
+                   status);
 }
 
-int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next, struct err *e) {
+int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
+               struct err *e) {
     struct buf sql;
     bool items = filter->batch_seq != 0;
     buf_init(&sql, 8192);
     // The keyset narrows the hot table first; the texts are read for the rows of the page only.
-    buf_text(&sql, "SELECT " GENERATION_COLUMNS ", seq AS keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
+    buf_text(&sql, "SELECT " GENERATION_COLUMNS
+                   ", seq AS keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
                    " LEFT JOIN batch_job b ON b.seq=g.batch_seq WHERE ");
     // What runs is few and has an index of its own; a walk by seq would pass all the rest (`+` keeps from it).
     const char *key = filter->status && strcmp(filter->status, "processing") == 0 ? "+g.seq" : "g.seq";
@@ -172,23 +185,27 @@ int queue_list(struct db *db, const struct filter *filter, queue_each each, void
     buf_text(&sql, UNUSED_PARAMETERS " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ");
     change_where(&sql, filter);
     int result = add_status(&sql, filter->status, e);
-    buf_format(&sql, " ORDER BY %s %s LIMIT ?6) ORDER BY seq %s", key, items ? "" : "DESC", items ? "" : "DESC");
+    buf_format(&sql, " ORDER BY %s %s LIMIT ?6) ORDER BY seq %s", key, items ? "" : "DESC",
+               items ? "" : "DESC");
     if (!result)
         result = give_pages(db, buf_borrow(&sql), filter, items ? 0 : INT64_MAX, each, payload, next, e);
     buf_free(&sql);
     return result;
 }
 
-int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
-                     struct err *e) {
+int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload,
+                     int64_t *next, struct err *e) {
     struct buf sql;
     int result = 0;
     buf_init(&sql, 8192);
-    buf_text(&sql, "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
-                   " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
-                   " input_tokens, output_tokens, concurrency, on_error, actual_cost, max_cost, paused_reason, format, priority,"
-                   " created_at, started_at, completed_at, last_activity_at, seq AS keyset"
-                   " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
+    buf_text(
+        &sql,
+        "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
+        " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
+        " input_tokens, output_tokens, concurrency, on_error, actual_cost, max_cost, paused_reason, format, "
+        "priority,"
+        " created_at, started_at, completed_at, last_activity_at, seq AS keyset"
+        " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
     if (filter->user_id)
         buf_text(&sql, " AND user_id=?2");
     if (filter->model_id)
@@ -214,15 +231,17 @@ int queue_batch_list(struct db *db, const struct filter *filter, queue_each each
     return result;
 }
 
-int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
-                      struct err *e) {
+int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload,
+                      int64_t *next, struct err *e) {
     struct buf sql;
     buf_init(&sql, 8192);
-    buf_format(&sql,
-               "SELECT i.id, i.batch_job_id, i.item_index, i.custom_id, i.status, i.topic, i.tier, i.parameters,"
-               " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS keyset FROM generation g"
-               " JOIN batch_items i ON i.id=g.seq WHERE g.batch_seq=%lld AND g.item_index>=?1" UNUSED_PARAMETERS,
-               (long long)filter->batch_seq);
+    buf_format(
+        &sql,
+        "SELECT i.id, i.batch_job_id, i.item_index, i.custom_id, i.status, i.topic, i.tier, i.parameters,"
+        " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS keyset FROM "
+        "generation g"
+        " JOIN batch_items i ON i.id=g.seq WHERE g.batch_seq=%lld AND g.item_index>=?1" UNUSED_PARAMETERS,
+        (long long)filter->batch_seq);
     int result = add_status(&sql, filter->status, e);
     buf_text(&sql, " ORDER BY g.item_index LIMIT ?6");
     if (!result)
@@ -235,11 +254,12 @@ int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, st
     // One at a time: an output may be large.
     for (int64_t key = seq * 1024; key >= 0;) {
         struct row *row = NULL;
-        sqlite3_stmt *s = db_ask(db, e,
-                                 "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
-                                 " o.bytes, o.sha256, o.partial, o.created_at FROM output o JOIN generation g ON g.seq=?1"
-                                 " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
-                                 "ii", seq, key);
+        sqlite3_stmt *s = db_ask(
+            db, e,
+            "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
+            " o.bytes, o.sha256, o.partial, o.created_at FROM output o JOIN generation g ON g.seq=?1"
+            " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
+            "ii", seq, key);
         if (!s)
             return ERR_DATABASE;
         int code = db_next(db, s, e);
@@ -274,7 +294,8 @@ static int event_where(struct buf *sql, const struct event_filter *f, struct err
         buf_text(sql, at_least[rank]);
     }
     if (f->event)
-        buf_text(sql, text_ends_with(f->event, ".") ? " AND substr(event, 1, length(?2))=?2" : " AND event=?2");
+        buf_text(sql,
+                 text_ends_with(f->event, ".") ? " AND substr(event, 1, length(?2))=?2" : " AND event=?2");
     if (f->since)
         buf_format(sql, " AND created_at>=%lld", (long long)f->since);
     if (f->generation_seq)
@@ -283,7 +304,8 @@ static int event_where(struct buf *sql, const struct event_filter *f, struct err
 }
 
 // The log rows of one page, from the base table: by the index of the generation, of the batch, or by id.
-int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload, struct err *e) {
+int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload,
+                 struct err *e) {
     struct buf sql;
     struct rows rows;
     int64_t after = filter->after;
@@ -291,15 +313,19 @@ int queue_events(struct db *db, const struct event_filter *filter, queue_each ea
     bool newest = filter->limit > 0 && after == 0;
     int64_t left = filter->limit > 0 ? filter->limit : INT64_MAX;
     buf_init(&sql, 8192);
-    buf_text(&sql, "SELECT id, created_at, level, event, (SELECT g.id FROM generation g WHERE g.seq=generation_seq UNION ALL"
-                   " SELECT t.id FROM generation_tombstone t WHERE t.seq=generation_seq LIMIT 1) AS generation_id,"
-                   " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data FROM (");
+    buf_text(&sql,
+             "SELECT id, created_at, level, event, (SELECT g.id FROM generation g WHERE g.seq=generation_seq "
+             "UNION ALL"
+             " SELECT t.id FROM generation_tombstone t WHERE t.seq=generation_seq LIMIT 1) AS generation_id,"
+             " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data "
+             "FROM (");
     // Of a batch job: the newest ones by its items, and all of them, or what is new since a look before, by id.
     if (filter->batch_seq && !newest)
         buf_format(&sql, "SELECT * FROM event WHERE batch_seq=%lld", (long long)filter->batch_seq);
     else if (filter->batch_seq)
         buf_format(&sql,
-                   "SELECT * FROM event WHERE batch_seq=%lld AND generation_seq IS NULL UNION ALL SELECT e.* FROM generation g"
+                   "SELECT * FROM event WHERE batch_seq=%lld AND generation_seq IS NULL UNION ALL SELECT e.* "
+                   "FROM generation g"
                    " JOIN event e ON e.generation_seq=g.seq WHERE g.batch_seq=%lld",
                    (long long)filter->batch_seq, (long long)filter->batch_seq);
     else

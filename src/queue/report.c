@@ -26,15 +26,20 @@ int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *
         db, e,
         "SELECT t.queued, t.processing, t.completed, t.failed, t.cancelled,"
         " (SELECT count(*) FROM stuck_generations) AS stuck,"
-        " (SELECT min(created_at) FROM (SELECT (SELECT g.created_at FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id"
-        "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0 ORDER BY g.seq LIMIT 1) AS created_at"
+        " (SELECT min(created_at) FROM (SELECT (SELECT g.created_at FROM generation g INDEXED BY "
+        "generation_ready WHERE g.lane=l.id"
+        "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0 ORDER BY g.seq LIMIT 1) AS "
+        "created_at"
         "   FROM lane l WHERE l.ready=1)) AS oldest_queued_at,"
-        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-1) AS completed_last_minute,"
-        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-60) AS completed_last_hour,"
+        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-1) AS "
+        "completed_last_minute,"
+        " (SELECT coalesce(sum(completed),0) FROM throughput WHERE minute>=?1/60000-60) AS "
+        "completed_last_hour,"
         " (SELECT coalesce(sum(failed),0) FROM throughput WHERE minute>=?1/60000-60) AS failed_last_hour,"
         " (SELECT coalesce(sum(cost),0.0) FROM throughput WHERE minute>=?2/60000) AS cost_today,"
         " (SELECT pid FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_pid,"
-        " (SELECT started_at FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS runner_started_at,"
+        " (SELECT started_at FROM runners WHERE ?3 AND stopped_at IS NULL ORDER BY seq DESC LIMIT 1) AS "
+        "runner_started_at,"
         " (SELECT json_group_array(json_object('name',model_id,'state',state,'reason',reason,'until',until))"
         "   FROM model_state WHERE state<>'ok') AS parked_models"
         " FROM totals t",
@@ -47,27 +52,30 @@ int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *
     return code < 0 ? ERR_DATABASE : 0;
 }
 
-int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost, struct err *e) {
+int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost,
+                     struct err *e) {
     return db_run(db, e,
-                  "INSERT INTO throughput (minute, completed, failed, cost) VALUES (?1,?2,?3,?4) ON CONFLICT (minute) DO UPDATE"
+                  "INSERT INTO throughput (minute, completed, failed, cost) VALUES (?1,?2,?3,?4) ON CONFLICT "
+                  "(minute) DO UPDATE"
                   " SET completed=completed+?2, failed=failed+?3, cost=cost+?4",
                   "iiin", now_at / 60000, completed, failed, cost);
 }
 
 int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
     struct rows rows;
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT m.model_id AS name, coalesce(s.state,'ok') AS state, s.reason, s.until,"
-                             " (SELECT count(*) FROM generation g INDEXED BY generation_processing WHERE g.status='processing'"
-                             "   AND g.model_id=m.model_id) AS running,"
-                             " (SELECT count(*) FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
-                             "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
-                             "   WHERE l.model_id=m.model_id AND l.ready=1)"
-                             "  + (SELECT count(*) FROM generation g INDEXED BY generation_suspect WHERE g.status='queued'"
-                             "   AND g.suspect=1 AND g.run_after IS NULL AND g.model_id=m.model_id) AS queued"
-                             " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
-                             " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
-                             "");
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT m.model_id AS name, coalesce(s.state,'ok') AS state, s.reason, s.until,"
+        " (SELECT count(*) FROM generation g INDEXED BY generation_processing WHERE g.status='processing'"
+        "   AND g.model_id=m.model_id) AS running,"
+        " (SELECT count(*) FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
+        "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
+        "   WHERE l.model_id=m.model_id AND l.ready=1)"
+        "  + (SELECT count(*) FROM generation g INDEXED BY generation_suspect WHERE g.status='queued'"
+        "   AND g.suspect=1 AND g.run_after IS NULL AND g.model_id=m.model_id) AS queued"
+        " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
+        " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
+        "");
     int result = rows_take(db, s, &rows, e);
     db_done(db, s);
     if (result)
@@ -82,20 +90,27 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
     sqlite3_stmt *s = db_ask(
         db, e,
         "SELECT reason, model_id, sum(count) AS count FROM ("
-        "SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is ' || (SELECT b.status FROM batch_job b WHERE b.seq=l.batch_seq)"
+        "SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is ' || (SELECT b.status FROM batch_job b WHERE "
+        "b.seq=l.batch_seq)"
         "   || coalesce(': ' || (SELECT b.paused_reason FROM batch_job b WHERE b.seq=l.batch_seq), '')"
-        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || coalesce(m.reason,'')"
+        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || "
+        "coalesce(m.reason,'')"
         "  ELSE 'ready' END AS reason, l.model_id,"
-        " sum((SELECT count(*) FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id AND g.status='queued'"
+        " sum((SELECT count(*) FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id AND "
+        "g.status='queued'"
         "   AND g.run_after IS NULL AND g.suspect=0)) AS count"
         " FROM lane l LEFT JOIN model_state m ON m.model_id=l.model_id WHERE l.ready=1 AND l.blocked & 8 = 0"
         " GROUP BY 1, 2 HAVING count > 0"
-        " UNION ALL SELECT 'delayed, the next until ' || strftime('%Y-%m-%dT%H:%M:%SZ', min(run_after)/1000, 'unixepoch'),"
-        "  model_id, count(*) FROM generation INDEXED BY generation_delayed WHERE status='queued' AND run_after IS NOT NULL"
+        " UNION ALL SELECT 'delayed, the next until ' || strftime('%Y-%m-%dT%H:%M:%SZ', min(run_after)/1000, "
+        "'unixepoch'),"
+        "  model_id, count(*) FROM generation INDEXED BY generation_delayed WHERE status='queued' AND "
+        "run_after IS NOT NULL"
         "  GROUP BY model_id"
         " UNION ALL SELECT CASE WHEN l.blocked & 1 THEN 'its batch job is '"
-        "   || (SELECT b.status || coalesce(': ' || b.paused_reason, '') FROM batch_job b WHERE b.seq=l.batch_seq)"
-        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || coalesce(m.reason,'')"
+        "   || (SELECT b.status || coalesce(': ' || b.paused_reason, '') FROM batch_job b WHERE "
+        "b.seq=l.batch_seq)"
+        "  WHEN m.state='parked' OR m.state='cooling' THEN 'its model is ' || m.state || ': ' || "
+        "coalesce(m.reason,'')"
         "  ELSE 'it was in flight in crashes of the runner and waits to run alone' END, g.model_id, count(*)"
         "  FROM generation g INDEXED BY generation_suspect JOIN lane l ON l.id=g.lane"
         "  LEFT JOIN model_state m ON m.model_id=g.model_id"
@@ -149,19 +164,24 @@ static struct result result_from_row(const struct row *r) {
 
 // Ordered by (order, seq): place in the file, or time of the end.
 static const char result_sql[] =
-    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, i.endpoint, r.http_status,"
-    " r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE r.finish_reason END"
+    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, "
+    "i.endpoint, r.http_status,"
+    " r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE "
+    "r.finish_reason END"
     " AS finish_reason, g.error_type, coalesce(g.error_message, g.cancel_reason) AS error_message,"
     " g.input_tokens, g.output_tokens, g.cost, g.completed_at, o.mime, o.content,"
     " CASE WHEN ?5 THEN g.completed_at ELSE g.item_index END AS place"
-    " FROM generation g INDEXED BY generation_batch JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq"
+    " FROM generation g INDEXED BY generation_batch JOIN generation_input i ON i.seq=g.seq LEFT JOIN "
+    "response r ON r.seq=g.seq"
     " LEFT JOIN output o ON o.key=g.seq*1024"
-    " WHERE g.batch_seq=?1 AND CASE WHEN ?4 THEN g.status='failed' OR g.status='cancelled' ELSE g.status='completed' END";
+    " WHERE g.batch_seq=?1 AND CASE WHEN ?4 THEN g.status='failed' OR g.status='cancelled' ELSE "
+    "g.status='completed' END";
 static const char by_place[] = " AND g.item_index>?2 AND ?3 IS ?3 ORDER BY g.item_index LIMIT ?6";
-static const char by_end_time[] = " AND (g.completed_at, g.seq)>(?2, ?3) ORDER BY g.completed_at, g.seq LIMIT ?6";
+static const char by_end_time[] =
+    " AND (g.completed_at, g.seq)>(?2, ?3) ORDER BY g.completed_at, g.seq LIMIT ?6";
 
-int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each, void *payload,
-                  struct err *e) {
+int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each,
+                  void *payload, struct err *e) {
     struct buf sql;
     int64_t place = -1, seq = 0;
     int result = 0;
@@ -170,8 +190,8 @@ int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, qu
     buf_text(&sql, by_end ? by_end_time : by_place);
     for (;;) {
         struct rows rows;
-        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iiiiii", batch_seq, place, seq, (int64_t)errors,
-                                      (int64_t)by_end, (int64_t)RESULT_PAGE);
+        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iiiiii", batch_seq, place, seq,
+                                      (int64_t)errors, (int64_t)by_end, (int64_t)RESULT_PAGE);
         result = rows_take(db, s, &rows, e);
         db_drop(db, s);
         if (result || rows.count == 0)

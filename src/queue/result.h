@@ -7,26 +7,26 @@
 #include <stdint.h>
 
 struct result {
-    const char *id;          // the generation's
-    const char *custom_id;   // NULL: none was given
-    int64_t item_index;      // from 0, in the order of the file
-    const char *status;      // completed, failed, cancelled
+    const char *id;        // the generation's
+    const char *custom_id; // NULL: none was given
+    int64_t item_index;    // from 0, in the order of the file
+    const char *status;    // completed, failed, cancelled
     const char *model_id;
-    const char *prompt;      // NULL when a whole body was given
-    const char *parameters;  // JSON object text as submitted
-    const char *endpoint;    // NULL: chat completions
-    int http_status;         // 0: no HTTP response
-    const char *request_id;  // the server's, NULL when none
-    const char *body;        // the response body (JSON as received), NULL when none
+    const char *prompt;     // NULL when a whole body was given
+    const char *parameters; // JSON object text as submitted
+    const char *endpoint;   // NULL: chat completions
+    int http_status;        // 0: no HTTP response
+    const char *request_id; // the server's, NULL when none
+    const char *body;       // the response body (JSON as received), NULL when none
     size_t body_length;
-    const char *text;        // content of the first output, NULL when none
+    const char *text; // content of the first output, NULL when none
     size_t text_length;
     const char *text_mime;
     const char *error_type;    // failed: an error type of the contract
     const char *error_message; // failed: the message; cancelled: the reason
     int64_t input_tokens;      // -1: unknown
     int64_t output_tokens;
-    double cost;               // USD; negative: unknown
+    double cost; // USD; negative: unknown
     const char *finish_reason;
     int64_t completed_at;
 };

@@ -32,11 +32,12 @@ static int list_orphans(struct db *db, int64_t me, struct orphan **out, size_t *
     int code;
     *out = NULL;
     *count = 0;
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT g.seq, g.runner_seq, g.attempts, g.crashes, g.crashes_alone, coalesce(r.end_reason,'crashed')"
-                             " FROM generation g INDEXED BY generation_processing LEFT JOIN runners r ON r.seq=g.runner_seq"
-                             " WHERE g.status='processing' AND g.runner_seq IS NOT ?",
-                             "i", me);
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT g.seq, g.runner_seq, g.attempts, g.crashes, g.crashes_alone, coalesce(r.end_reason,'crashed')"
+        " FROM generation g INDEXED BY generation_processing LEFT JOIN runners r ON r.seq=g.runner_seq"
+        " WHERE g.status='processing' AND g.runner_seq IS NOT ?",
+        "i", me);
     if (!s)
         return ERR_DATABASE;
     while ((code = db_next(db, s, e)) == 1) {
@@ -56,12 +57,13 @@ static int list_orphans(struct db *db, int64_t me, struct orphan **out, size_t *
     return code < 0 ? ERR_DATABASE : 0;
 }
 
-static int requeue_orphan(struct db *db, const struct orphan *o, int spent, const char *type, const char *message,
-                          struct err *e) {
+static int requeue_orphan(struct db *db, const struct orphan *o, int spent, const char *type,
+                          const char *message, struct err *e) {
     struct buf note;
     bool alone = o->beside == 1;
     bool crashed = strcmp(o->end, "crashed") == 0, hung = strcmp(o->end, "hung") == 0;
-    int crashes = o->crashes + ((crashed || hung) && !alone), crashes_alone = o->crashes_alone + (crashed && alone);
+    int crashes = o->crashes + ((crashed || hung) && !alone),
+        crashes_alone = o->crashes_alone + (crashed && alone);
     bool suspect = crashes + crashes_alone >= 2 || (hung && !spent);
     buf_init(&note, BUF_UNLIMITED);
     buf_text(&note, "{\"event\":\"recovered\",\"level\":\"warn\"");
@@ -74,20 +76,23 @@ static int requeue_orphan(struct db *db, const struct orphan *o, int spent, cons
     json_write_member_integer(&note, "crashes", crashes);
     json_write_member_integer(&note, "crashesAlone", crashes_alone);
     buf_text(&note, "}}");
-    int result = db_run(db, e,
-                        "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL, attempts=attempts+?,"
-                        " crashes=?, crashes_alone=?, suspect=?, note=? WHERE seq=? AND status='processing'",
-                        "iiiiti", (int64_t)spent, (int64_t)crashes, (int64_t)crashes_alone,
-                        (int64_t)suspect, buf_borrow(&note), o->seq);
+    int result =
+        db_run(db, e,
+               "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL, attempts=attempts+?,"
+               " crashes=?, crashes_alone=?, suspect=?, note=? WHERE seq=? AND status='processing'",
+               "iiiiti", (int64_t)spent, (int64_t)crashes, (int64_t)crashes_alone, (int64_t)suspect,
+               buf_borrow(&note), o->seq);
     buf_free(&note);
     return result;
 }
 
-static int fail_orphan(struct db *db, const struct orphan *o, const char *type, const char *message, int64_t now_at,
-                       struct err *e) {
+static int fail_orphan(struct db *db, const struct orphan *o, const char *type, const char *message,
+                       int64_t now_at, struct err *e) {
     return db_run(db, e,
-                  "UPDATE generation SET status='failed', claim_token=NULL, completed_at=?1, attempts=attempts+1, note=NULL,"
-                  " error_type=?2, error_message=?3, error_detail=json_object('action','fail','model',model_id,'attempt',starts,"
+                  "UPDATE generation SET status='failed', claim_token=NULL, completed_at=?1, "
+                  "attempts=attempts+1, note=NULL,"
+                  " error_type=?2, error_message=?3, "
+                  "error_detail=json_object('action','fail','model',model_id,'attempt',starts,"
                   " 'stack','recovery of a dead runner, model '||model_id||', attempt '||starts),"
                   " crashes_alone=crashes_alone+?4 WHERE seq=?5 AND status='processing'",
                   "ittii", now_at, type, message, (int64_t)(strcmp(o->end, "crashed") == 0), o->seq);
@@ -130,9 +135,12 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
     int result = end_dead_runners(db, boot, now_at, e);
     if (!result)
         result = db_run(db, e,
-                        "INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, started_at, heartbeat_at)"
+                        "INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, "
+                        "started_at, heartbeat_at)"
                         " VALUES (?,?,?,?,?,?,?,?)",
-                        "tittti" "ii", me->id, (int64_t)getpid(), boot, host, version, heartbeat_timeout_ms, now_at, now_at);
+                        "tittti"
+                        "ii",
+                        me->id, (int64_t)getpid(), boot, host, version, heartbeat_timeout_ms, now_at, now_at);
     me->seq = db_last_id(db);
     if (!result)
         result = list_orphans(db, me->seq, &orphans, &count, e);
@@ -146,8 +154,10 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
         result = queue_count_ends(db, now_at, 0, *failed, 0, e);
     // Account locks of dead runners end with them.
     if (!result)
-        result = db_run(db, e, "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"
-                               " (SELECT id FROM runners WHERE stopped_at IS NOT NULL)", "");
+        result = db_run(db, e,
+                        "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"
+                        " (SELECT id FROM runners WHERE stopped_at IS NOT NULL)",
+                        "");
     if (!result) {
         char data[128];
         snprintf(data, sizeof data, "{\"pid\":%ld,\"recovered\":%zu}", (long)getpid(), count);
@@ -158,12 +168,15 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
     return result;
 }
 
-int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at, struct err *e) {
-    int result = db_run(db, e, "UPDATE runners SET stopped_at=?, end_reason=? WHERE seq=? AND stopped_at IS NULL", "iti",
-                        now_at, reason, me->seq);
+int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
+                      struct err *e) {
+    int result =
+        db_run(db, e, "UPDATE runners SET stopped_at=?, end_reason=? WHERE seq=? AND stopped_at IS NULL",
+               "iti", now_at, reason, me->seq);
     return result ? result : queue_log(db, "info", "runner.stopped", 0, 0, reason, NULL, e);
 }
 
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) {
-    return db_run(db, e, "UPDATE runners SET end_reason='hung' WHERE seq=? AND stopped_at IS NULL", "i", runner_seq);
+    return db_run(db, e, "UPDATE runners SET end_reason='hung' WHERE seq=? AND stopped_at IS NULL", "i",
+                  runner_seq);
 }

@@ -13,14 +13,14 @@ struct spec {
     const char *endpoint;   // such as /v1/embeddings; NULL: the model's
     const char *user_id;
     const char *session_id;
-    const char *client_id;  // idempotency key
+    const char *client_id; // idempotency key
     const char *custom_id;
     const char *topic;
     const char *tier;
     const char *type;
     const char *template_id;
-    int priority;           // -1000 to 1000
-    int64_t run_after_at;   // 0: at once
+    int priority;         // -1000 to 1000
+    int64_t run_after_at; // 0: at once
 };
 
 #define SPEC_PRIORITY_LIMIT 1000

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Accepting one generation.
-#include "queue/insert.h"
 #include "base/clock.h"
+#include "queue/insert.h"
 #include "queue/queue.h"
 #include <string.h>
 
 int insert_lane(struct db *db, const struct spec *spec, int64_t batch_seq, int64_t *lane, struct err *e) {
     const char *user = spec->user_id ? spec->user_id : "";
-    int result = db_integer(db, e, lane, 0,
-                            "SELECT id FROM lane WHERE model_id=? AND user_id=? AND batch_seq=? AND priority=?", "ttii",
-                            spec->model_id, user, batch_seq, (int64_t)spec->priority);
+    int result = db_integer(
+        db, e, lane, 0, "SELECT id FROM lane WHERE model_id=? AND user_id=? AND batch_seq=? AND priority=?",
+        "ttii", spec->model_id, user, batch_seq, (int64_t)spec->priority);
     if (result)
         return result;
     if (*lane)
         return db_run(db, e, "UPDATE lane SET ready=1 WHERE id=? AND ready=0", "i", *lane);
-    result = db_run(db, e, "INSERT INTO lane (model_id, user_id, batch_seq, priority) VALUES (?,?,?,?)", "ttii",
-                    spec->model_id, user, batch_seq, (int64_t)spec->priority);
+    result = db_run(db, e, "INSERT INTO lane (model_id, user_id, batch_seq, priority) VALUES (?,?,?,?)",
+                    "ttii", spec->model_id, user, batch_seq, (int64_t)spec->priority);
     // The trigger lane_inherit ran after the insert; the row id is still the lane's.
     *lane = db_last_id(db);
     return result;
@@ -23,12 +23,13 @@ int insert_lane(struct db *db, const struct spec *spec, int64_t batch_seq, int64
 
 int insert_generation(struct db *db, const struct spec *spec, const char *id, int64_t lane, int64_t batch_seq,
                       int64_t item_index, int64_t now_at, struct err *e) {
-    sqlite3_stmt *s = db_ask(db, e,
-                             "INSERT INTO generation (id, status, lane, run_after, model_id, user_id, session_id, batch_seq,"
-                             " item_index, client_id, priority, created_at)"
-                             " VALUES (?,'queued',?,nullif(?,0),?,?,?,nullif(?,0),?,?,?,?)",
-                             "tiitttiitii", id, lane, spec->run_after_at, spec->model_id, spec->user_id, spec->session_id,
-                             batch_seq, item_index, spec->client_id, (int64_t)spec->priority, now_at);
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "INSERT INTO generation (id, status, lane, run_after, model_id, user_id, session_id, batch_seq,"
+        " item_index, client_id, priority, created_at)"
+        " VALUES (?,'queued',?,nullif(?,0),?,?,?,nullif(?,0),?,?,?,?)",
+        "tiitttiitii", id, lane, spec->run_after_at, spec->model_id, spec->user_id, spec->session_id,
+        batch_seq, item_index, spec->client_id, (int64_t)spec->priority, now_at);
     if (!s)
         return ERR_DATABASE;
     if (!batch_seq)
@@ -38,10 +39,11 @@ int insert_generation(struct db *db, const struct spec *spec, const char *id, in
     if (code)
         return (int)e->code;
     return db_run(db, e,
-                  "INSERT INTO generation_input (seq, prompt, parameters, endpoint, custom_id, topic, tier, type, template_id)"
+                  "INSERT INTO generation_input (seq, prompt, parameters, endpoint, custom_id, topic, tier, "
+                  "type, template_id)"
                   " VALUES (?,?,?,?,?,?,?,?,?)",
-                  "itttttttt", db_last_id(db), spec->prompt, spec->parameters ? spec->parameters : "{}", spec->endpoint,
-                  spec->custom_id, spec->topic, spec->tier, spec->type, spec->template_id);
+                  "itttttttt", db_last_id(db), spec->prompt, spec->parameters ? spec->parameters : "{}",
+                  spec->endpoint, spec->custom_id, spec->topic, spec->tier, spec->type, spec->template_id);
 }
 
 // The earlier generation with the same client id, if it asked for the same.
@@ -49,12 +51,13 @@ static int find_known(struct db *db, const struct spec *spec, char id[ID_SIZE], 
     *known = false;
     if (!spec->client_id)
         return 0;
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT g.id, g.model_id IS ?3 AND i.prompt IS ?4 AND i.parameters IS ?5 AND i.endpoint IS ?6"
-                             " FROM generation g JOIN generation_input i ON i.seq=g.seq"
-                             " WHERE coalesce(g.user_id,'')=coalesce(?1,'') AND g.client_id=?2",
-                             "tttttt", spec->user_id, spec->client_id, spec->model_id, spec->prompt,
-                             spec->parameters ? spec->parameters : "{}", spec->endpoint);
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT g.id, g.model_id IS ?3 AND i.prompt IS ?4 AND i.parameters IS ?5 AND i.endpoint IS ?6"
+               " FROM generation g JOIN generation_input i ON i.seq=g.seq"
+               " WHERE coalesce(g.user_id,'')=coalesce(?1,'') AND g.client_id=?2",
+               "tttttt", spec->user_id, spec->client_id, spec->model_id, spec->prompt,
+               spec->parameters ? spec->parameters : "{}", spec->endpoint);
     if (!s)
         return ERR_DATABASE;
     int result = 0;
@@ -65,9 +68,10 @@ static int find_known(struct db *db, const struct spec *spec, char id[ID_SIZE], 
         *known = true;
         memcpy(id, db_text(s, 0), ID_SIZE);
         if (!db_int(s, 1))
-            result = err_set(e, ERR_CONFLICT,
-                             "key %s was used for generation %s with another prompt, model or parameters: use another key",
-                             spec->client_id, id);
+            result = err_set(
+                e, ERR_CONFLICT,
+                "key %s was used for generation %s with another prompt, model or parameters: use another key",
+                spec->client_id, id);
     }
     db_done(db, s);
     return result;
@@ -88,7 +92,8 @@ int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool 
     id_make(id);
     if ((result = insert_lane(db, spec, 0, &lane, e)) ||
         (result = insert_generation(db, spec, id, lane, 0, 0, now_at, e)) ||
-        (result = db_run(db, e, "UPDATE batch_count SET queued_items=queued_items+1 WHERE batch_seq=0", "")) ||
+        (result =
+             db_run(db, e, "UPDATE batch_count SET queued_items=queued_items+1 WHERE batch_seq=0", "")) ||
         (result = db_run(db, e,
                          "INSERT INTO event (created_at, level, event, generation_seq)"
                          " SELECT ?, 'info', 'generation.queued', seq FROM generation WHERE id=?",

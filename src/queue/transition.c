@@ -18,13 +18,12 @@ static struct transition wait_on(enum cause cause, int64_t waiting_since, int64_
     if (rules->max_wait_ms > 0 && now_at - since >= rules->max_wait_ms)
         return (struct transition){.status = "failed", .event = "failed", .deadline = 1};
     // No delay of its own: the model is closed meanwhile, and its place in the queue is kept.
-    return (struct transition){.status = "queued",
-                               .waiting_since = since,
-                               .event = cause == CAUSE_PARK ? "parked" : "retrying"};
+    return (struct transition){
+        .status = "queued", .waiting_since = since, .event = cause == CAUSE_PARK ? "parked" : "retrying"};
 }
 
-struct transition transition_next(enum cause cause, int attempts, int64_t wait_ms, int64_t waiting_since, int64_t now_at,
-                                  double random, const struct transition_rules *rules) {
+struct transition transition_next(enum cause cause, int attempts, int64_t wait_ms, int64_t waiting_since,
+                                  int64_t now_at, double random, const struct transition_rules *rules) {
     switch (cause) {
     case CAUSE_DONE:
         return (struct transition){.status = "completed", .spent = 1, .event = "completed"};

@@ -34,8 +34,8 @@ struct transition {
 
 // `attempts` spent before; `wait_ms` that the server stated (-1: none); `random` in [0,1) spreads retries;
 // `waiting_since` 0 when it did not wait before.
-struct transition transition_next(enum cause cause, int attempts, int64_t wait_ms, int64_t waiting_since, int64_t now_at,
-                                  double random, const struct transition_rules *rules);
+struct transition transition_next(enum cause cause, int attempts, int64_t wait_ms, int64_t waiting_since,
+                                  int64_t now_at, double random, const struct transition_rules *rules);
 // Exponential backoff with equal jitter (AWS architecture blog, "Exponential Backoff And Jitter"): half of
 // min(max, min * 2^attempts) and a random share of the other half.
 int64_t transition_backoff_ms(int attempts, double random, int64_t min_ms, int64_t max_ms);

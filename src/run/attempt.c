@@ -66,7 +66,8 @@ void attempt_start(struct attempt *attempt, struct loop *loop, size_t max_output
     a->outcome = outcome_new();
     a->outcome->failure.kind = FAILURE_CONFIGURATION;
     a->outcome->failure.message =
-        mem_format("the call to provider %s could not be started: the system gives no more handles", a->gate->model->provider);
+        mem_format("the call to provider %s could not be started: the system gives no more handles",
+                   a->gate->model->provider);
     a->end = END_OUTCOME;
     a->on_end(a->payload, a);
 }
@@ -107,9 +108,11 @@ int64_t attempt_deadline_ms(const struct attempt *attempt, const char **which) {
 
 static const char *what_ran_out(const char *which) {
     if (strcmp(which, "first_byte_timeout") == 0)
-        return "no first byte came for %s (first_byte_timeout): the server accepted the request and is silent";
+        return "no first byte came for %s (first_byte_timeout): the server accepted the request and is "
+               "silent";
     if (strcmp(which, "progress_timeout") == 0)
-        return "no progress for %s (progress_timeout): the answer stopped in the middle; what had come is kept";
+        return "no progress for %s (progress_timeout): the answer stopped in the middle; what had come is "
+               "kept";
     return "it ran for %s (max_runtime): ended";
 }
 
@@ -121,7 +124,7 @@ bool attempt_expire(struct attempt *attempt, int64_t now_ms) {
     char limit[32];
     int64_t limit_ms = strcmp(which, "first_byte_timeout") == 0 ? m->first_byte_timeout_ms
                        : strcmp(which, "progress_timeout") == 0 ? m->progress_timeout_ms
-                                                                 : m->max_runtime_ms;
+                                                                : m->max_runtime_ms;
     clock_format_duration(limit_ms, limit, sizeof limit);
     attempt_stop(attempt, END_TIMEOUT, NULL);
     struct failure *f = &attempt->outcome->failure;

@@ -26,17 +26,17 @@ struct attempt {
     const struct provider *provider;
     struct provider_call *call; // NULL before the start and after the end
     enum provider_step step;
-    int64_t started_ms;      // clocks below are monotonic
+    int64_t started_ms; // clocks below are monotonic
     int64_t last_progress_ms;
     int64_t output_bytes;
     enum attempt_end end;
-    char *end_reason;        // END_LOST, END_CANCELLED
+    char *end_reason; // END_LOST, END_CANCELLED
     struct outcome *outcome;
-    struct verdict verdict;  // of a failed outcome
-    bool parked;             // a retry that waits for the server
-    int write_failures;      // times that its settlement itself was refused
-    bool settled;            // in the transaction under way
-    struct attempt *next;    // list of its owner
+    struct verdict verdict; // of a failed outcome
+    bool parked;            // a retry that waits for the server
+    int write_failures;     // times that its settlement itself was refused
+    bool settled;           // in the transaction under way
+    struct attempt *next;   // list of its owner
     void (*on_end)(void *payload, struct attempt *attempt);
     void *payload;
 };
@@ -64,8 +64,8 @@ struct settlement_texts {
     struct settle_output *outputs;
 };
 void settlement_texts_free(struct settlement_texts *texts);
-void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at, double random,
-                        struct settlement *out, struct settlement_texts *texts);
+void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at,
+                        double random, struct settlement *out, struct settlement_texts *texts);
 // USD for the tokens of this attempt by the model's prices.
 double attempt_cost(const struct attempt *attempt);
 

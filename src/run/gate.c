@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOWN_AFTER 3          // unreachable so many times in a row: the server is down
-#define PROBE_MIN_MS 5000     // then one generation tries again, later and later
+#define DOWN_AFTER 3      // unreachable so many times in a row: the server is down
+#define PROBE_MIN_MS 5000 // then one generation tries again, later and later
 #define PROBE_MAX_MS 300000
 #define MINUTE_MS 60000.0
 
@@ -41,8 +41,8 @@ static bool is(const struct gate *gate, const char *state) {
     return strcmp(gate->state.state, state) == 0;
 }
 
-static void set_state(struct gate *gate, const char *state, const char *reason, const char *type, int64_t now_at,
-                      int64_t until_at) {
+static void set_state(struct gate *gate, const char *state, const char *reason, const char *type,
+                      int64_t now_at, int64_t until_at) {
     struct model_state *s = &gate->state;
     if (!is(gate, state) || s->since == 0)
         s->since = now_at;
@@ -70,7 +70,8 @@ static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
         gate->until_ms = INT64_MAX;
 }
 
-static int add(struct gate_list *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms, struct err *e) {
+static int add(struct gate_list *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms,
+               struct err *e) {
     struct gate *gate = mem_alloc(1, sizeof *gate);
     gate->model_id = mem_copy(model_id);
     gate->model = model_find(gates->models, gates->model_count, model_id);
@@ -85,7 +86,8 @@ static int add(struct gate_list *gates, struct db *db, const char *model_id, boo
         close_as_stored(gate, restart, now_ms);
     if (!gate->model) {
         char reason[256];
-        snprintf(reason, sizeof reason, "no section of the configuration serves model %.64s: add [model %.64s] and restart",
+        snprintf(reason, sizeof reason,
+                 "no section of the configuration serves model %.64s: add [model %.64s] and restart",
                  model_id, model_id);
         gate->until_ms = INT64_MAX;
         set_state(gate, "parked", reason, "ConfigurationError", clock_wall_at(), 0);
@@ -183,9 +185,11 @@ int64_t gate_opens_ms(struct gate *gate, int64_t now_ms) {
     refill(gate, now_ms);
     int64_t opens = INT64_MAX;
     if (gate->model->requests_per_minute > 0 && gate->starts_left < 1)
-        opens = now_ms + 1 + (int64_t)((1 - gate->starts_left) * MINUTE_MS / gate->model->requests_per_minute);
+        opens =
+            now_ms + 1 + (int64_t)((1 - gate->starts_left) * MINUTE_MS / gate->model->requests_per_minute);
     if (gate->model->tokens_per_minute > 0 && gate->tokens_left <= 0) {
-        int64_t at = now_ms + 1 + (int64_t)(-gate->tokens_left * MINUTE_MS / (double)gate->model->tokens_per_minute);
+        int64_t at =
+            now_ms + 1 + (int64_t)(-gate->tokens_left * MINUTE_MS / (double)gate->model->tokens_per_minute);
         opens = opens == INT64_MAX || at > opens ? at : opens;
     }
     return opens;
@@ -216,16 +220,18 @@ void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms) {
         gate->window = 0;
 }
 
-static void cool_down(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings, int64_t now_ms,
-                      int64_t now_at) {
+static void cool_down(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings,
+                      int64_t now_ms, int64_t now_at) {
     // A burst of refusals is one refusal: only the first one lengthens the next wait.
     bool first = gate->until_ms <= now_ms;
     int64_t wait = verdict->wait_ms;
     if (wait < 0)
-        wait = transition_backoff_ms(first || gate->waits == 0 ? gate->waits : gate->waits - 1, 1.0, settings->backoff_min_ms,
-                                     settings->backoff_max_ms);
+        wait = transition_backoff_ms(first || gate->waits == 0 ? gate->waits : gate->waits - 1, 1.0,
+                                     settings->backoff_min_ms, settings->backoff_max_ms);
     else if (gate->waits > 0 && wait < settings->backoff_min_ms)
-        wait = settings->backoff_min_ms; // "at once", and then refused again: without end, at the speed of the wire
+        wait =
+            settings
+                ->backoff_min_ms; // "at once", and then refused again: without end, at the speed of the wire
     wait += (int64_t)((double)wait * 0.1 * jitter());
     if (first)
         gate->waits++;
@@ -235,25 +241,27 @@ static void cool_down(struct gate *gate, const struct verdict *verdict, const st
         gate->until_ms = now_ms + wait;
     else if (is(gate, "parked"))
         return; // it is closed for longer, and says why
-    set_state(gate, "cooling", verdict->message, verdict->error_type, now_at, now_at + (gate->until_ms - now_ms));
+    set_state(gate, "cooling", verdict->message, verdict->error_type, now_at,
+              now_at + (gate->until_ms - now_ms));
 }
 
-static void park(struct gate *gate, const char *reason, const char *type, int64_t wait_ms, int64_t now_ms, int64_t now_at) {
+static void park(struct gate *gate, const char *reason, const char *type, int64_t wait_ms, int64_t now_ms,
+                 int64_t now_at) {
     gate->window = 1;
     gate->until_ms = wait_ms >= 0 ? now_ms + wait_ms : INT64_MAX;
     set_state(gate, "parked", reason, type, now_at, wait_ms >= 0 ? now_at + wait_ms : 0);
 }
 
-void gate_failed(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings, int64_t now_ms,
-                 int64_t now_at, bool *parked) {
+void gate_failed(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings,
+                 int64_t now_ms, int64_t now_at, bool *parked) {
     *parked = false;
     if (verdict->server_down && verdict->action == VERDICT_RETRY) {
         gate->state.failures++;
         gate->dirty = true;
         if (gate->state.failures >= DOWN_AFTER) {
             char *reason = mem_format("the server cannot be reached: %s", verdict->message);
-            int64_t wait =
-                transition_backoff_ms(gate->state.failures - DOWN_AFTER, jitter(), PROBE_MIN_MS, PROBE_MAX_MS);
+            int64_t wait = transition_backoff_ms(gate->state.failures - DOWN_AFTER, jitter(), PROBE_MIN_MS,
+                                                 PROBE_MAX_MS);
             if (gate->until_ms <= now_ms)
                 park(gate, reason, verdict->error_type, wait, now_ms, now_at);
             free(reason);
@@ -266,11 +274,13 @@ void gate_failed(struct gate *gate, const struct verdict *verdict, const struct 
         gate->state.failures = 0;
         gate->dirty = true;
     }
-    if (!is(gate, "ok") && gate->until_ms <= now_ms && (verdict->action == VERDICT_FAIL || verdict->action == VERDICT_RETRY))
+    if (!is(gate, "ok") && gate->until_ms <= now_ms &&
+        (verdict->action == VERDICT_FAIL || verdict->action == VERDICT_RETRY))
         set_state(gate, "ok", NULL, NULL, now_at, 0);
     if (verdict->action == VERDICT_WAIT)
         cool_down(gate, verdict, settings, now_ms, now_at);
     else if (verdict->action == VERDICT_PARK)
         park(gate, verdict->message, verdict->error_type,
-             verdict->wait_ms >= 0 && verdict->wait_ms < PROBE_MIN_MS ? PROBE_MIN_MS : verdict->wait_ms, now_ms, now_at);
+             verdict->wait_ms >= 0 && verdict->wait_ms < PROBE_MIN_MS ? PROBE_MIN_MS : verdict->wait_ms,
+             now_ms, now_at);
 }

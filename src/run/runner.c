@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define GAP_US 500       // between commits at full load, so that a person's statement gets in
-#define LATE_MS 2000     // a turn later than this was not running: suspended, stopped
-#define JUMP_MS 2000     // a step of the wall clock beyond this is a jump
-#define JUMP_WAIT_MS 50  // for the writer lock
+#define GAP_US 500               // between commits at full load, so that a person's statement gets in
+#define LATE_MS 2000             // a turn later than this was not running: suspended, stopped
+#define JUMP_MS 2000             // a step of the wall clock beyond this is a jump
+#define JUMP_WAIT_MS 50          // for the writer lock
 #define PATIENCE_MS 10000        // of a stop with a database that takes no results
 #define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
@@ -47,11 +47,13 @@ static int start(struct runner *r, struct err *e) {
     r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)
-        log_warn("%lld generations were in flight when the last runner ended: queued again or judged", (long long)recovered);
+        log_warn("%lld generations were in flight when the last runner ended: queued again or judged",
+                 (long long)recovered);
     return 0;
 }
 
-int runner_open(struct runner **out, struct db *db, struct loop *loop, const struct runner_options *options, struct err *e) {
+int runner_open(struct runner **out, struct db *db, struct loop *loop, const struct runner_options *options,
+                struct err *e) {
     *out = NULL;
     int result = db_own(db, e);
     if (result)
@@ -88,7 +90,8 @@ static void notice_gap(struct runner *r, int64_t waited_from_ms, int64_t timeout
     if (late < LATE_MS)
         return;
     if (r->live)
-        log_warn("this process did not run for %lld s: clocks of live work start anew from there", (long long)late / 1000);
+        log_warn("this process did not run for %lld s: clocks of live work start anew from there",
+                 (long long)late / 1000);
     shift_clocks(r, late);
     r->changed = true;
 }
@@ -136,7 +139,8 @@ static void notice_jump(struct runner *r) {
     if (db_begin(r->db, JUMP_WAIT_MS, &e) != 0)
         return; // tried again in the next turn
     if (queue_shift_delays(r->db, jump, &e) != 0 ||
-        queue_log(r->db, "warn", "runner.clock_jumped", 0, 0, "the wall clock was set; delays moved along", NULL, &e) != 0) {
+        queue_log(r->db, "warn", "runner.clock_jumped", 0, 0, "the wall clock was set; delays moved along",
+                  NULL, &e) != 0) {
         db_rollback(r->db);
         return;
     }
@@ -170,7 +174,8 @@ static int64_t next_write_ms(const struct runner *r, int64_t now_ms) {
     if (r->live)
         until = least(until, r->next_beat_ms);
     if (r->next_due_at)
-        until = least(until, now_ms + (r->next_due_at > clock_wall_at() ? r->next_due_at - clock_wall_at() : 0));
+        until =
+            least(until, now_ms + (r->next_due_at > clock_wall_at() ? r->next_due_at - clock_wall_at() : 0));
     if (r->sweeping)
         until = least(until, r->next_sweep_ms);
     if (runner_has_uncounted(r))
@@ -269,7 +274,8 @@ static int64_t give_up_ms(const struct runner *r) {
 }
 
 bool runner_is_stopped(const struct runner *runner) {
-    return runner->stopping && !runner->live && (!runner->ended || clock_monotonic_ms() >= give_up_ms(runner));
+    return runner->stopping && !runner->live &&
+           (!runner->ended || clock_monotonic_ms() >= give_up_ms(runner));
 }
 
 bool runner_is_drained(struct runner *r, int64_t wait_ms) {
@@ -331,9 +337,10 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
         return 0;
     write_ends(r);
     if (r->ended)
-        result = err_set(e, ERR_DATABASE,
-                         "%zu ends could not be written: free the database, the next runner does this work again",
-                         r->ended_count);
+        result =
+            err_set(e, ERR_DATABASE,
+                    "%zu ends could not be written: free the database, the next runner does this work again",
+                    r->ended_count);
     else
         write_end(r, reason);
     while (r->ended) {

@@ -21,8 +21,8 @@ struct runner_options {
     size_t model_count;
     size_t max_output;
     const char *version;
-    int64_t only_batch;      // run the items of this batch job only; 0: all
-    int64_t only_generation; // run this generation only; 0: all
+    int64_t only_batch;             // run the items of this batch job only; 0: all
+    int64_t only_generation;        // run this generation only; 0: all
     void (*on_turn)(void *payload); // called in every turn (for a watchdog); may be NULL
     void *payload;
 };

@@ -14,7 +14,7 @@ struct run_settings {
     int64_t progress_timeout_ms;
     int64_t first_byte_timeout_ms;
     int64_t max_runtime_ms;
-    int max_attempts; // the first try counted
+    int max_attempts;    // the first try counted
     int64_t max_wait_ms; // 0: for ever
     int64_t backoff_min_ms;
     int64_t backoff_max_ms;

@@ -24,29 +24,29 @@ struct runner {
     struct runner_identity me;
     struct gate_list gates;
     struct claim_turn turn;
-    struct attempt *live;  // in flight
+    struct attempt *live; // in flight
     size_t live_count;
     struct attempt *ended; // to be settled
     size_t ended_count;
-    struct claim *claims;  // of the tick under way
+    struct claim *claims; // of the tick under way
     size_t claim_count, claim_room;
-    bool exclusive;        // a suspect runs alone
+    bool exclusive; // a suspect runs alone
 
     // What the next tick has to do.
-    bool changed;          // another process has written
-    bool claimable;        // there may be something to claim
-    bool sweeping;         // slices of a sweep are left
+    bool changed;   // another process has written
+    bool claimable; // there may be something to claim
+    bool sweeping;  // slices of a sweep are left
     bool stopping;
-    bool at_once;          // and without patience
-    int64_t stop_at_ms;    // then what still runs is taken back
+    bool at_once;       // and without patience
+    int64_t stop_at_ms; // then what still runs is taken back
     int64_t next_beat_ms;
     int64_t next_sweep_ms;
-    int64_t next_look_ms;  // after the writers of batch jobs that are being filled; INT64_MAX: there are none
-    int64_t next_overdue_ms;  // what waits for a closed gate is judged; INT64_MAX: all are open
+    int64_t next_look_ms; // after the writers of batch jobs that are being filled; INT64_MAX: there are none
+    int64_t next_overdue_ms;   // what waits for a closed gate is judged; INT64_MAX: all are open
     int64_t judged_overdue_ms; // was judged last; 0: never
-    int64_t next_due_at;   // wall: the next delayed row; 0: none
-    int64_t gates_open_ms;    // the next gate opens; INT64_MAX: none by itself
-    int64_t suspect_since_ms; // a suspect waits for a quiet moment since; 0: none
+    int64_t next_due_at;       // wall: the next delayed row; 0: none
+    int64_t gates_open_ms;     // the next gate opens; INT64_MAX: none by itself
+    int64_t suspect_since_ms;  // a suspect waits for a quiet moment since; 0: none
 
     // Time.
     int64_t last_commit_us;
@@ -56,7 +56,7 @@ struct runner {
     int64_t slept_ms;        // boottime - monotonic: how long the machine has been suspended
 
     // Trouble with the database.
-    int64_t retry_at_ms;   // not before; 0: no trouble
+    int64_t retry_at_ms; // not before; 0: no trouble
     int64_t trouble_since_ms;
     int trouble_count;
     bool trouble_told;

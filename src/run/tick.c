@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WRITER_WAIT_MS 50      // the loop never waits longer for the writer lock
+#define WRITER_WAIT_MS 50 // the loop never waits longer for the writer lock
 #define SWEEP_ROWS 500
-#define LOOK_EVERY_MS 1000     // whether the writer of a batch job that is being filled still lives
-#define COUNT_EVERY_MS 1000    // throughput: not in every tick, one page less to write
-#define CHECKPOINT_PAGES 500   // well below the 1,000 at which a sqlite3 shell would do it, unlocked
+#define LOOK_EVERY_MS 1000   // whether the writer of a batch job that is being filled still lives
+#define COUNT_EVERY_MS 1000  // throughput: not in every tick, one page less to write
+#define CHECKPOINT_PAGES 500 // well below the 1,000 at which a sqlite3 shell would do it, unlocked
 #define CHECKPOINT_AGAIN_MS 1000
-#define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
+#define OVERDUE_EVERY_MS 10000    // between two looks at what waits for closed gates, at most
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
 #define TROUBLE_MAX_MS 1000
 #define PLAIN_TRIES 2 // to end a row plainly that refused its result
@@ -40,7 +40,8 @@ bool runner_has_uncounted(const struct runner *r) {
 
 int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
     const struct ends *u = &r->uncounted, *t = &r->tick;
-    return queue_count_ends(r->db, now_at, u->completed + t->completed, u->failed + t->failed, u->cost + t->cost, e);
+    return queue_count_ends(r->db, now_at, u->completed + t->completed, u->failed + t->failed,
+                            u->cost + t->cost, e);
 }
 
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
@@ -177,7 +178,8 @@ static int check_owned(struct runner *r, struct err *e) {
         struct attempt *next = a->next;
         bool owns, cancelled;
         char *reason = NULL;
-        int result = queue_still_owns(r->db, a->claim.seq, a->claim.token, a->claim.batch_seq, &owns, &cancelled, &reason, e);
+        int result = queue_still_owns(r->db, a->claim.seq, a->claim.token, a->claim.batch_seq, &owns,
+                                      &cancelled, &reason, e);
         if (result)
             return result;
         if (!owns || cancelled) {
@@ -204,13 +206,14 @@ static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e)
     struct beat *beats = mem_alloc(r->live_count ? r->live_count : 1, sizeof *beats);
     size_t count = 0;
     for (struct attempt *a = r->live; a; a = a->next)
-        beats[count++] = (struct beat){.seq = a->claim.seq,
-                                       .token = a->claim.token,
-                                       // By the clock that judges: a stop, a suspend or a set clock is no lack of progress.
-                                       .progress_at = now_at - (now_ms - a->last_progress_ms),
-                                       .progress_limit_ms = attempt_progress_limit_ms(a),
-                                       .last_step = provider_step_name(a->step),
-                                       .output_bytes = a->output_bytes};
+        beats[count++] = (struct beat){
+            .seq = a->claim.seq,
+            .token = a->claim.token,
+            // By the clock that judges: a stop, a suspend or a set clock is no lack of progress.
+            .progress_at = now_at - (now_ms - a->last_progress_ms),
+            .progress_limit_ms = attempt_progress_limit_ms(a),
+            .last_step = provider_step_name(a->step),
+            .output_bytes = a->output_bytes};
     int result = queue_heartbeat(r->db, r->me.seq, now_at, beats, count, e);
     free(beats);
     return result;
@@ -271,7 +274,8 @@ static int sweep(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
 
 // ---- claiming ----
 
-static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms, struct err *e) {
+static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms,
+                        struct err *e) {
     size_t count = r->gates.count;
     struct claim_slot *slots = mem_alloc(count ? count : 1, sizeof *slots);
     for (size_t i = 0; i < count; i++)
@@ -286,7 +290,8 @@ static int claim_normal(struct runner *r, const struct claim_scope *scope, int r
 }
 
 // A suspect of an open model; 0: none.
-static int find_suspect(struct runner *r, const struct claim_scope *scope, int64_t now_ms, int64_t *seq, struct err *e) {
+static int find_suspect(struct runner *r, const struct claim_scope *scope, int64_t now_ms, int64_t *seq,
+                        struct err *e) {
     *seq = 0;
     for (size_t i = 0; i < r->gates.count && *seq == 0; i++) {
         if (gate_free(r->gates.list[i], 1, now_ms) == 0)
@@ -405,12 +410,14 @@ static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) 
     if (!grave || r->trouble_told)
         return;
     r->trouble_told = true;
-    log_error("%s; nothing is claimed meanwhile, %zu results are kept in memory and tried again", e->message, r->ended_count);
+    log_error("%s; nothing is claimed meanwhile, %zu results are kept in memory and tried again", e->message,
+              r->ended_count);
 }
 
 static void end_trouble(struct runner *r, int64_t now_ms) {
     if (r->trouble_told)
-        log_warn("the database can be written again, after %lld ms", (long long)(now_ms - r->trouble_since_ms));
+        log_warn("the database can be written again, after %lld ms",
+                 (long long)(now_ms - r->trouble_since_ms));
     r->retry_at_ms = 0;
     r->trouble_count = 0;
     r->trouble_told = false;

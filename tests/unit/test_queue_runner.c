@@ -286,7 +286,8 @@ static void test_items(void **state) {
         end_runner(CRASH);
     }
     // The quarantine of an item is a failure of its batch job.
-    assert_int_equal(number("SELECT failed_items FROM batch_job JOIN batch_count ON batch_seq=seq WHERE seq=%lld AND stop_reason IS NOT NULL",
+    assert_int_equal(number("SELECT failed_items FROM batch_job JOIN batch_count ON batch_seq=seq WHERE "
+                            "seq=%lld AND stop_reason IS NOT NULL",
                             (long long)batch),
                      1);
 }
@@ -340,7 +341,8 @@ static void test_suspects(void **state) {
     type("UPDATE lane SET ready=0");
     assert_true(queue_model_waits(db, "m"));
     assert_true(queue_model_waits(db, "n"));
-    type("UPDATE generations SET status='cancelled' WHERE id=(SELECT id FROM generation WHERE seq=%lld)", (long long)other);
+    type("UPDATE generations SET status='cancelled' WHERE id=(SELECT id FROM generation WHERE seq=%lld)",
+         (long long)other);
     assert_false(queue_model_waits(db, "n"));
 }
 

@@ -261,7 +261,8 @@ static void test_slices(void **state) {
     }
     // Some slices are on disk, and nothing of them can be claimed or listed.
     assert_true(number("SELECT queued_items FROM batch_count WHERE batch_seq=1") > 100);
-    assert_int_equal(number("SELECT count(*) FROM generation"), number("SELECT queued_items FROM batch_count WHERE batch_seq=1"));
+    assert_int_equal(number("SELECT count(*) FROM generation"),
+                     number("SELECT queued_items FROM batch_count WHERE batch_seq=1"));
     assert_int_equal(number("SELECT count(*) FROM lane WHERE blocked<>8"), 0);
     assert_int_equal(number("SELECT count(*) FROM generations"), 0);
     OK(batch_writer_open(writer, "txt", &error));
