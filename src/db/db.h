@@ -61,7 +61,8 @@ int db_commit(struct db *db, struct err *e) must_check; // rolls back when it fa
 void db_rollback(struct db *db);
 bool db_was_busy(const struct db *db); // the last failure was another process's lock
 bool db_was_full(const struct db *db); // the last failure was a full disk or an I/O error
-bool db_was_refused(const struct db *db); // the last failure lay in what was to be written: a constraint, a trigger, a size
+bool db_was_refused(
+    const struct db *db); // the last failure lay in what was to be written: a constraint, a trigger, a size
 // How long statements outside db_begin wait for a lock (default 5 s).
 void db_set_wait(struct db *db, int64_t wait_ms);
 // Changes with every commit of another connection, not with own ones; -1 on failure.
