@@ -97,7 +97,7 @@ static int open_server(genrun *g, bool watched) {
         return result;
     while ((result = open_runner(g, 0, 0, watched)) == ERR_CONFLICT && !g->stop) {
         if (!told)
-            log_info("a command that waits for its own work has the database: the runner starts when it has ended");
+            log_info("a command that waits for its own work has the database: the runner takes over when what runs there has ended");
         told = true;
         if ((result = loop_wait(g->loop, OWNER_LOOK_MS, &g->err)))
             break;
@@ -232,6 +232,13 @@ static int advance(genrun *g, const struct wait *w) {
             return wait_for_change(g, LOOK_MS);
         if (result)
             return result;
+    }
+    // What this handle waits for may be parked for days: a runner of the whole queue that has come up takes over,
+    // once what runs here has ended.
+    if (db_is_served(g->db)) {
+        runner_yield(g->runner);
+        if (runner_is_stopped(g->runner))
+            return close_runner(g, "another runner takes over", 0);
     }
     return runner_turn(g->runner, LOOK_MS, &g->err);
 }

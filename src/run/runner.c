@@ -14,6 +14,7 @@
 #define JUMP_MS 2000             // a step of the wall clock beyond this is a jump
 #define JUMP_WAIT_MS 50          // for the writer lock
 #define PATIENCE_MS 10000        // of a stop with a database that takes no results
+#define YIELD_MS (INT64_C(366) * 24 * 3600 * 1000) // longer than any clock of live work
 #define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
 static int64_t now_us(void) {
@@ -268,6 +269,12 @@ void runner_stop(struct runner *runner, bool at_once) {
     runner->at_once |= at_once;
 }
 
+void runner_yield(struct runner *runner) {
+    if (!runner->stopping)
+        runner->stop_at_ms = clock_monotonic_ms() + YIELD_MS;
+    runner->stopping = true;
+}
+
 // Until when a stop waits for the database to take the ends in memory.
 static int64_t give_up_ms(const struct runner *r) {
     return r->stop_at_ms + (r->at_once ? PATIENCE_AT_ONCE_MS : PATIENCE_MS);
@@ -318,7 +325,7 @@ static void write_end(struct runner *r, const char *reason) {
 // Results in memory are worth some patience with a busy or full disk.
 static void write_ends(struct runner *r) {
     const struct timespec pause = {0, 50000000};
-    if (!r->stopping)
+    if (!r->stopping || r->stop_at_ms > clock_monotonic_ms())
         r->stop_at_ms = clock_monotonic_ms();
     r->stopping = true;
     stop_live(r);

@@ -36,6 +36,8 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
 int runner_turn(struct runner *runner, int64_t max_wait_ms, struct err *e) must_check;
 // Stops claiming; live work gets shutdown_grace (0 with at_once), then goes back to the queue.
 void runner_stop(struct runner *runner, bool at_once);
+// Stops claiming and gives live work the time it needs: another runner wants the database.
+void runner_yield(struct runner *runner);
 // Stopping is complete: nothing runs any more.
 bool runner_is_stopped(const struct runner *runner);
 // Nothing runs, and nothing can start without a person or within wait_ms.

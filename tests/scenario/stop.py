@@ -130,6 +130,28 @@ def test_run_waits_for_a_waiter(place):
     tap.equal(runner.stop(), 0, "and ends with 0")
 
 
+def test_takes_over_from_one_that_waits(place):
+    """A command that waits for what is parked has the database: that must not keep the whole queue from running."""
+    configure(place)
+    waiter = place.start("submit", "unpaid", "--param", "fail=QuotaError", "--wait")
+    wait_until(lambda: "unpaid" in rows(place) and place.value("SELECT count(*) FROM logs WHERE event = 'generation.parked'") == 1, 10,
+               "the parking")
+    place.configure(place.read("genrun.ini") + "[model other]\nprovider = echo\n")
+    place.submit("other", "--model", "other")
+    runner = place.start_runner()
+    wait_until(lambda: rows(place)["other"][0] == "completed", 10, "the rest of the queue")
+    tap.ok(waiter.running and "takes over" in runner.err, "a runner takes over from one that waits", runner.err)
+    runner.stop()
+    waiter.signal(signal.SIGINT)
+    tap.equal(waiter.wait(10), 5, "which was still there")
+    # What it has in flight is not cut off.
+    waiter = place.start("submit", "long", "--model", "other", "--param", "delay=1s", "--wait")
+    wait_until(lambda: rows(place).get("long", [""])[0] == "processing", 10, "its start")
+    r = place.run("run", "--drain", "--drain-wait", "0")
+    tap.equal((r.code, waiter.wait(10), waiter.out), (5, 0, "long\n"), "what runs there ends there")
+    tap.equal(rows(place)["long"], ["completed", 1, 1], "after one start")
+
+
 def test_wait_beside_a_runner(place):
     configure(place)
     runner = place.start_runner()
