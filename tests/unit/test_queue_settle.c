@@ -249,6 +249,118 @@ static void test_a_rolled_back_end(void **state) {
     assert_string_equal(text("SELECT content FROM outputs"), "kept");
 }
 
+// ---- many at once ----
+
+#define MANY 40
+
+struct many {
+    struct attempt attempts[MANY];
+    struct settlement list[MANY];
+    bool landed[MANY];
+};
+
+static void start_many(struct many *m) {
+    static const struct settle_output output = {.mime = "text/plain", .content = "done", .length = 4};
+    for (size_t i = 0; i < MANY; i++) {
+        m->attempts[i] = started();
+        m->list[i] = ending(&m->attempts[i], "completed");
+        m->list[i].first = true;
+        m->list[i].outputs = &output;
+        m->list[i].output_count = 1;
+        m->list[i].input_tokens = (int64_t)i - 1;
+        m->list[i].output_tokens = 7;
+        m->list[i].cost = i % 2 ? 0.5 : 0;
+    }
+}
+
+static int settle_many(struct many *m, size_t count) {
+    OK(db_begin(db, 1000, &error));
+    int result = queue_settle_completed(db, m->list, count, m->landed, &error);
+    OK(db_commit(db, &error));
+    check_counts();
+    return result;
+}
+
+static void test_many_at_once(void **state) {
+    (void)state;
+    static struct many m;
+    start_many(&m);
+    // Every fifth has lost its row, in three ways.
+    OK(queue_cancel(db, m.attempts[0].seq, "c", &error));
+    type("UPDATE generations SET status='queued' WHERE seq=%lld", (long long)m.attempts[5].seq);
+    start(m.attempts[5].seq);
+    for (size_t i = 10; i < MANY; i += 5)
+        memcpy(m.attempts[i].token, "0123456789abcdef", sizeof m.attempts[i].token);
+    assert_int_equal(settle_many(&m, MANY), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(m.landed[i], i % 5 != 0);
+        assert_string_equal(status(m.attempts[i].seq), i == 0  ? "cancelled"
+                                                       : i % 5 ? "completed"
+                                                               : "processing");
+        assert_int_equal(
+            number("SELECT count(*) FROM output WHERE key/1024=%lld", (long long)m.attempts[i].seq),
+            i % 5 != 0);
+        assert_int_equal(
+            number("SELECT count(*) FROM event WHERE generation_seq=%lld AND event='generation.dropped'",
+                   (long long)m.attempts[i].seq),
+            i % 5 == 0);
+    }
+    // The same as each by itself would leave.
+    assert_string_equal(
+        text("SELECT status||starts||attempts||input_tokens||output_tokens||cost||last_step||completed_at"
+             " FROM generations WHERE seq=%lld",
+             (long long)m.attempts[3].seq),
+        "completed11270.5outputs:store1000");
+    assert_int_equal(
+        number("SELECT cost IS NULL FROM generation WHERE seq=%lld", (long long)m.attempts[2].seq), 1);
+    assert_string_equal(events(m.attempts[1].seq), "queued,processing,completed");
+    // Repeated, and of none.
+    for (size_t count = 0; count <= MANY; count += MANY) {
+        assert_int_equal(settle_many(&m, count), 0);
+        for (size_t i = 0; i < count; i++)
+            assert_false(m.landed[i]);
+    }
+}
+
+static void test_numbers_of_many(void **state) {
+    (void)state;
+    static const size_t counts[] = {1, 16, 17, 33};
+    static struct many m;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        start_many(&m);
+        int64_t before = number("SELECT completed FROM totals");
+        assert_int_equal(settle_many(&m, counts[i]), 0);
+        assert_int_equal(number("SELECT completed FROM totals"), before + (int64_t)counts[i]);
+    }
+}
+
+// One of them is refused: nothing of all is done, and the transaction goes on.
+static void test_one_of_many_is_refused(void **state) {
+    (void)state;
+    static struct many m;
+    static const char *const refusals[] = {"CREATE TRIGGER refuse BEFORE UPDATE OF status ON generation WHEN "
+                                           "NEW.status='completed' AND OLD.seq%40=33"
+                                           " BEGIN SELECT RAISE(ABORT,'no'); END",
+                                           "CREATE TRIGGER refuse BEFORE INSERT ON output WHEN "
+                                           "NEW.key/1024%40=33 BEGIN SELECT RAISE(ABORT,'no'); END"};
+    for (size_t i = 0; i < 2; i++) {
+        start_many(&m);
+        int64_t before = fingerprint(), log = number("SELECT count(*) FROM event");
+        type("%s", refusals[i]);
+        OK(db_begin(db, 1000, &error));
+        assert_int_equal(queue_settle_completed(db, m.list, MANY, m.landed, &error), ERR_CONFLICT);
+        assert_true(db_was_refused(db));
+        assert_false(sqlite3_get_autocommit(db_handle(db)));
+        assert_int_equal(fingerprint(), before);
+        assert_int_equal(number("SELECT count(*) FROM event"), log);
+        OK(db_commit(db, &error));
+        type("DROP TRIGGER refuse");
+        assert_int_equal(settle_many(&m, MANY), 0);
+        for (size_t n = 0; n < MANY; n++)
+            assert_true(m.landed[n]);
+    }
+}
+
 // ---- outputs of several attempts ----
 
 static const struct settle_output half = {
@@ -660,6 +772,9 @@ int main(void) {
         T(test_the_fence),
         T(test_a_row_that_never_was),
         T(test_a_rolled_back_end),
+        T(test_many_at_once),
+        T(test_numbers_of_many),
+        T(test_one_of_many_is_refused),
         T(test_a_later_attempt_replaces),
         T(test_a_result_without_output),
         T(test_neighbours_keep_theirs),
