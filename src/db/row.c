@@ -183,6 +183,8 @@ const char *row_json(struct row *row) {
     buf_init(&out, BUF_UNLIMITED);
     buf_char(&out, '{');
     for (size_t i = 0; i < row->count; i++) {
+        if (row->cells[i].name[0] == '_')
+            continue;
         write_name(&out, row->cells[i].name);
         write_value(&out, &row->cells[i]);
     }

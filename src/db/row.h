@@ -25,7 +25,8 @@ const char *row_text(const struct row *row,
 const void *row_bytes(const struct row *row, const char *name, size_t *length);
 int64_t row_integer(const struct row *row, const char *name, int64_t fallback);
 double row_number(const struct row *row, const char *name, double fallback);
-// The JSON object, made once and kept until the row is freed.
+// The JSON object, made once and kept until the row is freed. Columns whose names begin with _ are inner ones and
+// not in it.
 const char *row_json(struct row *row);
 
 #endif

@@ -22,6 +22,14 @@
     "input_tokens,"                                                                                          \
     " output_tokens, cost"
 
+// The same of a batch job.
+#define BATCH_COLUMNS                                                                                        \
+    "id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"                \
+    " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"     \
+    " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"        \
+    " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"           \
+    " last_activity_at"
+
 int rows_take(struct db *db, sqlite3_stmt *s, struct rows *out, struct err *e) {
     int code;
     *out = (struct rows){0};
@@ -104,18 +112,8 @@ int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char sta
 }
 
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
-    return one_row(
-        db,
-        db_ask(
-            db, e,
-            "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
-            " completed_items, successful_items, failed_items, cancelled_items, queued_items, "
-            "processing_items,"
-            " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"
-            " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"
-            " last_activity_at FROM batch_jobs WHERE seq=?",
-            "i", seq),
-        out, "the batch job is gone: it was deleted meanwhile", e);
+    return one_row(db, db_ask(db, e, "SELECT " BATCH_COLUMNS " FROM batch_jobs WHERE seq=?", "i", seq), out,
+                   "the batch job is gone: it was deleted meanwhile", e);
 }
 
 // Pages through `sql`, whose last column is the keyset, until `limit` rows (0: all) were given.
@@ -138,7 +136,7 @@ static int give_pages(struct db *db, const char *sql, const struct filter *f, in
         if (more)
             row_free(rows.list[--rows.count]);
         if (rows.count > 0)
-            after = row_integer(rows.list[rows.count - 1], "keyset", 0);
+            after = row_integer(rows.list[rows.count - 1], "_keyset", 0);
         left -= (int64_t)rows.count;
         bool go_on = rows_give(&rows, each, payload);
         rows_free(&rows);
@@ -177,7 +175,7 @@ int queue_list(struct db *db, const struct filter *filter, queue_each each, void
     buf_init(&sql, 8192);
     // The keyset narrows the hot table first; the texts are read for the rows of the page only.
     buf_text(&sql, "SELECT " GENERATION_COLUMNS
-                   ", seq AS keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
+                   ", seq AS _keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
                    " LEFT JOIN batch_job b ON b.seq=g.batch_seq WHERE ");
     // What runs is few and has an index of its own; a walk by seq would pass all the rest (`+` keeps from it).
     const char *key = filter->status && strcmp(filter->status, "processing") == 0 ? "+g.seq" : "g.seq";
@@ -198,14 +196,8 @@ int queue_batch_list(struct db *db, const struct filter *filter, queue_each each
     struct buf sql;
     int result = 0;
     buf_init(&sql, 8192);
-    buf_text(
-        &sql,
-        "SELECT id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"
-        " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"
-        " input_tokens, output_tokens, concurrency, on_error, actual_cost, max_cost, paused_reason, format, "
-        "priority,"
-        " created_at, started_at, completed_at, last_activity_at, seq AS keyset"
-        " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
+    buf_text(&sql, "SELECT " BATCH_COLUMNS ", seq AS _keyset"
+                   " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
     if (filter->user_id)
         buf_text(&sql, " AND user_id=?2");
     if (filter->model_id)
@@ -238,7 +230,7 @@ int queue_batch_items(struct db *db, const struct filter *filter, queue_each eac
     buf_format(
         &sql,
         "SELECT i.id, i.batch_job_id, i.item_index, i.custom_id, i.status, i.topic, i.tier, i.parameters,"
-        " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS keyset FROM "
+        " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS _keyset FROM "
         "generation g"
         " JOIN batch_items i ON i.id=g.seq WHERE g.batch_seq=%lld AND g.item_index>=?1" UNUSED_PARAMETERS,
         (long long)filter->batch_seq);
