@@ -162,51 +162,83 @@ static struct result result_from_row(const struct row *r) {
     return out;
 }
 
-// Ordered by (order, seq): place in the file, or time of the end.
-static const char result_sql[] =
-    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, "
-    "i.endpoint, r.http_status,"
-    " r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE "
-    "r.finish_reason END"
-    " AS finish_reason, g.error_type, coalesce(g.error_message, g.cancel_reason) AS error_message,"
-    " g.input_tokens, g.output_tokens, g.cost, g.completed_at, o.mime, o.content,"
-    " CASE WHEN ?5 THEN g.completed_at ELSE g.item_index END AS place"
-    " FROM generation g INDEXED BY generation_batch JOIN generation_input i ON i.seq=g.seq LEFT JOIN "
-    "response r ON r.seq=g.seq"
-    " LEFT JOIN output o ON o.key=g.seq*1024"
-    " WHERE g.batch_seq=?1 AND CASE WHEN ?4 THEN g.status='failed' OR g.status='cancelled' ELSE "
-    "g.status='completed' END";
-static const char by_place[] = " AND g.item_index>?2 AND ?3 IS ?3 ORDER BY g.item_index LIMIT ?6";
-static const char by_end_time[] =
-    " AND (g.completed_at, g.seq)>(?2, ?3) ORDER BY g.completed_at, g.seq LIMIT ?6";
+#define RESULTS                                                                                              \
+    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, "          \
+    "i.endpoint,"                                                                                            \
+    " r.http_status, r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop'"     \
+    " ELSE r.finish_reason END AS finish_reason, g.error_type,"                                              \
+    " coalesce(g.error_message, g.cancel_reason) AS error_message, g.input_tokens, g.output_tokens, g.cost," \
+    " g.completed_at, o.mime, o.content FROM generation g"
+#define RESULT_TEXTS                                                                                         \
+    " JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq LEFT JOIN output o ON "     \
+    "o.key=g.seq*1024"
+#define RESULT_FITS                                                                                          \
+    " AND CASE WHEN ?2 THEN g.status='failed' OR g.status='cancelled' ELSE g.status='completed' END"
+
+// A page from a place in the batch on (?1 the batch, ?3 the place), or one result (?1; ?3 and ?4 are not used).
+static const char from_place[] =
+    RESULTS " INDEXED BY generation_batch" RESULT_TEXTS " WHERE g.batch_seq=?1" RESULT_FITS
+            " AND g.item_index>?3 ORDER BY g.item_index LIMIT ?4";
+static const char by_number[] =
+    RESULTS RESULT_TEXTS " WHERE g.seq=?1" RESULT_FITS " AND ?3 IS ?3 AND ?4 IS ?4";
+
+static int give_page(struct db *db, const char *sql, int64_t key, bool errors, int64_t place,
+                     struct rows *rows, queue_result_each each, void *payload, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e, sql, "iiii", key, (int64_t)errors, place, (int64_t)RESULT_PAGE);
+    int result = rows_take(db, s, rows, e);
+    db_done(db, s);
+    for (size_t i = 0; !result && i < rows->count; i++) {
+        struct result r = result_from_row(rows->list[i]);
+        result = each(payload, &r, e);
+    }
+    return result;
+}
+
+static int give_by_place(struct db *db, int64_t batch_seq, bool errors, queue_result_each each, void *payload,
+                         struct err *e) {
+    int64_t place = -1;
+    for (bool last = false; !last;) {
+        struct rows rows;
+        int result = give_page(db, from_place, batch_seq, errors, place, &rows, each, payload, e);
+        last = rows.count < RESULT_PAGE;
+        if (!last)
+            place = row_integer(rows.list[rows.count - 1], "item_index", 0);
+        rows_free(&rows);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+// No index has this order (it would cost every item a page), so it is asked for once, as numbers only.
+static int give_by_end(struct db *db, int64_t batch_seq, bool errors, queue_result_each each, void *payload,
+                       struct err *e) {
+    int64_t *order = NULL;
+    size_t count = 0, room = 0;
+    int code = 0;
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT g.seq FROM generation g INDEXED BY generation_batch WHERE g.batch_seq=?1" RESULT_FITS
+               " ORDER BY g.completed_at, g.seq",
+               "ii", batch_seq, (int64_t)errors);
+    while (s && (code = db_next(db, s, e)) == 1) {
+        if (count == room)
+            order = mem_resize(order, room = room ? room * 2 : 1024, sizeof *order);
+        order[count++] = db_int(s, 0);
+    }
+    db_done(db, s);
+    int result = !s || code < 0 ? ERR_DATABASE : 0;
+    for (size_t i = 0; !result && i < count; i++) {
+        struct rows rows;
+        // One that was retried meanwhile is left out.
+        result = give_page(db, by_number, order[i], errors, 0, &rows, each, payload, e);
+        rows_free(&rows);
+    }
+    free(order);
+    return result;
+}
 
 int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each,
                   void *payload, struct err *e) {
-    struct buf sql;
-    int64_t place = -1, seq = 0;
-    int result = 0;
-    buf_init(&sql, 8192);
-    buf_text(&sql, result_sql);
-    buf_text(&sql, by_end ? by_end_time : by_place);
-    for (;;) {
-        struct rows rows;
-        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iiiiii", batch_seq, place, seq,
-                                      (int64_t)errors, (int64_t)by_end, (int64_t)RESULT_PAGE);
-        result = rows_take(db, s, &rows, e);
-        db_drop(db, s);
-        if (result || rows.count == 0)
-            break;
-        place = row_integer(rows.list[rows.count - 1], "place", 0);
-        seq = row_integer(rows.list[rows.count - 1], "seq", 0);
-        for (size_t i = 0; !result && i < rows.count; i++) {
-            struct result r = result_from_row(rows.list[i]);
-            result = each(payload, &r, e);
-        }
-        bool last = rows.count < RESULT_PAGE;
-        rows_free(&rows);
-        if (result || last)
-            break;
-    }
-    buf_free(&sql);
-    return result;
+    return (by_end ? give_by_end : give_by_place)(db, batch_seq, errors, each, payload, e);
 }

@@ -124,6 +124,22 @@ def test_items_and_results(place):
     tap.ok(all(not n.startswith(".genrun") for n in os.listdir(place.folder)), "nothing is left behind")
 
 
+def test_results_in_order(place):
+    """More than a page, the later lines done first."""
+    place.write("many.jsonl", "".join(json.dumps({"prompt": str(i), "custom_id": f"c{i}", "priority": i}) + "\n" for i in range(150)))
+    id = place.run("batch", "submit", "many.jsonl", "--model", "echo").id
+    tap.result(place.run("run", "--drain"), 0, "150 items are done")
+
+    def names(*order):
+        return [x["custom_id"] for x in place.run("batch", "results", id, *order).jsonl]
+
+    there = [f"c{i}" for i in range(150)]
+    tap.equal(names(), there, "results stand in the order of the file")
+    done = [x[0] for x in place.sql("SELECT custom_id FROM generations ORDER BY completed_at, seq")]
+    tap.equal(names("--order", "done"), done, "--order done: in the order of their ends")
+    tap.ok(done != there, "which is another one")
+
+
 def test_pause_resume_cancel(place):
     place.write("p.txt", PLAIN)
     id = place.run("batch", "submit", "p.txt", "--model", "echo").id
