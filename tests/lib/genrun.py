@@ -21,6 +21,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 GENRUN = os.path.abspath(os.environ.get("GENRUN", os.path.join(ROOT, "build", "genrun")))
 POLL_S = 0.01
 
+# What runs in the background of a script has SIGINT ignored, and commands inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Result:
     """What a command left: its exit code (negative: the signal that ended it), stdout, stderr."""
