@@ -234,6 +234,10 @@ const char *db_path(const struct db *db) {
     return db->path;
 }
 
+const char *db_log_path(const struct db *db) {
+    return sqlite3_filename_wal(sqlite3_db_filename(db->handle, "main"));
+}
+
 sqlite3 *db_handle(struct db *db) {
     return db->handle;
 }

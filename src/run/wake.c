@@ -2,9 +2,12 @@
 // A watch on the write-ahead log, and when to look again.
 #include "run/wake.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -35,12 +38,13 @@ static void on_notice(void *payload, int fd, short ready) {
 
 struct wake *wake_open(struct db *db, struct loop *loop) {
     struct wake *wake = mem_alloc(1, sizeof *wake);
-    char *log = mem_format("%s-wal", db_path(db));
+    const char *log = db_log_path(db);
     *wake = (struct wake){.db = db, .loop = loop, .asked = ASKS, .version = db_data_version(db)};
     wake->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (wake->fd >= 0 && inotify_add_watch(wake->fd, log, IN_MODIFY | IN_CLOSE_WRITE) >= 0)
         wake->watch = loop_watch_add(loop, wake->fd, POLLIN, on_notice, wake);
-    free(log);
+    else
+        log_warn("%s cannot be watched (%s): what other processes write is seen at the next poll", log, strerror(errno));
     return wake;
 }
 

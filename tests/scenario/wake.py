@@ -115,4 +115,20 @@ def test_program_with_libgenrun(place):
     tap.equal((writer.returncode, runner.stop()), (0, 0), "both end with 0")
 
 
+def test_by_a_link(place):
+    """The runner knows the file by a link, the writer by its name, and the other way round."""
+    place.configure(CONFIG)
+    place.submit("first")
+    os.mkdir(place.path("elsewhere"))
+    file, link = place.database, place.path("elsewhere/link.db")
+    os.symlink(file, link)
+    for runner_path, writer_path, name in ((link, file, "a runner by a link"), (file, link, "a writer by a link")):
+        place.database = runner_path
+        runner = place.start_runner()
+        place.database = writer_path
+        serve(place, place.submit, name, 5)
+        tap.lacks(runner.err, "cannot be watched", f"{name}: no word of trouble")
+        tap.equal(runner.stop(), 0, f"{name}: the runner ends with 0")
+
+
 tap.main(globals())
