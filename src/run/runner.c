@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define GAP_US 500               // between commits at full load, so that a person's statement gets in
-#define LATE_MS 2000             // a turn later than this was not running: suspended, stopped
-#define JUMP_MS 2000             // a step of the wall clock beyond this is a jump
-#define JUMP_WAIT_MS 50          // for the writer lock
-#define PATIENCE_MS 10000        // of a stop with a database that takes no results
+#define GAP_US 500        // between commits at full load, so that a person's statement gets in
+#define LATE_MS 2000      // a turn later than this was not running: suspended, stopped
+#define JUMP_MS 2000      // a step of the wall clock beyond this is a jump
+#define JUMP_WAIT_MS 50   // for the writer lock
+#define PATIENCE_MS 10000 // of a stop with a database that takes no results
 #define YIELD_MS (INT64_C(366) * 24 * 3600 * 1000) // longer than any clock of live work
-#define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
+#define PATIENCE_AT_ONCE_MS 1000                   // of one that is to be at once
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -287,6 +287,8 @@ bool runner_is_stopped(const struct runner *runner) {
 
 bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     int64_t now_ms = clock_monotonic_ms();
+    // Asked once more: another process may have committed between the last look and the last tick.
+    r->changed |= wake_has_changed(r->wake, now_ms);
     if (r->live || r->ended || r->changed || r->claimable || r->sweeping)
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)

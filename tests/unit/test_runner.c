@@ -480,6 +480,23 @@ static void test_a_stopped_batch(void **state) {
                         "failed1 1099");
 }
 
+// Another process commits between the runner's last look and its last tick: a drain goes on.
+static void test_a_change_before_the_end_of_a_drain(void **state) {
+    (void)state;
+    open_runner();
+    until_drained(0);
+    int64_t seq = ask_for("echo", NULL);
+    assert_false(runner_is_drained(r, 0));
+    until_drained(0);
+    assert_string_equal(row(seq), "completed 1 1");
+    batch_with(&plain, 3, NULL);
+    type("UPDATE batch_jobs SET status='cancelled'");
+    assert_false(runner_is_drained(r, 0));
+    type("UPDATE batch_job SET completed_at=completed_at-1000");
+    until_drained(0);
+    assert_int_equal(number("SELECT cancelled FROM totals"), 3);
+}
+
 // Its writer dies without a word while the runner has nothing to do.
 static void test_a_dead_writer(void **state) {
     (void)state;
@@ -792,6 +809,7 @@ int main(void) {
         T(test_a_batch_cancelled_by_hand),
         T(test_a_paused_batch_goes_on),
         T(test_a_stopped_batch),
+        T(test_a_change_before_the_end_of_a_drain),
         T(test_a_dead_writer),
         T(test_delayed),
         T(test_a_stop),
