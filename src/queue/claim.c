@@ -460,6 +460,12 @@ bool queue_model_waits(struct db *db, const char *model_id) {
     return result != 0 || waits != 0;
 }
 
+int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t *at, struct err *e) {
+    return db_integer(db, e, at, 0,
+                      "SELECT min(expires_at) FROM locks WHERE name BETWEEN 'account:' AND 'account:~' AND expires_at>?2 AND owner<>?1",
+                      "ti", owner, now_at);
+}
+
 int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) {
     *model_id = NULL;
     sqlite3_stmt *s = db_ask(db, e, "SELECT model_id FROM generation WHERE seq=?", "i", seq);

@@ -321,6 +321,10 @@ static void note_gates(struct runner *r, int64_t now_ms) {
         if (opens < r->gates_open_ms)
             r->gates_open_ms = opens;
     }
+    // An account that another holds is a closed gate, too.
+    int64_t wait_ms = r->unlock_at - clock_wall_at();
+    if (r->unlock_at > 0 && now_ms + wait_ms < r->gates_open_ms)
+        r->gates_open_ms = now_ms + (wait_ms > 0 ? wait_ms : 1);
 }
 
 static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
@@ -352,6 +356,8 @@ static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
     bool quiet = suspect && now_ms - r->suspect_since_ms >= SUSPECT_PATIENCE_MS;
     if (!result && !quiet)
         result = claim_normal(r, &scope, room, now_ms, e);
+    if (!result && scope.account_concurrency > 0 && r->claim_count < (size_t)room)
+        result = queue_next_unlock(r->db, r->me.id, now_at, &r->unlock_at, e);
     // With slots left over, nothing more is to be had until something changes.
     r->claimable = r->claim_count == (size_t)room || (!quiet && r->turn.unfinished);
     if (!result && suspect && r->claim_count == 0 && r->live_count == 0) {

@@ -337,6 +337,20 @@ static void test_accounts(void **state) {
     assert_int_equal(number("SELECT count(*) FROM locks"), 0);
 }
 
+// Nobody writes when a lock of another ends.
+static void test_an_account_that_another_holds(void **state) {
+    (void)state;
+    settings.account_concurrency = 1;
+    settings.poll_interval_ms = 10000;
+    submit_spec(&(struct spec){.prompt = "p", .model_id = "echo", .user_id = "ann"});
+    int64_t ends_at = clock_wall_at() + 300;
+    type("INSERT INTO locks VALUES ('account:ann:1','ann','another',1,%lld,NULL)", (long long)ends_at);
+    open_runner();
+    until_settled();
+    assert_in_range(number("SELECT started_at FROM generation WHERE status='completed'"), ends_at, ends_at + 5000);
+    assert_true(turns < 40);
+}
+
 // A rate lets the next one start while the first ones still run.
 static void test_paced(void **state) {
     (void)state;
@@ -801,6 +815,7 @@ int main(void) {
         T(test_tried_before_judged),
         T(test_limits),
         T(test_accounts),
+        T(test_an_account_that_another_holds),
         T(test_paced),
         T(test_refill_in_the_same_pass),
         T(test_clocks),
