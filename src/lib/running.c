@@ -187,6 +187,7 @@ int genrun_wait_change(genrun *g, int64_t timeout_ms) {
 }
 
 struct wait {
+    const char *id; // as the caller gave it
     int64_t seq;
     bool is_batch;
     genrun_each each;
@@ -270,14 +271,14 @@ static int wait_until_end(genrun *g, struct wait *w) {
         if (ended)
             return ended_code(g, w, status);
         if (g->stop)
-            return err_set(&g->err, ERR_CONFLICT, "the wait was interrupted: the work stays in the queue for a runner");
+            return err_set(&g->err, ERR_CONFLICT, "the wait for %s was interrupted: the work stays in the queue for a runner", w->id);
         if ((result = advance(g, w)))
             return result;
     }
 }
 
 int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
-    struct wait w = {.each = each, .payload = payload};
+    struct wait w = {.id = id, .each = each, .payload = payload};
     bool running = g->runner != NULL;
     g->stop = 0;
     int result = handle_database(g);

@@ -113,6 +113,7 @@ def test_wait_interrupted(place):
     r.signal(signal.SIGINT)
     tap.equal(r.wait(), 5, "SIGINT ends the wait with 5")
     tap.ok(r.out == "" and r.err.count("\n") == 1 and "queue" in r.err, "and one line tells that the work stays queued", r.err)
+    tap.contains(r.err, place.value("SELECT id FROM generations"), "which one that is: its id was not printed yet")
     tap.equal(place.value("SELECT status FROM generations"), "queued", "and so it is")
 
 
