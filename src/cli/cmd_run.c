@@ -37,6 +37,14 @@ static int show_left(struct cli *cli) {
     return rows_end(&rows, genrun_left(cli->g, rows_each, &rows), "nothing is left");
 }
 
+// True when a runner is up: this one was refused, as what it would have run is that one's.
+static bool another_runs(struct cli *cli) {
+    genrun_row *row = NULL;
+    bool runs = genrun_stats(cli->g, &row) == GENRUN_OK && genrun_row_integer(row, "runner_pid", 0) > 0;
+    genrun_row_free(row);
+    return runs;
+}
+
 static const struct args_option options[] = {
     {"drain", 0, ARGS_FLAG, NULL, "end when nothing runs and nothing can start without a person", 0, 0},
     {"drain-wait", 0, ARGS_DURATION, "D", "how long to wait for retries, cool-downs and delays (10m)", 0, 0},
@@ -58,7 +66,7 @@ static int run(struct cli *cli) {
     run_options.watchdog = 1;
     code = genrun_run(cli->g, &run_options);
     cli_report(cli, code);
-    if (drain && code == GENRUN_CONFLICT)
+    if (drain && code == GENRUN_CONFLICT && !another_runs(cli))
         show_left(cli);
     return code;
 }

@@ -13,7 +13,10 @@ from genrun import wait_until
 def test_one_runner(place):
     runner = place.start_runner()
     tap.error_line(place.run("run"), 5, "another run", "a second runner is refused with 5")
-    tap.error_line(place.run("run", "--drain"), 5, "another run", "also one that would drain")
+    place.submit("later", "--model", "echo", "--delay", "1h")
+    r = place.run("run", "--drain")
+    tap.error_line(r, 5, "another run", "also one that would drain")
+    tap.equal(r.out, "", "which does not list the other's work as left")
     id = place.submit("x", "--model", "echo")
     place.wait_status(id, "completed")
     tap.ok(True, "the first one goes on")
