@@ -18,6 +18,7 @@ struct cell {
     int type; // SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB, SQLITE_NULL
     int64_t integer;
     double number;
+    bool boolean; // 0 or 1 that JSON shows as false or true
 };
 
 struct row {
@@ -30,6 +31,11 @@ static struct cell *add(struct row *row, const char *name, int type) {
     row->cells = mem_resize(row->cells, row->count + 1, sizeof *row->cells);
     struct cell *c = &row->cells[row->count++];
     *c = (struct cell){.name = mem_copy(name), .type = type};
+    size_t length = strlen(name);
+    if (length > 1 && name[length - 1] == '?') {
+        c->name[length - 1] = '\0';
+        c->boolean = true;
+    }
     return c;
 }
 
@@ -156,7 +162,7 @@ static void write_value(struct buf *out, const struct cell *c) {
         buf_text(out, "null");
         break;
     case SQLITE_INTEGER:
-        if (strcmp(c->name, "partial") == 0) {
+        if (c->boolean) {
             buf_text(out, c->integer ? "true" : "false");
         } else if (is_time(c->name)) {
             clock_format_iso(c->integer, iso);

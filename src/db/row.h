@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A row copied out of the database: named cells that outlive the statement, and
-// their JSON form (camelCase names, RFC 3339 times, JSON columns as JSON).
+// their JSON form (camelCase names, RFC 3339 times, JSON columns as JSON). A column whose
+// name ends in '?' is a yes or no: its name is without that, and its JSON false or true.
 #ifndef GENRUN_DB_ROW_H
 #define GENRUN_DB_ROW_H
 

@@ -51,7 +51,8 @@ static int find(struct db *db, const char *what, const char *sql, const char *id
     if (more < 0)
         result = ERR_DATABASE;
     else if (found == 0)
-        result = err_set(e, ERR_NOT_FOUND, "%s %s does not exist: genrun list shows the newest", what, id);
+        result = err_set(e, ERR_NOT_FOUND, "%s %s does not exist: genrun %s shows the newest", what, id,
+                         strcmp(what, "generation") == 0 ? "list" : "batch list");
     else if (found > 1)
         result = list_candidates(what, id, &candidates, e);
     buf_free(&candidates);

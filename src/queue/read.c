@@ -83,7 +83,7 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
         db,
         db_ask(db, e,
                "SELECT " GENERATION_COLUMNS
-               ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS stuck,"
+               ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS \"stuck?\","
                " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
                " FROM generations WHERE seq=?1",
                "i", seq),
@@ -249,7 +249,8 @@ int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, st
         sqlite3_stmt *s = db_ask(
             db, e,
             "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
-            " o.bytes, o.sha256, o.partial, o.created_at FROM output o JOIN generation g ON g.seq=?1"
+            " o.bytes, o.sha256, o.partial AS \"partial?\", o.created_at FROM output o JOIN generation g ON "
+            "g.seq=?1"
             " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
             "ii", seq, key);
         if (!s)

@@ -68,6 +68,8 @@ def test_show(place):
     tap.ok(any(e["event"] == "generation.completed" for e in o["events"]), "and its events", o)
     tap.equal(o["modelId"], "echo", "names in camelCase")
     tap.equal(place.run("--json", "show", id).out.count("\n"), 1, "one line")
+    tap.equal((o["stuck"], o["outputs"][0]["partial"]), (False, False), "yes and no are JSON's")
+    tap.ok("keyset" not in place.run("list", "--json").jsonl[0], "what only pages go on from is not shown")
     place.run("submit", "x", "--model", "echo", "--wait", "--param", "fail=InvalidRequestError")
     failed = ids_of(place.run("list", "--status", "failed", "--json"))[0]
     tap.matches(place.run("show", failed).out, r"error +InvalidRequestError: ", "the error with its type")
@@ -82,6 +84,7 @@ def test_ids(place):
         tap.error_line(place.run(*args, "00000000-0000-7000-8000-000000000000"), 4, "00000000", f"{name}: no such id: 4")
         tap.ok(place.run(*args, "short").code in (2, 4), f"{name}: too short to be one")
         tap.ok(place.run(*args, "' OR 1=1 --x").code in (2, 4), f"{name}: hostile")
+    tap.contains(place.run("batch", "show", "00000000").err, "genrun batch list", "batch jobs are listed by another command")
     first = place.submit("a", "--model", "echo")
     tap.equal(place.run("show", first[-12:]).code, 0, "a longer tail serves too")
 
