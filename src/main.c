@@ -12,18 +12,22 @@
 
 // Every command. The order is that of `genrun help`.
 extern const struct command cmd_run, cmd_submit, cmd_list, cmd_show, cmd_output, cmd_logs, cmd_cancel,
-    cmd_retry, cmd_stats, cmd_models, cmd_models_resume, cmd_batch_submit, cmd_batch_list, cmd_batch_show, cmd_batch_items,
-    cmd_batch_watch, cmd_batch_results, cmd_batch_pause, cmd_batch_resume, cmd_batch_cancel, cmd_help;
+    cmd_retry, cmd_stats, cmd_models, cmd_models_resume, cmd_batch_submit, cmd_batch_list, cmd_batch_show,
+    cmd_batch_items, cmd_batch_watch, cmd_batch_results, cmd_batch_pause, cmd_batch_resume, cmd_batch_cancel,
+    cmd_help;
 
 static const struct command *const commands[] = {
-    &cmd_run,           &cmd_submit,       &cmd_list,
-    &cmd_show,          &cmd_output,       &cmd_logs,
-    &cmd_cancel,        &cmd_retry,        &cmd_stats,
-    &cmd_models,        &cmd_models_resume, &cmd_batch_submit,
-    &cmd_batch_list,    &cmd_batch_show,    &cmd_batch_items,
-    &cmd_batch_watch,   &cmd_batch_results, &cmd_batch_pause,
-    &cmd_batch_resume,  &cmd_batch_cancel,  &cmd_help,
-    NULL,
+    &cmd_run,           &cmd_submit,
+    &cmd_list,          &cmd_show,
+    &cmd_output,        &cmd_logs,
+    &cmd_cancel,        &cmd_retry,
+    &cmd_stats,         &cmd_models,
+    &cmd_models_resume, &cmd_batch_submit,
+    &cmd_batch_list,    &cmd_batch_show,
+    &cmd_batch_items,   &cmd_batch_watch,
+    &cmd_batch_results, &cmd_batch_pause,
+    &cmd_batch_resume,  &cmd_batch_cancel,
+    &cmd_help,          NULL,
 };
 
 // A program that is started with 0, 1 or 2 closed would open its database there and then print into it.

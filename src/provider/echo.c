@@ -4,14 +4,15 @@
 // message's content, else `prompt`, else `input`. Tokens are words (runs of
 // anything but ASCII blanks). Members of `parameters` script it:
 //
-//   "delay": "100ms" or 100  the answer takes so long (a number: milliseconds)
-//   "chunks": n              the text arrives in n pieces spread over the delay, each one a progress
-//   "repeat": n              the text n times in a row
-//   "fail": "NetworkError"   ends with that error type after the delay; of several pieces the last never
-//   comes "fail_times": n          fails on the first n starts only "retry_after": "2s"      what the server
-//   says to wait, with "fail" "hang": "connect"        never answers; "stream": half the pieces (one at
-//   least), then silence "crash": true            kills the process (SIGKILL) after the delay "block": "5s"
-//   sleeps on the loop's thread before anything else
+//   "delay": "100ms"        the answer takes so long (100: milliseconds)
+//   "chunks": n             it comes in n pieces spread over the delay, each one a progress
+//   "repeat": n             the text n times in a row
+//   "fail": "NetworkError"  ends with that error type after the delay, before the last piece
+//   "fail_times": n         fails on the first n starts only
+//   "retry_after": "2s"     what the server says to wait, with "fail"
+//   "hang": "connect"       never answers; "stream": half the pieces (one at least), then silence
+//   "crash": true           kills the process (SIGKILL) after the delay
+//   "block": "5s"           sleeps on the loop's thread before anything else
 //
 // The last two need GENRUN_ECHO_FAULTS=1 in the environment. Other members are ignored.
 #include "provider/provider.h"
