@@ -96,6 +96,14 @@ def test_configuration(place):
     with_model(run)
 
 
+def test_statement(place):
+    ended = place.run("submit", "done", "--model", "echo", "--wait", "--json").json["id"]
+    waiting = [place.submit("x", "--model", "echo") for _ in range(2)]
+    shown = shell(place, block_with("sqlite3").replace("gpt-4o", "echo").replace("genrun.db", place.database))
+    tap.equal((shown.returncode, shown.stderr), (0, ""), "the typed statement is taken, also beside what has ended")
+    tap.equal([place.status(i) for i in [ended] + waiting], ["completed", "cancelled", "cancelled"], "and cancels the rest")
+
+
 def test_commands(place):
     used = set()
     for line in re.findall(r"(?:^|`|[| ])genrun ([a-z].*?)(?:`|\s#|\s{2}|$)", "\n".join(BLOCKS) + README, re.M):
