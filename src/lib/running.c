@@ -65,10 +65,13 @@ static int drained_code(genrun *g) {
     if (result)
         return result;
     if (waits > 0)
-        return err_set(&g->err, ERR_CONFLICT, "%lld generations are left that cannot start by themselves: end or wait for what holds them", (long long)waits);
+        return err_set(&g->err, ERR_CONFLICT, "%lld generation%s left that cannot start by %s: end or wait for what holds %s",
+                       (long long)waits, waits == 1 ? " is" : "s are", waits == 1 ? "itself" : "themselves",
+                       waits == 1 ? "it" : "them");
     if (runner_failed(g->runner) > 0)
-        return err_set(&g->err, ERR_WORK, "%lld generations failed: genrun list --status failed shows them",
-                       (long long)runner_failed(g->runner));
+        return err_set(&g->err, ERR_WORK, "%lld generation%s failed: genrun list --status failed shows %s",
+                       (long long)runner_failed(g->runner), runner_failed(g->runner) == 1 ? "" : "s",
+                       runner_failed(g->runner) == 1 ? "it" : "them");
     return 0;
 }
 
