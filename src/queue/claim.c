@@ -462,7 +462,8 @@ bool queue_model_waits(struct db *db, const char *model_id) {
 
 int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t *at, struct err *e) {
     return db_integer(db, e, at, 0,
-                      "SELECT min(expires_at) FROM locks WHERE name BETWEEN 'account:' AND 'account:~' AND expires_at>?2 AND owner<>?1",
+                      "SELECT min(expires_at) FROM locks WHERE name BETWEEN 'account:' AND 'account:~' AND "
+                      "expires_at>?2 AND owner<>?1",
                       "ti", owner, now_at);
 }
 

@@ -116,7 +116,8 @@ int queue_next_suspect(struct db *db, const struct claim_scope *scope, const cha
 // Open lanes of the model may hold something, or a suspect waits for it (or the database cannot tell).
 bool queue_model_waits(struct db *db, const char *model_id);
 // When the first account lock that another than `owner` holds ends by itself; 0: there is none.
-int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t *at, struct err *e) must_check;
+int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t *at,
+                      struct err *e) must_check;
 // The model of a generation: mem-allocated, NULL when the generation is gone.
 int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) must_check;
 // Names of all models that have lanes: mem-allocated array of mem-allocated names.

@@ -46,7 +46,7 @@ struct runner {
     int64_t judged_overdue_ms; // was judged last; 0: never
     int64_t next_due_at;       // wall: the next delayed row; 0: none
     int64_t gates_open_ms;     // the next gate opens; INT64_MAX: none by itself
-    int64_t unlock_at;        // wall: an account that nobody here generates for is free again; 0: all are
+    int64_t unlock_at;         // wall: an account that nobody here generates for is free again; 0: all are
     int64_t suspect_since_ms;  // a suspect waits for a quiet moment since; 0: none
 
     // Time.

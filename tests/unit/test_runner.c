@@ -347,7 +347,8 @@ static void test_an_account_that_another_holds(void **state) {
     type("INSERT INTO locks VALUES ('account:ann:1','ann','another',1,%lld,NULL)", (long long)ends_at);
     open_runner();
     until_settled();
-    assert_in_range(number("SELECT started_at FROM generation WHERE status='completed'"), ends_at, ends_at + 5000);
+    assert_in_range(number("SELECT started_at FROM generation WHERE status='completed'"), ends_at,
+                    ends_at + 5000);
     assert_true(turns < 40);
 }
 
