@@ -28,8 +28,10 @@ static int parse_failures(genrun *g, const char *text, struct batch_spec *out) {
     errno = 0;
     long value = strtol(text, &end, 10);
     bool percent = end != text && strcmp(end, "%") == 0;
-    if (end == text || errno || value < 0 || (*end && !percent) || (percent && value > 100) || value > INT32_MAX)
-        return err_set(&g->err, ERR_INVALID, "%s is not a number of failures: use a number such as 10, or a share such as 5%%",
+    if (end == text || errno || value < 0 || (*end && !percent) || (percent && value > 100) ||
+        value > INT32_MAX)
+        return err_set(&g->err, ERR_INVALID,
+                       "%s is not a number of failures: use a number such as 10, or a share such as 5%%",
                        text);
     if (percent)
         out->max_failure_share = (double)value / 100.0;
@@ -98,7 +100,8 @@ int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec) {
         return 0; // known already: the first one stands
     int result = handle_spec(g, spec, batch->model, &s);
     if (!result && s.client_id)
-        result = err_set(&g->err, ERR_INVALID, "an item of a batch job has no client id: give the batch job one");
+        result =
+            err_set(&g->err, ERR_INVALID, "an item of a batch job has no client id: give the batch job one");
     if (!result) {
         s.user_id = s.user_id ? s.user_id : batch->user;
         result = batch_writer_add(batch->writer, &s, &g->err);
@@ -131,7 +134,8 @@ void genrun_batch_abandon(genrun_batch *batch) {
 
 struct submission {
     genrun *g;
-    struct batch_writer *writer;
+    struct batch_writer *writer; // NULL: the key is known, and the lines are compared with those of known_id
+    const char *known_id;
     const genrun_batch_options *options;
     genrun_progress progress;
     void *payload;
@@ -159,6 +163,17 @@ static int resolve_model(struct submission *s, const char *name, const char **mo
     return result;
 }
 
+static int compare_line(struct submission *s, const struct spec *item, struct err *e) {
+    bool same = true;
+    int result = batch_compare(s->g->db, s->known_id, item ? s->lines - 1 : s->lines, item, &same, e);
+    if (!result && !same)
+        result = err_set(
+            e, ERR_CONFLICT,
+            "key %s was used for batch job %s with other prompts, models or parameters: use another key",
+            s->options->client_id, s->known_id);
+    return result;
+}
+
 static int add_line(void *payload, const struct spec *spec, int64_t line, struct err *e) {
     struct submission *s = payload;
     struct spec item = *spec;
@@ -174,7 +189,7 @@ static int add_line(void *payload, const struct spec *spec, int64_t line, struct
             return err_set(e, ERR_CONFLICT, "interrupted: nothing was stored");
         }
     }
-    return batch_writer_add(s->writer, &item, e);
+    return s->writer ? batch_writer_add(s->writer, &item, e) : compare_line(s, &item, e);
 }
 
 static int check_format(genrun *g, const char *name, enum import_format *out) {
@@ -190,14 +205,16 @@ static int import_all(struct submission *s, FILE *stream, const char *name, cons
     int result = import_lines(stream, name, o, add_line, s, &used, &lines, &s->g->err);
     *format = import_format_name(used);
     if (s->interrupted)
-        return err_set(&s->g->err, ERR_CONFLICT, "interrupted after %lld lines: nothing was stored", (long long)s->lines);
+        return err_set(&s->g->err, ERR_CONFLICT, "interrupted after %lld lines: nothing was stored",
+                       (long long)s->lines);
     return result;
 }
 
 int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
                         const genrun_batch_options *options, genrun_progress progress, void *payload) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
-    struct submission s = {.g = g, .options = options ? options : &none, .progress = progress, .payload = payload};
+    struct submission s = {
+        .g = g, .options = options ? options : &none, .progress = progress, .payload = payload};
     struct import_options import = {.parameters = s.options->parameters, .priority = s.options->priority};
     struct batch_spec spec;
     const char *format = NULL;
@@ -214,14 +231,16 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
         result = batch_writer_begin(&s.writer, g->db, &spec, id, &known, &g->err);
     if (created)
         *created = !result && !known;
-    if (result || known)
+    if (result)
         return handle_result(g, result);
+    s.known_id = id;
     result = import_all(&s, stream, name, &import, &format);
     if (result) {
         batch_writer_abandon(s.writer);
         return handle_result(g, result);
     }
-    return handle_result(g, batch_writer_open(s.writer, format, &g->err));
+    return handle_result(g, known ? compare_line(&s, NULL, &g->err)
+                                  : batch_writer_open(s.writer, format, &g->err));
 }
 
 // ---- looking and steering ----
@@ -253,7 +272,8 @@ int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, 
     return handle_result(g, result);
 }
 
-int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each, void *payload) {
+int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each,
+                       void *payload) {
     struct each e = {each, payload};
     struct filter f;
     int64_t next = 0, seq = 0;
@@ -325,7 +345,8 @@ static int choose_format(genrun *g, int64_t seq, const char *format, enum export
     return result;
 }
 
-int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out, const genrun_results_options *options) {
+int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
+                         const genrun_results_options *options) {
     const genrun_results_options none = GENRUN_RESULTS_OPTIONS_INIT;
     struct results_writer w = {.out = out};
     int64_t seq;
@@ -336,7 +357,8 @@ int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
     if (!result)
         result = choose_format(g, seq, options->format, &w.format);
     if (!result)
-        result = queue_results(g->db, seq, options->errors != 0, options->by_end != 0, write_result, &w, &g->err);
+        result =
+            queue_results(g->db, seq, options->errors != 0, options->by_end != 0, write_result, &w, &g->err);
     if (!result && fflush(out) != 0)
         result = err_set(&g->err, ERR_WORK, "the results cannot be written: %s", strerror(errno));
     if (written)

@@ -63,6 +63,28 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
     return result;
 }
 
+int batch_compare(struct db *db, const char *id, int64_t index, const struct spec *spec, bool *same,
+                  struct err *e) {
+    // Behind the last line (no spec) nothing may follow.
+    sqlite3_stmt *s =
+        spec ? db_ask(db, e,
+                      "SELECT g.model_id IS ?3 AND i.prompt IS ?4 AND i.parameters IS ?5 AND i.endpoint IS ?6"
+                      " FROM generation g JOIN generation_input i ON i.seq=g.seq"
+                      " WHERE g.batch_seq=(SELECT seq FROM batch_job WHERE id=?1) AND g.item_index=?2",
+                      "titttt", id, index, spec->model_id, spec->prompt,
+                      spec->parameters ? spec->parameters : "{}", spec->endpoint)
+             : db_ask(db, e,
+                      "SELECT 0 FROM generation WHERE batch_seq=(SELECT seq FROM batch_job WHERE id=?1)"
+                      " AND item_index>=?2 LIMIT 1",
+                      "ti", id, index);
+    if (!s)
+        return ERR_DATABASE;
+    int code = db_next(db, s, e);
+    *same = code == 1 ? db_int(s, 0) != 0 : !spec;
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 static void gap(void) {
     const struct timespec pause = {0, QUEUE_GAP_MS * 1000000L};
     nanosleep(&pause, NULL);

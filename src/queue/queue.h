@@ -54,6 +54,9 @@ struct batch_writer;
 // *known true: the client_id is of an earlier batch, whose id is in `id`; *out is then NULL.
 int batch_writer_begin(struct batch_writer **out, struct db *db, const struct batch_spec *spec,
                        char id[ID_SIZE], bool *known, struct err *e) must_check;
+// For a key that is known: is the batch job's item `index` this one; without a spec: has it none from there on.
+int batch_compare(struct db *db, const char *id, int64_t index, const struct spec *spec, bool *same,
+                  struct err *e);
 int batch_writer_add(struct batch_writer *writer, const struct spec *spec, struct err *e) must_check;
 // Writes the rest and opens the batch; frees the writer also on failure (then nothing is stored).
 int batch_writer_open(struct batch_writer *writer, const char *format, struct err *e) must_check;

@@ -64,6 +64,10 @@ def test_options(place):
     tap.equal((item["parameters"], item["priority"]), ({"temperature": 0.5}, -3), "also on the items")
     a = place.run("batch", "submit", "p.txt", "--model", "echo", "--key", "k").id
     tap.equal(place.run("batch", "submit", "p.txt", "--model", "echo", "--key", "k").id, a, "the same key gives the first id")
+    for name, text in (("other", PLAIN.replace("o", "u", 1)), ("more", PLAIN + "one more\n"), ("less", PLAIN.split("\n")[0] + "\n")):
+        place.write("p2.txt", text)
+        r = place.run("batch", "submit", "p2.txt", "--model", "echo", "--key", "k")
+        tap.error_line(r, 5, "key k was used", f"with {name} lines: 5")
 
 
 def test_wait(place):
