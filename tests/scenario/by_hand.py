@@ -152,6 +152,34 @@ def test_queued_by_hand_runs(place):
         tap.equal(runner.stop(), 0, "the runner ends with 0")
 
 
+def test_cancelled_and_queued_at_once(place):
+    """In one transaction, so the runner sees only that the row is not its own any more, and starts it anew."""
+    def script(x):
+        x.begin_stream()
+        x.event("old" if x.number == 1 else "new")
+        if x.number == 1:
+            x.wait_closed()
+        else:
+            x.event({}, "stop")
+            x.send(b"data: [DONE]\n\n")
+
+    with Server(script) as server:
+        place.configure(CONFIG.format(url=server.url))
+        id = place.submit("x")
+        runner = place.start_runner()
+        streaming(place, server, 1)
+        since = time.monotonic()
+        code = shell(place, f"BEGIN; UPDATE generations SET status='cancelled' WHERE id='{id}';"
+                            f" UPDATE generations SET status='queued' WHERE id='{id}'; COMMIT;")
+        tap.equal(code, (0, "", ""), "cancelled and queued again in one transaction")
+        seen_closed(server.requests[0], since, "cancelled and queued again")
+        place.wait_status(id, "completed")
+        tap.equal(place.sql("SELECT content, partial FROM outputs WHERE generation_id = ?", id), [("new", 0)],
+                  "it runs anew, and the old text does not come back")
+        tap.equal((server.count, place.sql("SELECT attempts, starts FROM generations")), (2, [(1, 2)]), "in a start of its own")
+        tap.equal(runner.stop(), 0, "the runner ends with 0")
+
+
 def test_cancel_a_batch(place):
     with Server(half_then_silence) as server:
         place.configure(CONFIG.format(url=server.url))
