@@ -557,7 +557,7 @@ static void test_many_candidates(void **state) {
     (void)state;
     int64_t seq;
     for (int i = 0; i < 15; i++) {
-        char id[ID_SIZE];
+        char id[64];
         snprintf(id, sizeof id, "00000000-0000-7000-8000-%04ddeadbeef", i);
         insert_id(id);
     }
