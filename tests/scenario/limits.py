@@ -31,7 +31,7 @@ price_request = 0.01
 class Counter:
     """Answers after a moment and counts who was in flight at the same time, by the word before the blank."""
 
-    def __init__(self, hold_s=0.03, script=None):
+    def __init__(self, hold_s=0.06, script=None):
         self.lock, self.hold_s, self.script = threading.Lock(), hold_s, script
         self.now, self.most, self.order = {}, {}, []
 
