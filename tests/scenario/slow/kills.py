@@ -32,7 +32,7 @@ def run(place, concurrency, length_ms):
     for _ in range(KILLS):
         runner = place.start_runner()
         wait_until(lambda: {"processing"} & set(statuses(place)) or set(statuses(place)) == {"completed"}, 30, "work in flight")
-        time.sleep(rng.uniform(0, length_ms / 1000))  # the moment of the kill is what is tried
+        time.sleep(rng.uniform(0, length_ms / 2000))  # the moment of the kill is what is tried; before all have ended
         runner.kill()
         hits += statuses(place).get("processing", 0) > 0
         suspects = max(suspects, place.value("SELECT count(*) FROM generation WHERE suspect = 1"))
