@@ -24,6 +24,8 @@ struct db {
     bool is_owner;
 };
 
+// In the message of every failure that is another process's lock.
+#define CONNECTION_LOCKED "is locked by another process"
 int connection_open(sqlite3 **out, const char *path, struct err *e) must_check;
 int connection_set_up(sqlite3 *handle, const char *path, struct err *e) must_check;
 void statement_free_all(struct db *db);

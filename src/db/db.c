@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define OPEN_WAIT_MS 5000
+
 // A short fixed sleep: SQLite's own growing ones starve a waiter beside a writer in series.
 static int on_busy(void *payload, int count) {
     const struct db *db = payload;
@@ -44,8 +46,7 @@ int connection_failed(sqlite3 *handle, const char *path, struct err *e) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(e, ERR_DATABASE,
-                       "database %s is locked by another process: end its open transaction and try again",
-                       path);
+                       "database %s " CONNECTION_LOCKED ": end its open transaction and try again", path);
     case SQLITE_FULL:
         return err_set(e, ERR_DATABASE, "database %s cannot grow, the disk is full: free some space", path);
     case SQLITE_IOERR:
@@ -164,14 +165,14 @@ static int nothing_there(const struct db *db, struct err *e) {
                    db->path);
 }
 
-int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
+static int open_once(struct db **out, const char *path, enum db_mode mode, struct err *e) {
     struct db *db = mem_alloc(1, sizeof *db);
     bool fresh = false, had_log = false;
     int pending = 0;
     int result = 0;
     *out = NULL;
     db->path = mem_copy(path);
-    db->wait_ms = 5000;
+    db->wait_ms = OPEN_WAIT_MS;
     db->busy_until_ms = clock_monotonic_ms() + db->wait_ms;
     // Looked at before SQLite opens it, and again before anything is set: a file of another program stays untouched.
     if ((result = prepare_file(db, mode, e)) ||
@@ -211,6 +212,19 @@ out:
         sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     db_close(db);
     return result;
+}
+
+int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
+    struct err reason = {0};
+    int64_t end_ms = clock_monotonic_ms() + OPEN_WAIT_MS;
+    int result;
+    // While others make the file, SQLite refuses some steps at once, without asking the busy handler.
+    while ((result = open_once(out, path, mode, &reason)) && strstr(reason.message, CONNECTION_LOCKED) &&
+           clock_monotonic_ms() < end_ms) {
+        const struct timespec pause = {0, 5000000};
+        nanosleep(&pause, NULL);
+    }
+    return result ? err_set(e, reason.code, "%s", reason.message) : 0;
 }
 
 void db_close(struct db *db) {
