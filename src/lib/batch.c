@@ -260,16 +260,7 @@ int genrun_batch_get(genrun *g, genrun_row **out, const char *id) {
 }
 
 int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload) {
-    struct each e = {each, payload};
-    struct filter f;
-    int64_t next = 0;
-    int result = handle_filter(g, filter, &f);
-    if (!result && f.limit == 0)
-        f.limit = 20;
-    if (!result)
-        result = queue_batch_list(g->db, &f, handle_each_row, &e, &next, &g->err);
-    handle_cursor(g, next);
-    return handle_result(g, result);
+    return handle_list(g, filter, queue_batch_list, each, payload);
 }
 
 int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each,

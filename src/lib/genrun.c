@@ -92,11 +92,11 @@ static int check_text(genrun *g, const char *what, const char *text) {
 }
 
 static int check_texts(genrun *g, const genrun_spec *in) {
-    const char *const texts[][2] = {{"the prompt", in->prompt},       {"the model", in->model},
-                                    {"the user", in->user},           {"the session", in->session},
-                                    {"the key", in->client_id},       {"custom_id", in->custom_id},
-                                    {"the topic", in->topic},         {"the tier", in->tier},
-                                    {"the type", in->type},           {"template_id", in->template_id}};
+    const char *const texts[][2] = {{"the prompt", in->prompt}, {"the model", in->model},
+                                    {"the user", in->user},     {"the session", in->session},
+                                    {"the key", in->client_id}, {"custom_id", in->custom_id},
+                                    {"the topic", in->topic},   {"the tier", in->tier},
+                                    {"the type", in->type},     {"template_id", in->template_id}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         int result = check_text(g, texts[i][0], texts[i][1]);
         if (result)
@@ -207,7 +207,8 @@ static int parse_cursor(genrun *g, const char *text, int64_t *after) {
     if (text_starts_with(text, CURSOR_MARK))
         value = strtoll(text + strlen(CURSOR_MARK), &end, 36);
     if (!end || errno || *end || value <= 0)
-        return err_set(&g->err, ERR_INVALID, "%s is not a cursor: use the one that the page before gave", text);
+        return err_set(&g->err, ERR_INVALID, "%s is not a cursor: use the one that the page before gave",
+                       text);
     *after = value;
     return 0;
 }
@@ -250,7 +251,8 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
     return in->batch ? queue_find_batch(g->db, in->batch, &out->batch_seq, &g->err) : 0;
 }
 
-int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload) {
+int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,
+                void *payload) {
     struct each e = {each, payload};
     struct filter f;
     int64_t next = 0;
@@ -258,9 +260,13 @@ int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *
     if (!result && f.limit == 0)
         f.limit = 20;
     if (!result)
-        result = queue_list(g->db, &f, handle_each_row, &e, &next, &g->err);
+        result = lister(g->db, &f, handle_each_row, &e, &next, &g->err);
     handle_cursor(g, next);
     return handle_result(g, result);
+}
+
+int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload) {
+    return handle_list(g, filter, queue_list, each, payload);
 }
 
 int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload) {
@@ -297,8 +303,8 @@ static int no_output(genrun *g, int64_t seq, const char *id) {
     int result = queue_ended(g->db, false, seq, &ended, status, &g->err);
     if (result)
         return result;
-    return err_set(&g->err, ERR_NOT_FOUND, "generation %s is %s and has no output%s: genrun show tells more", id, status,
-                   ended ? "" : " yet");
+    return err_set(&g->err, ERR_NOT_FOUND, "generation %s is %s and has no output%s: genrun show tells more",
+                   id, status, ended ? "" : " yet");
 }
 
 int genrun_write_output(genrun *g, const char *id, FILE *out) {
@@ -338,8 +344,8 @@ int genrun_retry(genrun *g, const char *id) {
     return change(g, id, NULL, false);
 }
 
-static int change_all(genrun *g, enum change what, int64_t *changed, const genrun_filter *filter, const char *reason,
-                      int dry_run) {
+static int change_all(genrun *g, enum change what, int64_t *changed, const genrun_filter *filter,
+                      const char *reason, int dry_run) {
     struct filter f;
     *changed = 0;
     int result = handle_filter(g, filter, &f);
@@ -350,7 +356,8 @@ static int change_all(genrun *g, enum change what, int64_t *changed, const genru
     return handle_result(g, result);
 }
 
-int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason, int dry_run) {
+int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason,
+                      int dry_run) {
     return change_all(g, CHANGE_CANCEL, changed, filter, reason, dry_run);
 }
 
@@ -371,7 +378,6 @@ static bool runner_is_up(genrun *g) {
     return false;
 }
 
-
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload) {
     struct each e = {each, payload};
     struct event_filter f = {.level = filter->level,
@@ -386,7 +392,10 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
         if (result == ERR_NOT_FOUND)
             result = queue_find_batch(g->db, filter->id, &f.batch_seq, &g->err);
         if (result == ERR_NOT_FOUND)
-            result = err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", filter->id);
+            result = err_set(&g->err, ERR_NOT_FOUND,
+                             "%s is neither a generation nor a batch job: genrun list and genrun batch list "
+                             "show their ids",
+                             filter->id);
     }
     if (!result)
         result = queue_events(g->db, &f, handle_each_row, &e, &g->err);
@@ -474,4 +483,3 @@ int genrun_model_resume(genrun *g, const char *name) {
         result = queue_model_resume(g->db, name, &g->err);
     return handle_result(g, result);
 }
-

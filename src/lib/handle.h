@@ -16,13 +16,13 @@
 struct genrun {
     struct config *config;
     struct db *db;
-    struct loop *loop;     // made with the first run
-    struct runner *runner; // NULL: not running
-    struct err err;        // of the last failure
-    bool create;           // the database may be made
+    struct loop *loop;          // made with the first run
+    struct runner *runner;      // NULL: not running
+    struct err err;             // of the last failure
+    bool create;                // the database may be made
     volatile sig_atomic_t stop; // genrun_stop() was called
-    struct wake *wake;     // notices other processes' writes, for waits without a runner
-    char cursor[32];       // of the last list; "" at the end
+    struct wake *wake;          // notices other processes' writes, for waits without a runner
+    char cursor[32];            // of the last list; "" at the end
 };
 
 // Remembers the failure for genrun_message() and returns its code.
@@ -36,6 +36,11 @@ int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struc
 // From the public filter; a batch id is looked up.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
 void handle_cursor(genrun *g, int64_t next);
+// A page of generations or of batch jobs, 20 rows unless the filter says how many; keeps the cursor.
+typedef int (*handle_lister)(struct db *db, const struct filter *filter, queue_each each, void *payload,
+                             int64_t *next, struct err *e);
+int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,
+                void *payload) must_check;
 
 // Passes rows of the queue on to a callback of the public API, and frees them.
 struct each {
