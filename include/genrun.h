@@ -50,7 +50,8 @@ typedef struct genrun_options {
     const char *database; /* NULL: as the configuration says */
     int create;           /* make the database when it does not exist */
 } genrun_options;
-#define GENRUN_OPTIONS_INIT {NULL, NULL, 0}
+#define GENRUN_OPTIONS_INIT                                                                                  \
+    { NULL, NULL, 0 }
 
 /* Opens a handle. *out is set even on failure (unless memory is exhausted), so that
  * genrun_message() can tell why; it must be closed in any case. options may be NULL. */
@@ -82,22 +83,23 @@ typedef int (*genrun_each)(void *payload, genrun_row *row);
 /* ---- single generations ------------------------------------------------ */
 
 typedef struct genrun_spec {
-    const char *prompt;      /* NULL: `parameters` is the whole request body */
-    const char *model;       /* NULL: the default model */
-    const char *parameters;  /* a JSON object, passed on to the model; NULL: {} */
-    const char *endpoint;    /* such as /v1/embeddings; NULL: the model's */
+    const char *prompt;     /* NULL: `parameters` is the whole request body */
+    const char *model;      /* NULL: the default model */
+    const char *parameters; /* a JSON object, passed on to the model; NULL: {} */
+    const char *endpoint;   /* such as /v1/embeddings; NULL: the model's */
     const char *user;
     const char *session;
-    const char *client_id;   /* the same one of the same user creates nothing twice */
+    const char *client_id; /* the same one of the same user creates nothing twice */
     const char *custom_id;
     const char *topic;
     const char *tier;
     const char *type;
     const char *template_id;
-    int priority;            /* -1000 to 1000, higher first */
-    int64_t delay_ms;        /* not before now + this */
+    int priority;     /* -1000 to 1000, higher first */
+    int64_t delay_ms; /* not before now + this */
 } genrun_spec;
-#define GENRUN_SPEC_INIT {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
+#define GENRUN_SPEC_INIT                                                                                     \
+    { NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
 
 /* Accepts one generation; when it returns 0 the id is on disk. With a client_id that is
  * known already the first one's id is returned, *created (may be NULL) is 0 and nothing is
@@ -113,12 +115,13 @@ typedef struct genrun_filter {
     const char *model;
     const char *batch;
     const char *error_type;
-    int64_t since;      /* created at or after this Unix ms; 0: always */
-    int64_t until;      /* created before this Unix ms; 0: always */
-    int limit;          /* rows at most; 0: 20 for lists, no limit for changes */
-    const char *after;  /* cursor from genrun_cursor() of the page before */
+    int64_t since;     /* created at or after this Unix ms; 0: always */
+    int64_t until;     /* created before this Unix ms; 0: always */
+    int limit;         /* rows at most; 0: 20 for lists, no limit for changes */
+    const char *after; /* cursor from genrun_cursor() of the page before */
 } genrun_filter;
-#define GENRUN_FILTER_INIT {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL}
+#define GENRUN_FILTER_INIT                                                                                   \
+    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL }
 
 /* Lists generations, newest first (items of a batch in their order when filter->batch is set). */
 int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
@@ -137,26 +140,28 @@ int genrun_cancel(genrun *g, const char *id, const char *reason);
 int genrun_retry(genrun *g, const char *id);
 /* All that the filter selects, in short slices. *changed counts them; with dry_run nothing
  * changes and *changed counts those that would. filter->limit 0: no limit. */
-int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason, int dry_run);
+int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason,
+                      int dry_run);
 int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
 
 /* ---- batch jobs ------------------------------------------------------------ */
 
 typedef struct genrun_batch_options {
     const char *name;
-    const char *model;      /* for items that name none */
+    const char *model; /* for items that name none */
     const char *user;
-    const char *client_id;  /* the same one of the same user creates nothing twice */
-    const char *parameters; /* a JSON object: defaults for every item's parameters */
-    const char *format;     /* openai, jsonl, txt; NULL: guessed from name and content */
-    int concurrency;        /* items in flight at most; 0: no limit of its own */
-    int stop_on_error;      /* the first failed item stops the batch */
+    const char *client_id;    /* the same one of the same user creates nothing twice */
+    const char *parameters;   /* a JSON object: defaults for every item's parameters */
+    const char *format;       /* openai, jsonl, txt; NULL: guessed from name and content */
+    int concurrency;          /* items in flight at most; 0: no limit of its own */
+    int stop_on_error;        /* the first failed item stops the batch */
     const char *max_failures; /* "N" or "N%" of the items; NULL: any number */
-    double max_cost;        /* USD; the batch pauses when it is reached; 0: no limit */
+    double max_cost;          /* USD; the batch pauses when it is reached; 0: no limit */
     int priority;
-    int paused;             /* opened, but started by a person */
+    int paused; /* opened, but started by a person */
 } genrun_batch_options;
-#define GENRUN_BATCH_OPTIONS_INIT {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0}
+#define GENRUN_BATCH_OPTIONS_INIT                                                                            \
+    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0 }
 
 /* Called now and then during long work with what is done and, where known (else 0), the
  * total, in `unit`s ("lines", "items"). Non-zero interrupts, and nothing is stored. */
@@ -182,7 +187,8 @@ int genrun_batch_estimate(genrun *g, genrun_row **out, FILE *stream, const char 
 int genrun_batch_get(genrun *g, genrun_row **out, const char *id);
 int genrun_batch_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
 /* Rows of the view batch_items, in the order of the file; filter->status, limit, after hold. */
-int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each, void *payload);
+int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, genrun_each each,
+                       void *payload);
 int genrun_batch_pause(genrun *g, const char *id, const char *reason);
 int genrun_batch_resume(genrun *g, const char *id);
 int genrun_batch_cancel(genrun *g, const char *id, const char *reason);
@@ -192,7 +198,8 @@ typedef struct genrun_results_options {
     int errors;         /* the failed and cancelled items instead of the completed ones */
     int by_end;         /* in the order they ended instead of the order of the file */
 } genrun_results_options;
-#define GENRUN_RESULTS_OPTIONS_INIT {NULL, 0, 0}
+#define GENRUN_RESULTS_OPTIONS_INIT                                                                          \
+    { NULL, 0, 0 }
 /* Writes the results so far, one line each; *written (may be NULL) counts them. */
 int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
                          const genrun_results_options *options);
@@ -200,14 +207,15 @@ int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
 /* ---- looking ------------------------------------------------------------------ */
 
 typedef struct genrun_event_filter {
-    const char *id;     /* of a generation or batch job; NULL: all */
-    const char *level;  /* at least this: debug, info, warn, error */
-    const char *event;  /* a name, or a prefix that ends in '.', such as "batch." */
-    int64_t since;      /* Unix ms; 0: always */
-    int64_t after;      /* log rows with a greater id only */
-    int limit;          /* the newest so many, oldest of them first; 0: all */
+    const char *id;    /* of a generation or batch job; NULL: all */
+    const char *level; /* at least this: debug, info, warn, error */
+    const char *event; /* a name, or a prefix that ends in '.', such as "batch." */
+    int64_t since;     /* Unix ms; 0: always */
+    int64_t after;     /* log rows with a greater id only */
+    int limit;         /* the newest so many, oldest of them first; 0: all */
 } genrun_event_filter;
-#define GENRUN_EVENT_FILTER_INIT {NULL, NULL, NULL, 0, 0, 0}
+#define GENRUN_EVENT_FILTER_INIT                                                                             \
+    { NULL, NULL, NULL, 0, 0, 0 }
 /* Rows of the view `logs`, oldest first. To follow, call again with `after` = the last id. */
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
 /* Waits until another process may have changed the database, at most timeout_ms. */
@@ -230,7 +238,8 @@ typedef struct genrun_run_options {
     int signals;           /* handle SIGTERM and SIGINT: the first stops gracefully, the second at once */
     int watchdog;          /* end the process when the loop hangs for heartbeat_timeout */
 } genrun_run_options;
-#define GENRUN_RUN_OPTIONS_INIT {0, 600000, 0, 0}
+#define GENRUN_RUN_OPTIONS_INIT                                                                              \
+    { 0, 600000, 0, 0 }
 
 /* Runs the queue until stopped. GENRUN_CONFLICT when another runner is up. With drain:
  * 0 all completed, GENRUN_WORK_FAILED when any failed in this run, GENRUN_CONFLICT when work is

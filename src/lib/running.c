@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_MS 250   // between two looks at what is waited for
+#define LOOK_MS 250      // between two looks at what is waited for
 #define OWNER_LOOK_MS 20 // between two tries to get the owner's lock
-#define TURN_MS 60000 // a turn's longest wait: the runner's own timers end it sooner
+#define TURN_MS 60000    // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
     return g->loop ? 0 : loop_open(&g->loop, &g->err);
@@ -48,7 +48,8 @@ static int close_runner(genrun *g, const char *reason, int result) {
 // The first signal stops gracefully, the second at once.
 static void on_signal(void *payload, int number) {
     genrun *g = payload;
-    log_info("signal %d: %s", number, g->stop ? "ending at once" : "no more is claimed, live work may finish; again: at once");
+    log_info("signal %d: %s", number,
+             g->stop ? "ending at once" : "no more is claimed, live work may finish; again: at once");
     g->stop++;
 }
 
@@ -65,7 +66,8 @@ static int drained_code(genrun *g) {
     if (result)
         return result;
     if (waits > 0)
-        return err_set(&g->err, ERR_CONFLICT, "%lld generation%s left that cannot start by %s: end or wait for what holds %s",
+        return err_set(&g->err, ERR_CONFLICT,
+                       "%lld generation%s left that cannot start by %s: end or wait for what holds %s",
                        (long long)waits, waits == 1 ? " is" : "s are", waits == 1 ? "itself" : "themselves",
                        waits == 1 ? "it" : "them");
     if (runner_failed(g->runner) > 0)
@@ -100,7 +102,8 @@ static int open_server(genrun *g, bool watched) {
         return result;
     while ((result = open_runner(g, 0, 0, watched)) == ERR_CONFLICT && !g->stop) {
         if (!told)
-            log_info("a command that waits for its own work has the database: the runner takes over when what runs there has ended");
+            log_info("a command that waits for its own work has the database: the runner takes over when "
+                     "what runs there has ended");
         told = true;
         if ((result = loop_wait(g->loop, OWNER_LOOK_MS, &g->err)))
             break;
@@ -115,9 +118,11 @@ static int run(genrun *g, const genrun_run_options *options) {
     int result = open_server(g, options->watchdog != 0);
     if (result)
         return g->stop ? 0 : result;
-    log_info("runner started: database %s, concurrency %d", g->config->database, g->config->scheduler.concurrency);
+    log_info("runner started: database %s, concurrency %d", g->config->database,
+             g->config->scheduler.concurrency);
     if (options->watchdog)
-        result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database, runner_seq(g->runner), &g->err);
+        result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database,
+                                runner_seq(g->runner), &g->err);
     if (!result)
         result = run_until_end(g, options, &reason);
     if (options->watchdog)
@@ -151,7 +156,8 @@ int genrun_run(genrun *g, const genrun_run_options *options) {
 int genrun_step(genrun *g, int64_t timeout_ms) {
     g->create = true;
     int result = handle_database(g);
-    if (!result && !g->runner && !(result = db_serve(g->db, &g->err)) && (result = open_runner(g, 0, 0, false)))
+    if (!result && !g->runner && !(result = db_serve(g->db, &g->err)) &&
+        (result = open_runner(g, 0, 0, false)))
         db_unserve(g->db);
     if (!result)
         result = runner_turn(g->runner, timeout_ms, &g->err);
@@ -205,7 +211,11 @@ static int find_waited(genrun *g, const char *id, struct wait *w) {
         return result;
     w->is_batch = true;
     result = queue_find_batch(g->db, id, &w->seq, &g->err);
-    return result == ERR_NOT_FOUND ? err_set(&g->err, ERR_NOT_FOUND, "%s is neither a generation nor a batch job: genrun list and genrun batch list show their ids", id) : result;
+    return result == ERR_NOT_FOUND ? err_set(&g->err, ERR_NOT_FOUND,
+                                             "%s is neither a generation nor a batch job: genrun list and "
+                                             "genrun batch list show their ids",
+                                             id)
+                                   : result;
 }
 
 // Shows the row when it changed; at the end always.
@@ -215,12 +225,14 @@ static int show(genrun *g, struct wait *w, bool at_end) {
     if (!w->each || (!at_end && now_ms - w->shown_ms < LOOK_MS))
         return 0;
     w->shown_ms = now_ms;
-    int result = w->is_batch ? queue_batch_get(g->db, w->seq, &row, &g->err) : queue_get(g->db, w->seq, &row, &g->err);
+    int result =
+        w->is_batch ? queue_batch_get(g->db, w->seq, &row, &g->err) : queue_get(g->db, w->seq, &row, &g->err);
     if (!result && (at_end || !w->shown || strcmp(w->shown, row_json(row)) != 0)) {
         free(w->shown);
         w->shown = mem_copy(row_json(row));
         if (w->each(w->payload, (genrun_row *)row) != 0)
-            result = err_set(&g->err, ERR_CONFLICT, "the wait was ended: the work stays in the queue for a runner");
+            result = err_set(&g->err, ERR_CONFLICT,
+                             "the wait was ended: the work stays in the queue for a runner");
     }
     row_free(row);
     return result;
@@ -259,7 +271,9 @@ static int ended_code(genrun *g, const struct wait *w, const char *status) {
         if (unsuccessful > 0)
             return err_set(&g->err, ERR_WORK, "%lld items failed or were cancelled", (long long)unsuccessful);
     }
-    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s", w->is_batch ? "batch job is" : "generation is", status) : 0;
+    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s",
+                                  w->is_batch ? "batch job is" : "generation is", status)
+                        : 0;
 }
 
 static int wait_until_end(genrun *g, struct wait *w) {
@@ -274,7 +288,9 @@ static int wait_until_end(genrun *g, struct wait *w) {
         if (ended)
             return ended_code(g, w, status);
         if (g->stop)
-            return err_set(&g->err, ERR_CONFLICT, "the wait for %s was interrupted: the work stays in the queue for a runner", w->id);
+            return err_set(&g->err, ERR_CONFLICT,
+                           "the wait for %s was interrupted: the work stays in the queue for a runner",
+                           w->id);
         if ((result = advance(g, w)))
             return result;
     }
@@ -312,7 +328,8 @@ int host_mark_hung(const char *database, const char *runner) {
     sigprocmask(SIG_SETMASK, &none, NULL);
     // Should the disk be what hangs, this process must end all the same.
     alarm(10);
-    if (db_open(&db, database, DB_EXISTING, &e) != 0 || queue_runner_mark_hung(db, strtoll(runner, NULL, 10), &e) != 0)
+    if (db_open(&db, database, DB_EXISTING, &e) != 0 ||
+        queue_runner_mark_hung(db, strtoll(runner, NULL, 10), &e) != 0)
         log_error("%s", e.message);
     db_close(db);
     return ERR_WORK;

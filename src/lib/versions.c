@@ -3,17 +3,19 @@
 #include "genrun.h"
 #include <cjson/cJSON.h>
 #include <curl/curl.h>
-#include <sqlite3.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 
 static char text[512];
 
 static void make_text(void) {
     const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-    snprintf(text, sizeof text, "genrun %s\nSQLite %s\nlibcurl %s (%s)\ncJSON %s\nHTTP server: not built in\nPostgres sync: not built in\n",
-             GENRUN_VERSION, sqlite3_libversion(), curl->version, curl->ssl_version ? curl->ssl_version : "no TLS",
-             cJSON_Version());
+    snprintf(text, sizeof text,
+             "genrun %s\nSQLite %s\nlibcurl %s (%s)\ncJSON %s\nHTTP server: not built in\nPostgres sync: not "
+             "built in\n",
+             GENRUN_VERSION, sqlite3_libversion(), curl->version,
+             curl->ssl_version ? curl->ssl_version : "no TLS", cJSON_Version());
 }
 
 const char *genrun_versions(void) {

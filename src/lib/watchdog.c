@@ -30,8 +30,9 @@ static void arm(int64_t ms) {
 
 // Only what is safe in a signal handler (signal-safety(7)): timer_settime, write, execve, _exit.
 static void on_alarm(int number) {
-    static const char told[] = "genrun: the loop has not turned for heartbeat_timeout: this process ends, the next runner "
-                               "takes its work back\n";
+    static const char told[] =
+        "genrun: the loop has not turned for heartbeat_timeout: this process ends, the next runner "
+        "takes its work back\n";
     (void)number;
     if (!dog.on)
         return;

@@ -57,8 +57,8 @@ int model_api_key(const struct model *model, struct buf *secret, struct err *e) 
         source = model->api_key_env;
         const char *value = getenv(source);
         if (!value || !*value)
-            return err_set(e, ERR_CONFIG, "no key for model %s: set the environment variable %s",
-                           model->name, source);
+            return err_set(e, ERR_CONFIG, "no key for model %s: set the environment variable %s", model->name,
+                           source);
         buf_text(secret, value);
     } else if (model->api_key_file && *model->api_key_file) {
         source = model->api_key_file;
@@ -66,8 +66,8 @@ int model_api_key(const struct model *model, struct buf *secret, struct err *e) 
         if (rc)
             return rc;
         if (!secret->length)
-            return err_set(e, ERR_CONFIG, "no key for model %s: api_key_file %s is empty, write it there", model->name,
-                           source);
+            return err_set(e, ERR_CONFIG, "no key for model %s: api_key_file %s is empty, write it there",
+                           model->name, source);
     }
     if (source && (secret->overflow || !is_header_safe(buf_borrow(secret)))) {
         buf_clear(secret);

@@ -44,7 +44,8 @@ struct wake *wake_open(struct db *db, struct loop *loop) {
     if (wake->fd >= 0 && inotify_add_watch(wake->fd, log, IN_MODIFY | IN_CLOSE_WRITE) >= 0)
         wake->watch = loop_watch_add(loop, wake->fd, POLLIN, on_notice, wake);
     else
-        log_warn("%s cannot be watched (%s): what other processes write is seen at the next poll", log, strerror(errno));
+        log_warn("%s cannot be watched (%s): what other processes write is seen at the next poll", log,
+                 strerror(errno));
     return wake;
 }
 

@@ -129,8 +129,7 @@ struct running {
 };
 
 struct statements {
-    sqlite3_stmt *begin, *commit, *claim, *input, *started, *output, *settle, *ended, *total,
-        *batch;
+    sqlite3_stmt *begin, *commit, *claim, *input, *started, *output, *settle, *ended, *total, *batch;
 };
 
 static void prepare_all(struct statements *s) {
@@ -151,8 +150,9 @@ static void prepare_all(struct statements *s) {
                         "WHERE seq=?1 AND claim_token=?2 AND status='processing'");
     s->ended = prepare("INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt) "
                        "VALUES (?2, 'info', 'generation.completed', ?1, 1, 1)");
-    s->total = prepare("UPDATE batch_count SET queued_items=queued_items+?1, successful_items=successful_items+?2"
-                       " WHERE batch_seq=0");
+    s->total =
+        prepare("UPDATE batch_count SET queued_items=queued_items+?1, successful_items=successful_items+?2"
+                " WHERE batch_seq=0");
     s->batch = prepare("UPDATE batch_count SET successful_items=successful_items+?1, last_activity_at=?2"
                        " WHERE batch_seq=1");
 }
