@@ -192,6 +192,9 @@ int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, g
 int genrun_batch_pause(genrun *g, const char *id, const char *reason);
 int genrun_batch_resume(genrun *g, const char *id);
 int genrun_batch_cancel(genrun *g, const char *id, const char *reason);
+/* Queues the failed items again, in short slices; the batch job goes on with them. *changed counts them; with
+ * dry_run nothing changes and *changed counts those that would. GENRUN_CONFLICT for a cancelled batch job. */
+int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run);
 
 typedef struct genrun_results_options {
     const char *format; /* openai or jsonl; NULL: openai for a batch that came as openai, else jsonl */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// `batch pause`, `batch resume`, `batch cancel`.
+// `batch pause`, `batch resume`, `batch cancel`, `batch retry`.
 #include "cli/change.h"
 #include "cli/rows.h"
+#include <stdio.h>
 
 static int resume(genrun *g, const char *id, const char *reason) {
     (void)reason;
@@ -71,4 +72,62 @@ const struct command cmd_batch_cancel = {
     .operands_minimum = 1,
     .operands_maximum = COMMAND_ANY_OPERANDS,
     .run = run_cancel,
+};
+
+// ---- retry: it tells how many ----
+
+static int retry_one(struct cli *cli, const char *id) {
+    bool dry_run = args_has(cli->args, "dry-run");
+    genrun_row *row = NULL;
+    int64_t count = 0;
+    int code = genrun_batch_retry(cli->g, &count, id, dry_run);
+    if (code == GENRUN_OK)
+        code = genrun_batch_get(cli->g, &row, id);
+    if (code != GENRUN_OK)
+        return cli_report(cli, code);
+    if (cli->json && dry_run)
+        printf("{\"id\":\"%s\",\"queued\":%lld,\"dryRun\":true}\n", genrun_row_text(row, "id"),
+               (long long)count);
+    else if (cli->json)
+        rows_write_json(row);
+    else if (dry_run)
+        printf("%s %s, %lld item%s would be queued\n", genrun_row_text(row, "id"),
+               genrun_row_text(row, "status"), (long long)count, count == 1 ? "" : "s");
+    else if (!cli->quiet)
+        printf("%s %s, %lld item%s queued\n", genrun_row_text(row, "id"), genrun_row_text(row, "status"),
+               (long long)count, count == 1 ? "" : "s");
+    genrun_row_free(row);
+    return GENRUN_OK;
+}
+
+static int run_retry(struct cli *cli) {
+    int worst = GENRUN_OK;
+    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
+        cli_out_flush(cli); // so that lines and errors come in order
+        int code = retry_one(cli, args_operand(cli->args, i));
+        if (code > worst)
+            worst = code;
+    }
+    return worst;
+}
+
+static const struct args_option options_retry[] = {
+    {"dry-run", 0, ARGS_FLAG, NULL, "only count what would be queued", 0, 0},
+    ARGS_END,
+};
+
+const struct command cmd_batch_retry = {
+    .group = "batch",
+    .name = "retry",
+    .operands = "ID…",
+    .summary = "queue the failed items of a batch job again",
+    .detail =
+        "Their attempts start at 0 again; the log keeps what happened before. An ended or stopped batch job\n"
+        "goes on with them, a paused one stays paused, a cancelled one is refused (5). Cancelled items stay\n"
+        "cancelled: 'genrun retry --batch ID' queues those, too.",
+    .example = "genrun batch retry 4b7d91ce",
+    .options = options_retry,
+    .operands_minimum = 1,
+    .operands_maximum = COMMAND_ANY_OPERANDS,
+    .run = run_retry,
 };

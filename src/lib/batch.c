@@ -302,6 +302,15 @@ int genrun_batch_cancel(genrun *g, const char *id, const char *reason) {
     return handle_result(g, result);
 }
 
+int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run) {
+    int64_t seq;
+    *changed = 0;
+    int result = find(g, id, &seq);
+    if (!result)
+        result = queue_batch_retry(g->db, seq, dry_run != 0, changed, &g->err);
+    return handle_result(g, result);
+}
+
 // ---- results ----
 
 struct results_writer {

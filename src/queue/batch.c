@@ -406,3 +406,16 @@ int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, str
     return queue_change_all(db, CHANGE_CANCEL, &filter, reason ? reason : "batch job cancelled", false,
                             &changed, e);
 }
+
+int queue_batch_retry(struct db *db, int64_t batch_seq, bool dry_run, int64_t *changed, struct err *e) {
+    bool is;
+    *changed = 0;
+    int result = status_is(db, batch_seq, "cancelled", &is, e);
+    if (result)
+        return result;
+    if (is)
+        return err_set(e, ERR_CONFLICT,
+                       "the batch job is cancelled and its items stay as they are: submit them as a new one");
+    const struct filter filter = {.batch_seq = batch_seq, .status = "failed"};
+    return queue_change_all(db, CHANGE_RETRY, &filter, NULL, dry_run, changed, e);
+}

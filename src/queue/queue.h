@@ -66,6 +66,9 @@ int queue_batch_pause(struct db *db, int64_t batch_seq, const char *reason, stru
 int queue_batch_resume(struct db *db, int64_t batch_seq, struct err *e) must_check;
 // Cancels the batch and, in slices, all that has not ended.
 int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, struct err *e) must_check;
+// Queues its failed items again, in slices; ERR_CONFLICT when it is cancelled.
+int queue_batch_retry(struct db *db, int64_t batch_seq, bool dry_run, int64_t *changed,
+                      struct err *e) must_check;
 
 // ---- claim.c: inside the caller's transaction ----
 struct claim { // one attempt about to start; texts owned

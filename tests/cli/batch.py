@@ -160,6 +160,53 @@ def test_pause_resume_cancel(place):
     tap.error_line(place.run("batch", "pause", id), 5, "cancelled", "nor paused")
 
 
+def test_retry(place):
+    place.write("m.jsonl", "".join(json.dumps({"prompt": str(i), "custom_id": f"c{i}", "fail": "InvalidRequestError", "fail_times": 1}
+                                              if i % 3 else {"prompt": str(i), "custom_id": f"c{i}"}) + "\n" for i in range(9)))
+    id = place.run("batch", "submit", "m.jsonl", "--model", "echo", "--wait").id
+    tap.equal((show(place, id)["status"], show(place, id)["failedItems"]), ("completed", 6), "six of nine fail at their first start")
+    r = place.run("batch", "retry", id, "--dry-run")
+    tap.result(r, 0, "--dry-run counts", out=rf"^{id} completed, 6 items would be queued\n$")
+    r = place.run("batch", "retry", id, "--dry-run", "--json")
+    tap.equal(r.json, {"id": id, "queued": 6, "dryRun": True}, "also as JSON")
+    tap.equal(show(place, id)["failedItems"], 6, "and changes nothing")
+    r = place.run("batch", "retry", id[-8:])
+    tap.result(r, 0, "retry: the state and how many", out=rf"^{id} processing, 6 items queued\n$")
+    tap.equal({e["event"] for e in place.run("logs", id, "--event", "batch.reopened", "--json").jsonl}, {"batch.reopened"},
+              "the batch job is open again")
+    tap.equal(place.run("run", "--drain").code, 0, "a drain does what was queued")
+    o = show(place, id)
+    tap.equal((o["status"], o["successfulItems"], o["failedItems"]), ("completed", 9, 0), "and all succeed")
+    r = place.run("batch", "retry", id)
+    tap.result(r, 0, "nothing failed: nothing changes", out=rf"^{id} completed, 0 items queued\n$")
+
+
+def test_retry_stopped_paused_cancelled(place):
+    place.write("s.jsonl", "".join(json.dumps({"prompt": str(i), **({"fail": "InvalidRequestError", "fail_times": 1} if i == 0 else {})}) + "\n"
+                                   for i in range(4)))
+    id = place.run("batch", "submit", "s.jsonl", "--model", "echo", "--on-error", "stop").id
+    place.run("run", "--drain")
+    o = show(place, id)
+    tap.equal((o["status"], o["failedItems"], o["cancelledItems"]), ("failed", 1, 3), "stopped by its first item")
+    r = place.run("batch", "retry", id, "--json")
+    tap.equal((r.json["id"], r.json["status"], r.json["queuedItems"], r.json["cancelledItems"]), (id, "processing", 1, 3),
+              "the failed one is queued, the cancelled ones are not; --json is the batch job")
+    tap.equal(place.run("run", "--drain").code, 0, "it goes on")
+    tap.equal(show(place, id)["status"], "completed", "and ends")
+    place.write("f.jsonl", '{"prompt":"a","fail":"InvalidRequestError"}\n' * 2 + '{"prompt":"b","delay":"1h"}\n')
+    id = place.run("batch", "submit", "f.jsonl", "--model", "echo", "--concurrency", "1").id
+    runner = place.start_runner()
+    wait_until(lambda: show(place, id)["failedItems"] == 2, 10, "two failures")
+    place.run("batch", "pause", id)
+    tap.result(place.run("batch", "retry", id), 0, "a paused one", out=rf"^{id} paused, 2 items queued\n$")
+    place.run("batch", "cancel", id)
+    wait_until(lambda: show(place, id)["cancelledItems"] == 3, 10, "the cancel")
+    runner.stop()
+    tap.error_line(place.run("batch", "retry", id), 5, "cancelled.*new one", "a cancelled one is refused")
+    r = place.run("batch", "retry", "00000000", id)
+    tap.ok(r.code == 5 and r.err.count("\n") == 2, "of several the worst counts", r)
+
+
 def test_watch(place):
     place.write("p.txt", PLAIN)
     id = place.run("batch", "submit", "p.txt", "--model", "echo", "--param", "delay=100ms").id

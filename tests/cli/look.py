@@ -79,7 +79,7 @@ def test_show(place):
 def test_ids(place):
     place.submit("x", "--model", "echo")
     for args in (["show"], ["output"], ["cancel"], ["retry"], ["batch", "show"], ["batch", "items"], ["batch", "watch"],
-                 ["batch", "results"], ["batch", "pause"], ["batch", "resume"], ["batch", "cancel"]):
+                 ["batch", "results"], ["batch", "pause"], ["batch", "resume"], ["batch", "cancel"], ["batch", "retry"]):
         name = " ".join(args)
         tap.error_line(place.run(*args, "00000000-0000-7000-8000-000000000000"), 4, "00000000", f"{name}: no such id: 4")
         tap.ok(place.run(*args, "short").code in (2, 4), f"{name}: too short to be one")
