@@ -19,6 +19,7 @@ struct provider_request {
     const struct model *model;
     const char *model_id; // the name asked for (differs from model->name under [model *])
     const char *generation_id;
+    const char *runner_id;  // what a process of this call is marked with
     int start;              // number of this start, from 1
     const char *prompt;     // NULL: parameters is the whole request body
     const char *parameters; // a JSON object

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "queue/insert.h"
 #include "queue/queue.h"
 #include <stdlib.h>

@@ -222,12 +222,6 @@ int queue_runner_stop(struct db *db, const struct runner_identity *me, const cha
                       struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) must_check;
-// The kernel's id of this boot, "unknown" where there is none.
-void process_boot(char *out, size_t size);
-// The process that fills a batch: "boot:namespace:pid:start". False when it surely is gone; one that cannot be
-// seen from here (in another container) may live unless it was silent for an hour.
-void process_identity(char *out, size_t size);
-bool process_may_live(const char *identity, int64_t silent_ms);
 
 // ---- model.c ----
 struct model_state {

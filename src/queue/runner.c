@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "queue/queue.h"
 #include <stdio.h>
 #include <stdlib.h>

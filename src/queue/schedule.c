@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What becomes due, and what must be swept away, in slices inside the tick.
 #include "base/mem.h"
+#include "base/process.h"
 #include "queue/queue.h"
 #include <stdlib.h>
 #include <string.h>

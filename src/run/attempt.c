@@ -42,13 +42,14 @@ static void on_end(void *payload, struct outcome *outcome) {
     a->on_end(a->payload, a);
 }
 
-void attempt_start(struct attempt *attempt, struct loop *loop, size_t max_output) {
+void attempt_start(struct attempt *attempt, struct loop *loop, const char *runner_id, size_t max_output) {
     struct attempt *a = attempt;
     const struct provider_listener listener = {.on_progress = on_progress, .on_end = on_end, .payload = a};
     struct provider_request request = {
         .model = a->gate->model,
         .model_id = a->claim.model_id,
         .generation_id = a->claim.id,
+        .runner_id = runner_id,
         .start = a->claim.starts,
         .prompt = a->claim.prompt,
         .parameters = a->claim.parameters,

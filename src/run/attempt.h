@@ -44,8 +44,8 @@ struct attempt {
 // Takes the texts of the claim.
 struct attempt *attempt_new(struct claim *claim, struct gate *gate);
 void attempt_free(struct attempt *attempt);
-// Starts the call; ends in END_OUTCOME also when it cannot be started.
-void attempt_start(struct attempt *attempt, struct loop *loop, size_t max_output);
+// Starts the call; ends in END_OUTCOME also when it cannot be started. The runner's id must outlive the attempt.
+void attempt_start(struct attempt *attempt, struct loop *loop, const char *runner_id, size_t max_output);
 // Ends it from outside, keeping what had come.
 void attempt_stop(struct attempt *attempt, enum attempt_end end, const char *reason);
 // The clock that runs out first: when (monotonic, INT64_MAX: none) and which.

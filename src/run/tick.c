@@ -488,7 +488,7 @@ static void start_claimed(struct runner *r) {
         if (r->live_count == 1)
             r->next_beat_ms = clock_monotonic_ms() + r->settings.heartbeat_interval_ms;
         gate_started(gate);
-        attempt_start(a, r->loop, r->options.max_output);
+        attempt_start(a, r->loop, r->me.id, r->options.max_output);
     }
     r->claim_count = 0;
 }

@@ -3,6 +3,7 @@
 // interrupted writer leaves. And finding what was accepted by its id or the end of it.
 #include "queue_ground.h"
 
+#include "base/process.h"
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which process is which: a process id alone is used again after a while.
-#include "queue/queue.h"
+#include "base/process.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,24 +18,35 @@ void process_boot(char *out, size_t size) {
     fclose(f);
 }
 
-// Field 22 of /proc/PID/stat (proc(5)): when it started, in clock ticks since boot; 0 when there is no such process.
-static unsigned long long start_time(long pid) {
+bool process_read(pid_t pid, struct process_stat *out) {
     char path[64], line[1024];
-    unsigned long long ticks = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    int parent, group, session;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return 0;
+        return false;
     size_t n = fread(line, 1, sizeof line - 1, f);
     fclose(f);
     line[n] = 0;
     // The name in field 2 may hold anything; it ends at the last parenthesis.
-    char *p = strrchr(line, ')');
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    if (p)
-        ticks = strtoull(p, NULL, 10);
-    return ticks;
+    char *name = strchr(line, '('), *end = strrchr(line, ')');
+    *out = (struct process_stat){0};
+    // Fields 3 to 6 and 22 of proc(5).
+    if (!name || !end ||
+        sscanf(end + 1, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+               &out->state, &parent, &group, &session, &out->started) != 5)
+        return false;
+    snprintf(out->name, sizeof out->name, "%.*s", (int)(end - name - 1), name + 1);
+    out->parent = parent;
+    out->group = group;
+    out->session = session;
+    return true;
+}
+
+// 0 when there is no such process.
+static unsigned long long started(pid_t pid) {
+    struct process_stat stat;
+    return process_read(pid, &stat) ? stat.started : 0;
 }
 
 // Which process ids are the same: the inode of the namespace; 0 where it cannot be told.
@@ -48,20 +58,19 @@ static unsigned long long pid_namespace(void) {
 void process_identity(char *out, size_t size) {
     char boot[64];
     process_boot(boot, sizeof boot);
-    snprintf(out, size, "%s:%llu:%ld:%llu", boot, pid_namespace(), (long)getpid(), start_time(getpid()));
+    snprintf(out, size, "%s:%llu:%ld:%llu", boot, pid_namespace(), (long)getpid(), started(getpid()));
 }
 
 bool process_may_live(const char *identity, int64_t silent_ms) {
     char boot[64];
     long pid = 0;
-    unsigned long long space = 0, started = 0;
+    unsigned long long space = 0, start = 0;
     process_boot(boot, sizeof boot);
     size_t n = strlen(boot);
-    if (strncmp(identity, boot, n) != 0 ||
-        sscanf(identity + n, ":%llu:%ld:%llu", &space, &pid, &started) != 3)
+    if (strncmp(identity, boot, n) != 0 || sscanf(identity + n, ":%llu:%ld:%llu", &space, &pid, &start) != 3)
         return false;
     // Not to be seen from here (another container, no /proc): as long as it gives signs of life.
-    if (space == 0 || space != pid_namespace() || started == 0)
+    if (space == 0 || space != pid_namespace() || start == 0)
         return silent_ms < UNSEEN_MS;
-    return pid > 0 && start_time(pid) == started;
+    return pid > 0 && started((pid_t)pid) == start;
 }
