@@ -11,36 +11,38 @@
 #include <unistd.h>
 
 // Every command. The order is that of `genrun help`.
-extern const struct command cmd_run, cmd_submit, cmd_list, cmd_show, cmd_output, cmd_logs, cmd_cancel,
-    cmd_retry, cmd_stats, cmd_models, cmd_models_resume, cmd_batch_submit, cmd_batch_list, cmd_batch_show,
-    cmd_batch_items, cmd_batch_watch, cmd_batch_results, cmd_batch_pause, cmd_batch_resume, cmd_batch_cancel,
-    cmd_batch_retry, cmd_help;
+// clang-format off
+#define COMMANDS(ENTRY) \
+    ENTRY(cmd_run) \
+    ENTRY(cmd_submit) \
+    ENTRY(cmd_list) \
+    ENTRY(cmd_show) \
+    ENTRY(cmd_output) \
+    ENTRY(cmd_logs) \
+    ENTRY(cmd_cancel) \
+    ENTRY(cmd_retry) \
+    ENTRY(cmd_stats) \
+    ENTRY(cmd_models) \
+    ENTRY(cmd_models_resume) \
+    ENTRY(cmd_batch_submit) \
+    ENTRY(cmd_batch_list) \
+    ENTRY(cmd_batch_show) \
+    ENTRY(cmd_batch_items) \
+    ENTRY(cmd_batch_watch) \
+    ENTRY(cmd_batch_results) \
+    ENTRY(cmd_batch_pause) \
+    ENTRY(cmd_batch_resume) \
+    ENTRY(cmd_batch_cancel) \
+    ENTRY(cmd_batch_retry) \
+    ENTRY(cmd_config_show) \
+    ENTRY(cmd_config_check) \
+    ENTRY(cmd_help)
+// clang-format on
 
-static const struct command *const commands[] = {
-    &cmd_run,
-    &cmd_submit,
-    &cmd_list,
-    &cmd_show,
-    &cmd_output,
-    &cmd_logs,
-    &cmd_cancel,
-    &cmd_retry,
-    &cmd_stats,
-    &cmd_models,
-    &cmd_models_resume,
-    &cmd_batch_submit,
-    &cmd_batch_list,
-    &cmd_batch_show,
-    &cmd_batch_items,
-    &cmd_batch_watch,
-    &cmd_batch_results,
-    &cmd_batch_pause,
-    &cmd_batch_resume,
-    &cmd_batch_cancel,
-    &cmd_batch_retry,
-    &cmd_help,
-    NULL,
-};
+#define DECLARE(name) extern const struct command name;
+#define ADDRESS(name) &name,
+COMMANDS(DECLARE)
+static const struct command *const commands[] = {COMMANDS(ADDRESS) NULL};
 
 // A program that is started with 0, 1 or 2 closed would open its database there and then print into it.
 // Each is opened the wrong way round, so that using it fails as it would have.

@@ -34,7 +34,7 @@ struct section_seen {
 // What is known while a configuration is being read.
 struct loader {
     struct config *config;
-    struct mistakes mistakes;
+    struct mistakes *mistakes;
     const char *file;      // as shown in messages; NULL: there is none
     const char *base_file; // what relative paths are relative to; NULL: the current folder
     struct section_seen *seen;
@@ -159,7 +159,7 @@ static void tell_unknown_section(struct loader *loader, int line, const char *se
         buf_text(&hint, "the sections are ");
         list_sections(&hint);
     }
-    mistakes_add(&loader->mistakes, "%s:%d: unknown section [%s]: %s", loader->file, line, buf_borrow(&shown),
+    mistakes_add(loader->mistakes, "%s:%d: unknown section [%s]: %s", loader->file, line, buf_borrow(&shown),
                  buf_borrow(&hint));
     buf_free(&shown);
     buf_free(&hint);
@@ -169,7 +169,7 @@ static void tell_unknown_section(struct loader *loader, int line, const char *se
 static bool note_section(struct loader *loader, int line, const char *section) {
     for (size_t i = 0; i < loader->seen_count; i++) {
         if (strcmp(loader->seen[i].name, section) == 0) {
-            mistakes_add(&loader->mistakes,
+            mistakes_add(loader->mistakes,
                          "%s:%d: [%s] stands twice (first in line %d): put its options together",
                          loader->file, line, section, loader->seen[i].line);
             return true;
@@ -210,7 +210,7 @@ static void on_section(void *payload, int line, const char *section) {
     }
     const char *bad = find_bad_model_name(name);
     if (bad != NULL) {
-        mistakes_add(&loader->mistakes, "%s:%d: [%s] %s", loader->file, line, section, bad);
+        mistakes_add(loader->mistakes, "%s:%d: [%s] %s", loader->file, line, section, bad);
         loader->lost_section = true;
         return;
     }
@@ -237,7 +237,7 @@ static void tell_unknown_option(struct loader *loader, int line, const char *nam
     } else {
         buf_text(&hint, "remove it (the sample genrun.ini lists every option)");
     }
-    mistakes_add(&loader->mistakes, "%s:%d: unknown option %s in [%s]: %s", loader->file, line,
+    mistakes_add(loader->mistakes, "%s:%d: unknown option %s in [%s]: %s", loader->file, line,
                  buf_borrow(&shown), loader->section, buf_borrow(&hint));
     buf_free(&hint);
     buf_free(&shown);
@@ -254,7 +254,7 @@ static void on_option(void *payload, int line, const char *name, const char *val
         struct buf shown;
         buf_init(&shown, BUF_UNLIMITED);
         option_quote(&shown, name);
-        mistakes_add(&loader->mistakes,
+        mistakes_add(loader->mistakes,
                      "%s:%d: %s stands before any section: put a line such as [%s] above it", loader->file,
                      line, buf_borrow(&shown), option_home(name) != NULL ? option_home(name) : "genrun");
         buf_free(&shown);
@@ -270,14 +270,14 @@ static void on_option(void *payload, int line, const char *name, const char *val
     }
     const struct option_origin *first = find_origin(loader->config, loader->section, name);
     if (first != NULL) {
-        mistakes_add(&loader->mistakes, "%s:%d: %s stands twice in [%s] (first in line %d): keep one of them",
+        mistakes_add(loader->mistakes, "%s:%d: %s stands twice in [%s] (first in line %d): keep one of them",
                      loader->file, line, name, loader->section, first->line);
         return;
     }
     struct buf why;
     buf_init(&why, BUF_UNLIMITED);
     if (!option_store(option, name, value, loader->base_file, option_target(loader), &why)) {
-        mistakes_add(&loader->mistakes, "%s:%d: %s", loader->file, line, buf_borrow(&why));
+        mistakes_add(loader->mistakes, "%s:%d: %s", loader->file, line, buf_borrow(&why));
     }
     add_origin(loader->config, loader->section, name, mem_format("%s:%d", loader->file, line), line);
     buf_free(&why);
@@ -285,7 +285,7 @@ static void on_option(void *payload, int line, const char *name, const char *val
 
 static void on_mistake(void *payload, int line, const char *what) {
     struct loader *loader = payload;
-    mistakes_add(&loader->mistakes, "%s:%d: %s", loader->file, line, what);
+    mistakes_add(loader->mistakes, "%s:%d: %s", loader->file, line, what);
 }
 
 // ---- the environment ----
@@ -306,10 +306,10 @@ static void read_environment(struct loader *loader) {
         buf_clear(&why);
         const char *section = option->info.section;
         if (!text_is_utf8(value, strlen(value))) {
-            mistakes_add(&loader->mistakes, "environment %s: not valid UTF-8: give it as UTF-8 text",
+            mistakes_add(loader->mistakes, "environment %s: not valid UTF-8: give it as UTF-8 text",
                          variable);
         } else if (!option_store(option, option->info.name, value, NULL, loader->config, &why)) {
-            mistakes_add(&loader->mistakes, "environment %s: %s", variable, buf_borrow(&why));
+            mistakes_add(loader->mistakes, "environment %s: %s", variable, buf_borrow(&why));
         }
         add_origin(loader->config, section, option->info.name, mem_format("environment %s", variable), 0);
     }
@@ -351,7 +351,7 @@ static void complete_model(const struct config *config, struct model *model) {
 static void check_model(struct loader *loader, const struct model *model) {
     if (model->api_key_env != NULL && model->api_key_file != NULL) {
         char *section = mem_format("model %s", model->name);
-        mistakes_add(&loader->mistakes, "%s: [%s] has both api_key_env and api_key_file: keep one of them",
+        mistakes_add(loader->mistakes, "%s: [%s] has both api_key_env and api_key_file: keep one of them",
                      source_of(loader, section, "api_key_file"), section);
         free(section);
     }
@@ -379,7 +379,7 @@ static void add_environment_model(struct loader *loader) {
     buf_init(&why, BUF_UNLIMITED);
     const struct option *option = option_find(MODEL_SECTION, "base_url");
     if (!option_store(option, "base_url", url, NULL, model, &why)) {
-        mistakes_add(&loader->mistakes, "environment OPENAI_BASE_URL: %s", buf_borrow(&why));
+        mistakes_add(loader->mistakes, "environment OPENAI_BASE_URL: %s", buf_borrow(&why));
     }
     add_origin(loader->config, "model *", "base_url", mem_copy("environment OPENAI_BASE_URL"), 0);
     buf_free(&why);
@@ -406,14 +406,14 @@ static void check_scheduler(struct loader *loader) {
     if (s->heartbeat_timeout_ms <= s->heartbeat_interval_ms) {
         const char *name = config_origin(loader->config, section, "heartbeat_timeout");
         bool is_set = strcmp(name, "default") != 0;
-        mistakes_add(&loader->mistakes,
+        mistakes_add(loader->mistakes,
                      "%s: heartbeat_timeout is not longer than heartbeat_interval: give it several intervals",
                      source_of(loader, section, is_set ? "heartbeat_timeout" : "heartbeat_interval"));
     }
     if (s->backoff_max_ms < s->backoff_min_ms) {
         const char *name = config_origin(loader->config, section, "backoff_max");
         bool is_set = strcmp(name, "default") != 0;
-        mistakes_add(&loader->mistakes,
+        mistakes_add(loader->mistakes,
                      "%s: backoff_max is shorter than backoff_min: raise one or lower the other",
                      source_of(loader, section, is_set ? "backoff_max" : "backoff_min"));
     }
@@ -422,7 +422,7 @@ static void check_scheduler(struct loader *loader) {
 static void complete_database(struct loader *loader, const char *given) {
     struct config *config = loader->config;
     if (given != NULL && *given == '\0') {
-        mistakes_add(&loader->mistakes, "the database given on the command line has no name: write -d FILE");
+        mistakes_add(loader->mistakes, "the database given on the command line has no name: write -d FILE");
     } else if (given != NULL) {
         free(config->database);
         config->database = place_absolute(given, NULL);
@@ -433,7 +433,7 @@ static void complete_database(struct loader *loader, const char *given) {
         config->database = place_of_data("genrun.db");
     }
     if (config->database == NULL) {
-        mistakes_add(&loader->mistakes,
+        mistakes_add(loader->mistakes,
                      "there is no place for the database, as HOME is not set: name one with "
                      "-d FILE, GENRUN_DATABASE or database in genrun.ini");
     }
@@ -446,7 +446,7 @@ static void check_default_model(struct loader *loader) {
     const char *name = loader->config->default_model;
     if (name != NULL && !loader->lost_section &&
         config_model(loader->config, name, &model_id, &model, &e) != 0) {
-        mistakes_add(&loader->mistakes, "%s: default_model: %s", source_of(loader, "genrun", "default_model"),
+        mistakes_add(loader->mistakes, "%s: default_model: %s", source_of(loader, "genrun", "default_model"),
                      e.message);
     }
 }
@@ -500,15 +500,16 @@ static int load(struct loader *loader, const char *path, const char *database, s
         complete_models(loader);
         complete_database(loader, database);
         check_default_model(loader);
-        rc = mistakes_report(&loader->mistakes, e);
+        rc = mistakes_report(loader->mistakes, e);
     }
     free(found);
     free(shown);
     return rc;
 }
 
-int config_load(struct config **out, const char *path, const char *database, struct err *e) {
-    struct loader loader = {0};
+int config_load_all(struct config **out, const char *path, const char *database, struct mistakes *mistakes,
+                    struct err *e) {
+    struct loader loader = {.mistakes = mistakes};
     loader.config = mem_alloc(1, sizeof *loader.config);
     *out = NULL;
     int rc = load(&loader, path, database, e);
@@ -522,7 +523,13 @@ int config_load(struct config **out, const char *path, const char *database, str
     }
     free(loader.seen);
     free(loader.section);
-    mistakes_clear(&loader.mistakes);
+    return rc;
+}
+
+int config_load(struct config **out, const char *path, const char *database, struct err *e) {
+    struct mistakes mistakes = {0};
+    int rc = config_load_all(out, path, database, &mistakes, e);
+    mistakes_clear(&mistakes);
     return rc;
 }
 

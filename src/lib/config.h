@@ -36,6 +36,15 @@ struct config {
 // all fit. Free *out (NULL on failure) with config_free.
 int config_load(struct config **out, const char *path, const char *database, struct err *e) must_check;
 void config_free(struct config *config);
+struct mistakes;
+// The same with every mistake in `mistakes` (lib/mistakes.h), which the caller clears, also after success.
+int config_load_all(struct config **out, const char *path, const char *database, struct mistakes *mistakes,
+                    struct err *e) must_check;
+// Tells every mistake of the configuration and, when there is none, what cannot be used though it can be read
+// (a key file, the database's place); each line is "file:line: what was wrong: what to do". What only may be
+// missing (a key in the environment) is told as a note. ERR_CONFIG when there was more than notes.
+int config_check(const char *path, const char *database,
+                 void (*tell)(void *payload, bool is_mistake, const char *line), void *payload) must_check;
 // The model that a submission that names `name` (NULL: none) means: its model_id in *model_id (borrowed
 // from `name` or the configuration) and its entry. ERR_INVALID, with the nearest name, when no section
 // serves it.
@@ -56,6 +65,20 @@ struct option_info {
 };
 // The row at `index`; NULL past the end.
 const struct option_info *option_at(size_t index);
+// An option as it holds, for `config show`.
+struct config_entry {
+    const char *section; // "model gpt-4o"
+    const char *name;    // "header.X-Title"
+    const char *value;   // as it could stand in the file; NULL: none, or not to be shown
+    const char
+        *origin; // as config_origin() tells it; of a value taken over from [scheduler]: where that is from
+    const char *note; // of a key "set (from env X)" or "missing"; "not shown"; NULL: nothing to say
+    const struct option_info *info;
+    bool implied; // of a model without a section of its own
+};
+// Calls back for every option of every section and model, in the table's order; non-zero ends.
+void config_each(const struct config *config, int (*each)(void *payload, const struct config_entry *entry),
+                 void *payload);
 // Writes the complete commented sample genrun.ini that the table makes.
 void option_write_sample(struct buf *out);
 

@@ -73,6 +73,19 @@ static const char *find_bad_bytes(const char *start, size_t length) {
     return NULL;
 }
 
+// Two blanks and a ';' begin a comment in the line of an option, as `config show` writes it; the length before it.
+static size_t before_comment(const char *start, size_t length) {
+    for (size_t i = 2; i < length; i++) {
+        if (start[i] == ';' && is_blank(start[i - 1]) && is_blank(start[i - 2])) {
+            while (i > 0 && is_blank(start[i - 1])) {
+                i--;
+            }
+            return i;
+        }
+    }
+    return length;
+}
+
 static bool has_inline_comment(const char *start, size_t length) {
     for (size_t i = 1; i < length; i++) {
         if (start[i] == ';' && is_blank(start[i - 1])) {
@@ -115,8 +128,9 @@ static const char *find_bad_option(const char *start, size_t length, bool indent
         return "there is no option's name before the '=': write name = value";
     }
     if (has_inline_comment(start, length)) {
-        return "' ;' would begin a comment and cut the value: put the comment on a line of its own, or leave "
-               "out the blank";
+        return "' ;' would begin a comment and cut the value: put the comment on a line of its own or two "
+               "blanks "
+               "before it, or leave out the blank";
     }
     return NULL;
 }
@@ -134,6 +148,9 @@ static char *read_option_line(char *out, int size, void *stream) {
         bool is_comment = *start == '#' || *start == ';';
         if (is_comment && memchr(start, '\0', length) == NULL) {
             continue;
+        }
+        if (*start != '[') {
+            length = before_comment(start, length);
         }
         const char *what = find_bad_bytes(start, length);
         if (what == NULL && *start != '[') {

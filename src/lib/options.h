@@ -63,6 +63,11 @@ void option_preset_model(struct model *target);
 // do", beginning with `name` (the option's name as written). Values that may be secrets are not repeated.
 bool option_store(const struct option *option, const char *name, const char *value, const char *base_file,
                   void *target, struct buf *why);
+// The way back (effective.c): appends the text that option_store() makes this value of; `name` as there. False
+// when the field holds none: a text that is not set, a header or status that is not there.
+bool option_format(const struct option *option, const char *name, const void *target, struct buf *out);
+// Appends a number of bytes with the largest unit that leaves it whole: 16M.
+void option_write_size(struct buf *out, int64_t bytes);
 // Appends what the option accepts: "duration from 10ms to 1h", "text or json", "path".
 void option_describe(const struct option *option, struct buf *out);
 // Appends a value in a message: quoted, escaped, cut short; "the value" when it looks like a secret.

@@ -49,7 +49,7 @@ static void write_list(struct buf *out, const char *const *words, size_t count) 
     }
 }
 
-static void write_size(struct buf *out, int64_t bytes) {
+void option_write_size(struct buf *out, int64_t bytes) {
     static const char units[] = "KMG";
     int unit = -1;
     while (unit < 2 && bytes > 0 && bytes % 1024 == 0) {
@@ -68,7 +68,7 @@ static void write_limit(struct buf *out, enum option_type type, int64_t limit) {
         clock_format_duration(limit, duration, sizeof duration);
         buf_text(out, duration);
     } else if (type == OPTION_SIZE) {
-        write_size(out, limit);
+        option_write_size(out, limit);
     } else {
         buf_format(out, "%lld", (long long)limit);
     }

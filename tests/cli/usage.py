@@ -9,7 +9,7 @@ import tap
 
 COMMANDS = ["run", "submit", "list", "show", "output", "logs", "cancel", "retry", "stats", "models", "help",
             "batch submit", "batch list", "batch show", "batch items", "batch watch", "batch results",
-            "batch pause", "batch resume", "batch cancel"]
+            "batch pause", "batch resume", "batch cancel", "config show", "config check"]
 
 
 def test_version(place):

@@ -75,7 +75,7 @@ static void write_file(const char *path, const char *text) {
     write_bytes(path, text, strlen(text));
 }
 
-static void expect_refusal(const char *message) {
+__attribute__((unused)) static void expect_refusal(const char *message) {
     struct config *config = NULL;
     struct err e = {0};
     assert_int_equal(config_load(&config, NULL, NULL, &e), ERR_CONFIG);

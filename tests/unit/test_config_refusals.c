@@ -55,8 +55,8 @@ static const struct refusal {
                                                   "continue on a second line): write name = value "
                                                   "in one line"},
     {"[genrun]\nlog_level = info ; not debug\n", "genrun.ini:2: ' ;' would begin a comment and cut the "
-                                                 "value: put the comment on a line of its own, or leave "
-                                                 "out the blank"},
+                                                 "value: put the comment on a line of its own or two "
+                                                 "blanks before it, or leave out the blank"},
     {"[genrun\nlog_level = bad\n", "genrun.ini:1: this section has no ']': write [name]"},
     {"[genrun] log_level = info\n",
      "genrun.ini:1: there is text after the ']' of this section: put it on a line of its own"},

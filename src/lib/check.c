@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// What can be said of a configuration without running anything: every mistake in
+// it, and what it names that cannot be used.
+#include "base/file.h"
+#include "base/mem.h"
+#include "lib/config.h"
+#include "lib/mistakes.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct look {
+    const struct config *config;
+    void (*tell)(void *payload, bool is_mistake, const char *line);
+    void *payload;
+    bool failed;
+};
+
+// Tells "origin of the option: message"; a default has no origin to tell.
+__attribute__((format(printf, 5, 6))) static void tell(struct look *l, bool is_mistake, const char *section,
+                                                       const char *name, const char *format, ...) {
+    struct err e = {0};
+    char message[sizeof e.message];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    const char *origin = config_origin(l->config, section, name);
+    bool is_default = strcmp(origin, "default") == 0;
+    err_set(&e, ERR_CONFIG, "%s%s%s", is_default ? "" : origin, is_default ? "" : ": ", message);
+    l->tell(l->payload, is_mistake, e.message);
+    l->failed |= is_mistake;
+}
+
+static void look_at_key(struct look *l, const struct model *model) {
+    struct buf key;
+    struct stat st;
+    struct err e = {0};
+    char *section = mem_format("model %s", model->name);
+    buf_init(&key, BUF_UNLIMITED);
+    bool is_file = model->api_key_file != NULL;
+    if (model_api_key(model, &key, &e) != 0) {
+        // A key in the environment may be there where the runner is started.
+        bool is_missing = !is_file && getenv(model->api_key_env) == NULL;
+        tell(l, !is_missing, section, is_file ? "api_key_file" : "api_key_env", "%s", e.message);
+    } else if (is_file && stat(model->api_key_file, &st) == 0 && (st.st_mode & 077) != 0) {
+        tell(l, false, section, "api_key_file", "api_key_file %s can be read by others: chmod 600 it",
+             model->api_key_file);
+    }
+    if (key.data != NULL)
+        explicit_bzero(key.data, key.capacity);
+    buf_free(&key);
+    free(section);
+}
+
+// The folder in which a missing file, or the first missing folder on its way, would be made. The caller frees it.
+static char *nearest_folder(const char *path) {
+    struct stat st;
+    char *folder = mem_copy(path);
+    do {
+        char *slash = strrchr(folder, '/');
+        if (slash == NULL || slash == folder) {
+            free(folder);
+            return mem_copy(slash == NULL ? "." : "/");
+        }
+        *slash = '\0';
+    } while (stat(folder, &st) != 0 && errno == ENOENT);
+    return folder;
+}
+
+static void look_at_missing_database(struct look *l, const char *path) {
+    struct stat st;
+    char *folder = nearest_folder(path);
+    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+        tell(l, true, "genrun", "database",
+             "database %s cannot be made, %s is not a folder: name another place", path, folder);
+    else if (access(folder, W_OK | X_OK) != 0)
+        tell(l, true, "genrun", "database",
+             "database %s cannot be made, this user may not write in %s: give the right, or name another "
+             "place",
+             path, folder);
+    else
+        tell(l, false, "genrun", "database", "database %s does not exist yet: the first submission makes it",
+             path);
+    free(folder);
+}
+
+static void look_at_database(struct look *l) {
+    struct stat st;
+    const char *path = l->config->database, *network = NULL;
+    if (stat(path, &st) != 0)
+        look_at_missing_database(l, path);
+    else if (!S_ISREG(st.st_mode))
+        tell(l, true, "genrun", "database", "database %s is not a regular file: name a file", path);
+    else if (access(path, R_OK | W_OK) != 0)
+        tell(l, true, "genrun", "database",
+             "database %s cannot be read and written by this user: check the rights of the file", path);
+    if (file_is_on_network(path, &network))
+        tell(l, true, "genrun", "database",
+             "database %s is on a network file system (%s), where locks cannot be trusted: name a local disk",
+             path, network);
+}
+
+int config_check(const char *path, const char *database,
+                 void (*each)(void *payload, bool is_mistake, const char *line), void *payload) {
+    struct config *config = NULL;
+    struct mistakes mistakes = {0};
+    struct err e = {0};
+    struct look look = {.tell = each, .payload = payload};
+    int rc = config_load_all(&config, path, database, &mistakes, &e);
+    for (size_t i = 0; i < mistakes.count && i < MISTAKES_KEPT; i++)
+        each(payload, true, mistakes.lines[i]);
+    if (rc != 0 && mistakes.count == 0) // the file cannot even be read
+        each(payload, true, e.message);
+    if (mistakes.count > MISTAKES_KEPT) {
+        err_set(&e, ERR_CONFIG, "and %zu more mistakes: mend these first", mistakes.count - MISTAKES_KEPT);
+        each(payload, true, e.message);
+    }
+    mistakes_clear(&mistakes);
+    if (rc != 0)
+        return rc;
+    look.config = config;
+    look_at_database(&look);
+    for (size_t i = 0; i < config->configured_count; i++)
+        look_at_key(&look, &config->models[i]);
+    config_free(config);
+    return look.failed ? ERR_CONFIG : ERR_OK;
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// The configuration as it holds, option by option: the way back from fields to
+// text, and where each value comes from. Keys are never part of it: of a key only
+// whether it is there.
+#include "base/clock.h"
+#include "base/mem.h"
+#include "lib/options.h"
+#include "provider/classify.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define FRACTION_MAXIMUM 14 // digits behind the point that a price may have
+
+// ---- from a field to the text that option_store() makes it of ----
+
+// The fewest digits that give the same double; no exponent and no locale's point, as both would not be read.
+static void write_price(struct buf *out, double price) {
+    double scale = 1;
+    for (int digits = 0; digits <= FRACTION_MAXIMUM; digits++, scale *= 10) {
+        long long number = llround(price * scale);
+        if ((double)number / scale != price && digits < FRACTION_MAXIMUM)
+            continue;
+        long long whole = (long long)scale;
+        buf_format(out, "%lld", number / whole);
+        if (digits > 0)
+            buf_format(out, ".%0*lld", digits, number % whole);
+        return;
+    }
+}
+
+static bool write_text(struct buf *out, const char *text) {
+    if (text == NULL)
+        return false;
+    buf_text(out, text);
+    return true;
+}
+
+static bool write_header(struct buf *out, const char *name, const struct model *model) {
+    for (size_t i = 0; i < model->header_count; i++)
+        if (strcasecmp(model->headers[i].name, name) == 0)
+            return write_text(out, model->headers[i].value);
+    return false;
+}
+
+static bool write_status(struct buf *out, const char *name, const struct model *model) {
+    for (size_t i = 0; i < model->status_rule_count; i++)
+        if (model->status_rules[i].status == atoi(name))
+            return write_text(out, verdict_action_name(model->status_rules[i].action));
+    return false;
+}
+
+static void write_duration(struct buf *out, int64_t ms) {
+    char text[64];
+    clock_format_duration(ms, text, sizeof text);
+    buf_text(out, text);
+}
+
+bool option_format(const struct option *option, const char *name, const void *target, struct buf *out) {
+    const void *field = (const char *)target + option->offset;
+    switch (option->type) {
+    case OPTION_TEXT:
+    case OPTION_PATH:
+    case OPTION_URL:
+    case OPTION_ENDPOINT:
+    case OPTION_VARIABLE:
+    case OPTION_PROVIDER:
+        return write_text(out, *(char *const *)field);
+    case OPTION_NUMBER:
+        buf_format(out, "%d", *(const int *)field);
+        return true;
+    case OPTION_BIG:
+        buf_format(out, "%lld", (long long)*(const int64_t *)field);
+        return true;
+    case OPTION_DURATION:
+        write_duration(out, *(const int64_t *)field);
+        return true;
+    case OPTION_SIZE:
+        option_write_size(out, (int64_t) * (const size_t *)field);
+        return true;
+    case OPTION_PRICE:
+        write_price(out, *(const double *)field);
+        return true;
+    case OPTION_FLAG:
+        return write_text(out, option->choices[*(const bool *)field]);
+    case OPTION_CHOICE:
+        return write_text(out, option->choices[*(const int *)field]);
+    case OPTION_HEADER:
+        return write_header(out, strchr(name, '.') + 1, target);
+    case OPTION_STATUS:
+        return write_status(out, strchr(name, '.') + 1, target);
+    case OPTION_SECRET:
+        break;
+    }
+    return false;
+}
+
+// ---- the walk ----
+
+struct walk {
+    const struct config *config;
+    int (*each)(void *payload, const struct config_entry *entry);
+    void *payload;
+    char *section;
+    const struct model *model; // NULL in sections without a name
+    bool implied;
+    int ended;
+};
+
+static bool names_secret(const char *name) {
+    static const char *const parts[] = {"key", "token", "secret", "auth", "pass", "cookie", "credential"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcasestr(name, parts[i]) != NULL)
+            return true;
+    return false;
+}
+
+// What is known of the key that the option names; NULL: it names none. The caller frees it.
+static char *describe_key(const struct walk *w, const struct option *option, const char *value) {
+    bool is_file = w->model != NULL && strcmp(option->info.name, "api_key_file") == 0;
+    if (value == NULL || (option->type != OPTION_VARIABLE && !is_file))
+        return NULL;
+    if (!is_file) {
+        const char *held = getenv(value);
+        return held != NULL && *held != '\0' ? mem_format("set (from env %s)", value) : mem_copy("missing");
+    }
+    struct buf key;
+    struct err e = {0};
+    buf_init(&key, BUF_UNLIMITED);
+    bool is_set = model_api_key(w->model, &key, &e) == 0;
+    if (key.data != NULL)
+        explicit_bzero(key.data, key.capacity);
+    buf_free(&key);
+    return is_set ? mem_format("set (from file %s)", value) : mem_copy("missing");
+}
+
+// A model's value that stands in [scheduler] comes from where that comes from.
+static const char *find_origin(const struct walk *w, const struct option *option, const char *name) {
+    const char *origin = config_origin(w->config, w->section, name);
+    bool inherits = w->model != NULL && option->info.preset[0] == '\0' &&
+                    option_find("scheduler", option->info.name) != NULL;
+    return inherits && strcmp(origin, "default") == 0
+               ? config_origin(w->config, "scheduler", option->info.name)
+               : origin;
+}
+
+static void tell(struct walk *w, const struct option *option, const char *name) {
+    struct buf value;
+    buf_init(&value, BUF_UNLIMITED);
+    const void *target = w->model != NULL ? (const void *)w->model : (const void *)w->config;
+    bool is_set = option_format(option, name, target, &value);
+    bool is_hidden = is_set && (option_looks_secret(buf_borrow(&value)) ||
+                                (option->type == OPTION_HEADER && names_secret(strchr(name, '.') + 1)));
+    struct config_entry entry = {.section = w->section,
+                                 .name = name,
+                                 .value = is_set && !is_hidden ? buf_borrow(&value) : NULL,
+                                 .origin = find_origin(w, option, name),
+                                 .info = &option->info,
+                                 .implied = w->implied};
+    char *key = describe_key(w, option, entry.value);
+    entry.note = is_hidden ? "not shown" : key;
+    w->ended = w->each(w->payload, &entry);
+    free(key);
+    buf_free(&value);
+}
+
+// Rows that stand for many names are told once for each that is there.
+static void tell_row(struct walk *w, const struct option *option) {
+    char *name = NULL;
+    if (option->type == OPTION_HEADER) {
+        for (size_t i = 0; w->ended == 0 && i < w->model->header_count; i++) {
+            name = mem_format("header.%s", w->model->headers[i].name);
+            tell(w, option, name);
+            free(name);
+        }
+    } else if (option->type == OPTION_STATUS) {
+        for (size_t i = 0; w->ended == 0 && i < w->model->status_rule_count; i++) {
+            name = mem_format("on_status.%d", w->model->status_rules[i].status);
+            tell(w, option, name);
+            free(name);
+        }
+    } else if (option->type != OPTION_SECRET) {
+        tell(w, option, option->info.name);
+    }
+}
+
+static void tell_section(struct walk *w, const char *kind) {
+    const struct option *option = NULL;
+    for (size_t i = 0; w->ended == 0 && (option = option_row(i)) != NULL; i++)
+        if (strcmp(option->info.section, kind) == 0)
+            tell_row(w, option);
+    free(w->section);
+}
+
+void config_each(const struct config *config, int (*each)(void *payload, const struct config_entry *entry),
+                 void *payload) {
+    struct walk w = {.config = config, .each = each, .payload = payload};
+    for (size_t s = 0; w.ended == 0 && option_section(s) != NULL; s++) {
+        bool is_model = strcmp(option_section(s), MODEL_SECTION) == 0;
+        if (!is_model) {
+            w.section = mem_copy(option_section(s));
+            tell_section(&w, option_section(s));
+        }
+        for (size_t i = 0; is_model && w.ended == 0 && i < config->model_count; i++) {
+            w.model = &config->models[i];
+            w.implied = i >= config->configured_count;
+            w.section = mem_format("model %s", w.model->name);
+            tell_section(&w, MODEL_SECTION);
+        }
+        w.model = NULL;
+        w.implied = false;
+    }
+}
