@@ -410,6 +410,16 @@ static void check_scheduler(struct loader *loader) {
                      "%s: heartbeat_timeout is not longer than heartbeat_interval: give it several intervals",
                      source_of(loader, section, is_set ? "heartbeat_timeout" : "heartbeat_interval"));
     }
+    if (loader->config->jobs.lock_expiry_ms <= s->heartbeat_interval_ms) {
+        const char *name = config_origin(loader->config, "cleanup", "lock_expiry");
+        bool is_set = strcmp(name, "default") != 0;
+        mistakes_add(
+            loader->mistakes,
+            "%s: lock_expiry of [cleanup] is not longer than heartbeat_interval, which renews locks: "
+            "give it several intervals",
+            is_set ? source_of(loader, "cleanup", "lock_expiry")
+                   : source_of(loader, section, "heartbeat_interval"));
+    }
     if (s->backoff_max_ms < s->backoff_min_ms) {
         const char *name = config_origin(loader->config, section, "backoff_max");
         bool is_set = strcmp(name, "default") != 0;

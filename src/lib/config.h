@@ -21,6 +21,7 @@ struct config {
     bool log_json;
     size_t max_output; // bytes
     struct run_settings scheduler;
+    struct job_settings jobs; // [cleanup], [retention], [alerts]
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
     size_t configured_count; // of them, those with a section of their own; they stand first

@@ -14,7 +14,7 @@
 #define SECONDS(n) ((int64_t)(n)*1000)
 #define MINUTES(n) SECONDS((n)*60)
 #define HOURS(n) MINUTES((n)*60)
-#define DAYS(n) HOURS((n)*24)
+#define DAYS(n) HOURS((int64_t)(n)*24)
 #define KIB(n) ((int64_t)(n)*1024)
 #define MIB(n) KIB((n)*1024)
 
@@ -26,6 +26,7 @@ static const char *const no_yes[] = {"no", "yes", NULL};
 // {section, name, default, without one, example, help}, type, field, minimum, maximum, choices
 #define IN_GENRUN(field)    offsetof(struct config, field)
 #define IN_SCHEDULER(field) offsetof(struct config, scheduler.field)
+#define IN_JOBS(field)      offsetof(struct config, jobs.field)
 #define IN_MODEL(field)     offsetof(struct model, field)
 static const struct option rows[] = {
     {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
@@ -79,6 +80,41 @@ static const struct option rows[] = {
     {{"scheduler", "account_concurrency", "0", "", NULL,
       "Generations of one user that run at the same time, held by a lock per account. 0: no such limit."},
      OPTION_NUMBER, IN_SCHEDULER(account_concurrency), 0, 10000, NULL},
+
+    {{"cleanup", "every", "30m", "", NULL,
+      "How often the runner looks for what is stuck, counters that do not add up and locks that nobody renews. "
+      "0: only 'genrun job cleanup_stuck_generation' does."},
+     OPTION_DURATION, IN_JOBS(cleanup_every_ms), 0, DAYS(365), NULL},
+    {{"cleanup", "stuck_after", "3h", "", NULL,
+      "What has been stuck for longer than this is queued again, or failed."},
+     OPTION_DURATION, IN_JOBS(stuck_after_ms), 0, DAYS(365), NULL},
+    {{"cleanup", "lock_expiry", "3h", "", NULL,
+      "A lock that nobody renews ends after this time. What lives renews its own with each heartbeat."},
+     OPTION_DURATION, IN_JOBS(lock_expiry_ms), SECONDS(1), DAYS(365), NULL},
+    {{"cleanup", "requeue", "yes", "", NULL,
+      "What has been stuck too long goes back to the queue. no: it fails with the reason."},
+     OPTION_FLAG, IN_JOBS(requeue), 0, 0, no_yes},
+
+    {{"retention", "every", "1h", "", NULL,
+      "How often the runner removes what has had its time by the options below. 0: only 'genrun job retention' does."},
+     OPTION_DURATION, IN_JOBS(retention_every_ms), 0, DAYS(365), NULL},
+    {{"retention", "completed_after", "0", "", "completed_after = 90d",
+      "Completed generations are removed this long after their end, items only with their whole batch job. 0: never."},
+     OPTION_DURATION, IN_JOBS(completed_after_ms), 0, DAYS(36500), NULL},
+    {{"retention", "failed_after", "0", "", "failed_after = 180d",
+      "The same for failed and cancelled generations. 0: never."},
+     OPTION_DURATION, IN_JOBS(failed_after_ms), 0, DAYS(36500), NULL},
+    {{"retention", "logs_after", "0", "", "logs_after = 30d",
+      "Log rows of what is not waiting or running are removed at this age. 0: never."},
+     OPTION_DURATION, IN_JOBS(logs_after_ms), 0, DAYS(36500), NULL},
+
+    {{"alerts", "stuck_after", "10m", "", NULL,
+      "A generation that is stuck for longer than this raises the event alert.stuck. 0: none does."},
+     OPTION_DURATION, IN_JOBS(alert_stuck_after_ms), 0, DAYS(365), NULL},
+    {{"alerts", "failure_rate", "0", "", "failure_rate = 0.5",
+      "A larger share of failures among what ended in the last hour, if that was ten or more, raises the event "
+      "alert.failure_rate. 0: none does."},
+     OPTION_PRICE, IN_JOBS(alert_failure_rate), 0, 1, NULL},
 
     {{MODEL_SECTION, "provider", "", "openai (of [model echo]: echo)", "provider = openai",
       "The kind of server: openai is any server that speaks the OpenAI API, echo answers by itself."},

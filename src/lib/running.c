@@ -22,6 +22,7 @@ int handle_loop(genrun *g) {
 
 static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, bool watched) {
     const struct runner_options options = {.settings = &g->config->scheduler,
+                                           .jobs = &g->config->jobs,
                                            .models = g->config->models,
                                            .model_count = g->config->model_count,
                                            .max_output = g->config->max_output,

@@ -113,7 +113,7 @@ static int lock_account(struct db *db, const struct claim_scope *scope, int64_t 
                    " SELECT 'account:'||user_id||':'||?1, user_id, ?2, ?3, ?4 FROM lane WHERE id=?5"
                    " ON CONFLICT (name) DO UPDATE SET user_id=excluded.user_id, owner=?2, acquired_at=?3,"
                    " expires_at=?4, reason=NULL WHERE expires_at <= ?3",
-                   "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + QUEUE_LOCK_MS, lane);
+                   "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + scope->lock_ms, lane);
         if (result)
             return result;
         if (db_changes(db) == 1) {

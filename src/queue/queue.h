@@ -18,8 +18,6 @@
 // How long a slice of a bulk write holds the writer lock, and the gap after it in which others get in.
 #define QUEUE_SLICE_MS 20
 #define QUEUE_GAP_MS 2
-// An account lock that nobody renews ends after this.
-#define QUEUE_LOCK_MS (3 * 3600 * 1000)
 
 // ---- finding ----
 // Turns an id, or its last 8 or more characters, into a sequence number. ERR_NOT_FOUND; ERR_INVALID when
@@ -107,6 +105,7 @@ struct claim_scope {
     int64_t only_generation; // 0: any; for queue_claim_one's caller
     int account_concurrency; // 0: no account locks
     const char *owner;       // the runner's id, for locks
+    int64_t lock_ms;         // a lock that nobody renews ends after this
 };
 // Claims up to `free` generations over the given models, by priority, singles before batch items (two to
 // one while both wait), batches and models in turn. Appends to claims[*count]; room for `free` more is given.
@@ -181,8 +180,9 @@ struct beat {
     const char *last_step;
     int64_t output_bytes;
 };
-int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const struct beat *beats, size_t count,
-                    struct err *e) must_check;
+// Renews the runner's account locks for lock_ms, too.
+int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, int64_t lock_ms,
+                    const struct beat *beats, size_t count, struct err *e) must_check;
 // Is the attempt still the row's? *reason (mem-allocated or NULL) tells why it is not; *batch_cancelled: its
 // row is, but its batch job was cancelled.
 int queue_still_owns(struct db *db, int64_t seq, const char *token, int64_t batch_seq, bool *owns,

@@ -168,8 +168,8 @@ int queue_release_lock(struct db *db, const char *user_id, const char *generatio
         "tt", user_id, generation_id);
 }
 
-int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const struct beat *beats, size_t count,
-                    struct err *e) {
+int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, int64_t lock_ms,
+                    const struct beat *beats, size_t count, struct err *e) {
     int result = db_run(db, e, "UPDATE runners SET heartbeat_at=? WHERE seq=?", "ii", now_at, runner_seq);
     for (size_t i = 0; !result && i < count; i++) {
         const struct beat *b = &beats[i];
@@ -189,7 +189,7 @@ int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, const str
         result = db_run(db, e,
                         "UPDATE locks SET expires_at=? WHERE name GLOB 'account:*'"
                         " AND owner=(SELECT id FROM runners WHERE seq=?)",
-                        "ii", now_at + QUEUE_LOCK_MS, runner_seq);
+                        "ii", now_at + lock_ms, runner_seq);
     return result;
 }
 

@@ -17,6 +17,7 @@ struct runner;
 
 struct runner_options {
     const struct run_settings *settings; // borrowed
+    const struct job_settings *jobs;     // borrowed
     const struct model *models;          // borrowed
     size_t model_count;
     size_t max_output;

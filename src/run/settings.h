@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What the configuration's [scheduler] section sets; defaults and ranges stand in
-// the option table (lib/options.c).
+// What the configuration's sections [scheduler], [cleanup], [retention] and [alerts]
+// set; defaults and ranges stand in the option table (lib/options.c).
 #ifndef GENRUN_RUN_SETTINGS_H
 #define GENRUN_RUN_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct run_settings {
@@ -21,6 +22,20 @@ struct run_settings {
     int max_crashes;
     int64_t shutdown_grace_ms;
     int account_concurrency; // 0: off
+};
+
+// Of the periodic jobs; 0 turns off, unless said otherwise.
+struct job_settings {
+    int64_t cleanup_every_ms;
+    int64_t stuck_after_ms; // 0: at once
+    int64_t lock_expiry_ms; // never 0; of account locks, too
+    bool requeue;           // what was stuck too long is queued again; else it fails
+    int64_t retention_every_ms;
+    int64_t completed_after_ms;
+    int64_t failed_after_ms; // and cancelled
+    int64_t logs_after_ms;
+    int64_t alert_stuck_after_ms;
+    double alert_failure_rate; // share of 1
 };
 
 #endif

@@ -214,7 +214,7 @@ static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e)
             .progress_limit_ms = attempt_progress_limit_ms(a),
             .last_step = provider_step_name(a->step),
             .output_bytes = a->output_bytes};
-    int result = queue_heartbeat(r->db, r->me.seq, now_at, beats, count, e);
+    int result = queue_heartbeat(r->db, r->me.seq, now_at, r->options.jobs->lock_expiry_ms, beats, count, e);
     free(beats);
     return result;
 }
@@ -335,7 +335,8 @@ static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
                                       .only_batch = r->options.only_batch,
                                       .only_generation = r->options.only_generation,
                                       .account_concurrency = r->settings.account_concurrency,
-                                      .owner = r->me.id};
+                                      .owner = r->me.id,
+                                      .lock_ms = r->options.jobs->lock_expiry_ms};
     if (room == 0)
         return 0;
     if ((size_t)room > r->claim_room) {

@@ -117,7 +117,7 @@ def test_newer_and_edited(place):
     db.close()
     for name, statement, pattern in (
             ("an edited checksum", "UPDATE schema_migrations SET checksum='0123456789abcdef'", r"made by another edition of schema 0001_initial\.sql: use"),
-            ("no list of migrations", "DELETE FROM schema_migrations", "is damaged: its list of migrations has 0 rows for version 1: restore"),
+            ("no list of migrations", "DELETE FROM schema_migrations", r"is damaged: its list of migrations has 0 rows for version \d+: restore"),
             ("no table of migrations", "DROP TABLE schema_migrations", r"is damaged \(no such table: schema_migrations\): restore a backup"),
             ("a negative version", "PRAGMA user_version=-2147483648", "is damaged: its list of migrations"),
             ("no version", "PRAGMA user_version=0", "is damaged: its list of migrations"),

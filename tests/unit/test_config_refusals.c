@@ -7,6 +7,8 @@
 
 // ---- what is refused ----
 
+#define SECTIONS "[genrun], [scheduler], [cleanup], [retention], [alerts] and [model NAME]"
+
 static const struct refusal {
     const char *text;
     const char *message;
@@ -15,10 +17,13 @@ static const struct refusal {
     {"[genrum]\n", "genrun.ini:1: unknown section [genrum]: did you mean [genrun]?"},
     {"[modle gpt]\nprovider = echo\n",
      "genrun.ini:1: unknown section [modle gpt]: did you mean [model NAME]?"},
-    {"\n[completely other]\n", "genrun.ini:2: unknown section [completely other]: the sections are [genrun], "
-                               "[scheduler] and [model NAME]"},
+    {"\n[completely other]\n",
+     "genrun.ini:2: unknown section [completely other]: the sections are " SECTIONS},
+    {"[cleanup]\nlock_expiry = 2s\n", "genrun.ini:2: lock_expiry of [cleanup] is not longer than "
+                                      "heartbeat_interval, which renews locks: give it "
+                                      "several intervals"},
     {"[model]\n", "genrun.ini:1: [model] has no name: write [model NAME]"},
-    {"[]\n", "genrun.ini:1: unknown section []: the sections are [genrun], [scheduler] and [model NAME]"},
+    {"[]\n", "genrun.ini:1: unknown section []: the sections are " SECTIONS},
     {"[model \"x\"]\n", "genrun.ini:1: [model \"x\"] has its name in quotes: leave them out"},
     {"[model gpt-*]\n",
      "genrun.ini:1: [model gpt-*] is not a pattern that is known: [model *] alone stands for "
@@ -172,7 +177,7 @@ static const struct refusal {
     // several at once, in the order of the file; the options of a refused section are not told
     {"[genrun]\nlog_level = x\n[what]\na = b\n[scheduler]\nmax_attempts = 0\n[genrun]\n",
      "genrun.ini:2: log_level = 'x' is unknown: give error, warn, info or debug\n"
-     "genrun.ini:3: unknown section [what]: the sections are [genrun], [scheduler] and [model NAME]\n"
+     "genrun.ini:3: unknown section [what]: the sections are " SECTIONS "\n"
      "genrun.ini:6: max_attempts = '0' is out of range: give a whole number from 1 to 1000\n"
      "genrun.ini:7: [genrun] stands twice (first in line 1): put its options together"},
     // a default_model that stands in a refused section is not called unknown

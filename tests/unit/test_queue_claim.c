@@ -28,7 +28,8 @@ static int set_up(void **state) {
     OK(db_begin(db, 1000, &error));
     OK(queue_runner_start(db, &me, "test", 60000, 3, 3, clock_wall_at(), &recovered, &failed, &error));
     OK(db_commit(db, &error));
-    scope = (struct claim_scope){.runner_seq = me.seq, .now_at = clock_wall_at(), .owner = me.id};
+    scope = (struct claim_scope){
+        .runner_seq = me.seq, .now_at = clock_wall_at(), .owner = me.id, .lock_ms = 60000};
     use_models("m", NULL, MOST);
     return 0;
 }

@@ -75,7 +75,8 @@ static void add_the_same(void) {
     OK(db_begin(db, 1000, &error));
     OK(queue_runner_start(db, &w.me, "test", 60000, 3, 3, now_at, &recovered, &failed, &error));
     OK(db_commit(db, &error));
-    w.scope = (struct claim_scope){.runner_seq = w.me.seq, .now_at = now_at, .owner = w.me.id};
+    w.scope =
+        (struct claim_scope){.runner_seq = w.me.seq, .now_at = now_at, .owner = w.me.id, .lock_ms = 60000};
     w.queued = number(
         "SELECT seq FROM generation WHERE status='queued' AND batch_seq IS NULL ORDER BY seq DESC LIMIT 1");
     w.failed = number("SELECT seq FROM generation WHERE status='failed' ORDER BY seq LIMIT 1");
@@ -208,7 +209,7 @@ static void beat(void) {
                                  .progress_at = w.scope.now_at,
                                  .last_step = "provider:stream"};
     OK(db_begin(db, 1000, &error));
-    OK(queue_heartbeat(db, w.me.seq, w.scope.now_at, beats, w.claimed, &error));
+    OK(queue_heartbeat(db, w.me.seq, w.scope.now_at, 60000, beats, w.claimed, &error));
     OK(db_commit(db, &error));
 }
 static void still_owned(void) {

@@ -94,8 +94,11 @@ static void do_abandon(void) {
 
 static void do_claim(void) {
     struct claim_slot slots[3];
-    const struct claim_scope scope = {
-        .runner_seq = me.seq, .now_at = now_at, .account_concurrency = accounts, .owner = me.id};
+    const struct claim_scope scope = {.runner_seq = me.seq,
+                                      .now_at = now_at,
+                                      .lock_ms = 60000,
+                                      .account_concurrency = accounts,
+                                      .owner = me.id};
     int64_t next, promoted;
     int free = (int)draw(12);
     if ((size_t)free > MOST - live_count)
@@ -292,8 +295,11 @@ static void check_all(void) {
 static void run_out(void) {
     for (int round = 0; round < 500 && number("SELECT queued+processing FROM totals") > 0; round++) {
         struct claim_slot slots[3];
-        const struct claim_scope scope = {
-            .runner_seq = me.seq, .now_at = now_at, .account_concurrency = accounts, .owner = me.id};
+        const struct claim_scope scope = {.runner_seq = me.seq,
+                                          .now_at = now_at,
+                                          .lock_ms = 60000,
+                                          .account_concurrency = accounts,
+                                          .owner = me.id};
         int64_t next, promoted, suspect = 0;
         now_at += 100;
         type("DELETE FROM locks");

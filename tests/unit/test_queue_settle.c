@@ -700,7 +700,7 @@ static void test_heartbeats(void **state) {
          " ('job:x',NULL,'%s',1,2,NULL)",
          me.id, me.id);
     for (int i = 0; i < 2; i++)
-        OK(queue_heartbeat(db, me.seq, 3000 + i, beats, 2, &error));
+        OK(queue_heartbeat(db, me.seq, 3000 + i, 60000, beats, 2, &error));
     assert_string_equal(
         text("SELECT heartbeat_at||' '||progress_at||' '||progress_limit_ms||last_step||output_bytes"
              " FROM generation_live"),
@@ -717,9 +717,9 @@ static void test_heartbeats(void **state) {
     struct settlement s = ending(&a, "queued");
     assert_true(settle(&s));
     assert_int_equal(number("SELECT count(*) FROM generation_live"), 0);
-    OK(queue_heartbeat(db, me.seq, 4000, beats, 1, &error));
+    OK(queue_heartbeat(db, me.seq, 4000, 60000, beats, 1, &error));
     assert_int_equal(number("SELECT count(*) FROM generation_live"), 0);
-    OK(queue_heartbeat(db, me.seq, 4000, NULL, 0, &error));
+    OK(queue_heartbeat(db, me.seq, 4000, 60000, NULL, 0, &error));
 }
 
 static void test_models(void **state) {

@@ -11,6 +11,7 @@
 #define PATIENCE_MS 20000 // of the tests; nothing takes long
 
 static struct run_settings settings;
+static struct job_settings jobs;
 static struct model models[5];
 static struct runner_options options;
 static struct loop *loop;
@@ -29,6 +30,7 @@ static int set_up(void **state) {
                                      .backoff_max_ms = 8,
                                      .max_crashes = 3,
                                      .shutdown_grace_ms = 5};
+    jobs = (struct job_settings){.lock_expiry_ms = MINUTE, .requeue = true}; // none is due by itself
     static const char *const names[] = {"echo", "other", "narrow", "paced", "dead"};
     for (size_t i = 0; i < 5; i++)
         models[i] = (struct model){.name = (char *)(uintptr_t)names[i],
@@ -43,8 +45,12 @@ static int set_up(void **state) {
     models[4].base_url = (char *)"http://127.0.0.1:1/v1";
     models[4].endpoint = (char *)"/chat/completions";
     models[4].connect_timeout_ms = 5000;
-    options = (struct runner_options){
-        .settings = &settings, .models = models, .model_count = 5, .max_output = 1 << 24, .version = "test"};
+    options = (struct runner_options){.settings = &settings,
+                                      .jobs = &jobs,
+                                      .models = models,
+                                      .model_count = 5,
+                                      .max_output = 1 << 24,
+                                      .version = "test"};
     turns = 0;
     if (ground_open(state))
         return -1;

@@ -1,0 +1,28 @@
+-- What people who run genrun need beside the queue itself: periodic jobs and alerts; reports.
+-- The rules of 0001_initial.sql hold here, too.
+
+---------------------------------------------------------------------------------------------------
+-- Periodic jobs and alerts
+---------------------------------------------------------------------------------------------------
+
+-- The last run of each periodic job that is worth knowing: one that a person or cron asked for, or that found
+-- something or failed. A runner's run that finds nothing is not written down: an idle box writes to no disk.
+-- Who works on one now holds the lock job:<name> in `locks`.
+CREATE TABLE jobs (
+    name       TEXT PRIMARY KEY,
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER NOT NULL,
+    outcome    TEXT NOT NULL CHECK (outcome='done' OR outcome='failed'),
+    found      INTEGER NOT NULL DEFAULT 0,  -- what was wrong, or had its time
+    fixed      INTEGER NOT NULL DEFAULT 0,  -- how much of that is right again, or gone
+    message    TEXT,                        -- of a failure: what was wrong and what to do
+    run_by     TEXT NOT NULL                -- runner or command, and its process id
+) STRICT, WITHOUT ROWID;
+
+-- Thresholds that are crossed now: a row comes with the event alert.<name> and goes with alert.<name>_over.
+CREATE TABLE alerts (
+    name    TEXT PRIMARY KEY,               -- stuck, failure_rate
+    since   INTEGER NOT NULL,
+    value   REAL NOT NULL,                  -- when it was crossed: generations, or a share of 1
+    message TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
