@@ -230,6 +230,11 @@ int genrun_stats(genrun *g, genrun_row **out);
 /* The configured and used models with their state: rows of name, provider, state, reason,
  * until, running, queued. */
 int genrun_models(genrun *g, genrun_each each, void *payload);
+/* Asks the server of each configured model (name NULL), or of one, whether it could be called now, all at once and
+ * at no cost; takes 10 s at most. Rows of name, provider, ok, reachable, key (accepted), model (known there; these
+ * three yes, no or unknown), http_status, latency_ms, message, advice. Parked models stay parked. GENRUN_REMOTE when
+ * any failed, GENRUN_CONFIG when only keys or addresses are missing here, GENRUN_NOT_FOUND when nothing serves `name`. */
+int genrun_models_check(genrun *g, const char *name, genrun_each each, void *payload);
 /* Opens a parked or cooling model again; GENRUN_NOT_FOUND when nothing is known of it. */
 int genrun_model_resume(genrun *g, const char *name);
 

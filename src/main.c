@@ -23,6 +23,7 @@
     ENTRY(cmd_retry) \
     ENTRY(cmd_stats) \
     ENTRY(cmd_models) \
+    ENTRY(cmd_models_check) \
     ENTRY(cmd_models_resume) \
     ENTRY(cmd_batch_submit) \
     ENTRY(cmd_batch_list) \

@@ -300,6 +300,15 @@ char *text_trim(char *text) {
     return text;
 }
 
+char *text_take_advice(const char *message, char **advice) {
+    const char *colon = NULL;
+    for (const char *at = message; (at = strstr(at, ": ")) != NULL; at += 2) {
+        colon = at;
+    }
+    *advice = colon != NULL ? mem_copy(colon + 2) : NULL;
+    return mem_copy_bytes(message, colon != NULL ? (size_t)(colon - message) : strlen(message));
+}
+
 bool text_starts_with(const char *text, const char *prefix) {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }

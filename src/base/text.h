@@ -33,6 +33,9 @@ char **text_words(const char *line);
 void text_words_free(char **words);
 // Removes blanks at both ends, in place; returns the first character kept.
 char *text_trim(char *text);
+// Takes a message of the form "what was wrong: what to do" apart at its last ": ": returns the first part and
+// puts the second one, NULL when there is none, in *advice. The caller frees both.
+char *text_take_advice(const char *message, char **advice);
 bool text_starts_with(const char *text, const char *prefix);
 bool text_ends_with(const char *text, const char *suffix);
 // Case-insensitive search of ASCII text; NULL when not found.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// `models`: what is configured or used, and how it does. `models resume`: the end of a parking.
+// `models`: what is configured or used, and how it does. `models check`: a live probe. `models resume`: the end
+// of a parking.
 #include "base/mem.h"
 #include "cli/rows.h"
 #include <stdio.h>
@@ -74,4 +75,71 @@ const struct command cmd_models_resume = {
     .operands_minimum = 1,
     .operands_maximum = COMMAND_ANY_OPERANDS,
     .run = resume,
+};
+
+// ---- check ----
+
+static const struct table_column check_columns[] = {
+    {"MODEL", false, true}, {"PROVIDER", false, false}, {"CHECK", false, false}, {"REACHABLE", false, false},
+    {"KEY", false, false},  {"KNOWN", false, false},    {"MS", true, false},     {"FOUND", false, true},
+};
+
+struct check {
+    struct rows rows;
+    struct buf told; // for stderr, once the table stands
+};
+
+static void fill_check(struct rows *rows, genrun_row *row) {
+    static const char *const answers[] = {"reachable", "key", "model"};
+    bool ok = genrun_row_integer(row, "ok", 0) != 0;
+    table_cell(rows->table, genrun_row_text(row, "name"), STYLE_PLAIN);
+    table_cell(rows->table, genrun_row_text(row, "provider"), STYLE_PLAIN);
+    table_cell(rows->table, ok ? "ok" : "failed", ok ? STYLE_GOOD : STYLE_BAD);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        const char *answer = genrun_row_text(row, answers[i]);
+        table_cell(rows->table, answer, strcmp(answer, "no") == 0 ? STYLE_BAD : STYLE_PLAIN);
+    }
+    table_cell(rows->table, genrun_row_text(row, "latency_ms"), STYLE_PLAIN);
+    table_cell(rows->table, genrun_row_text(row, "message"), STYLE_PLAIN);
+}
+
+static int each_check(void *payload, genrun_row *row) {
+    struct check *check = payload;
+    const char *advice = genrun_row_text(row, "advice");
+    if (advice != NULL && (genrun_row_integer(row, "ok", 0) == 0 || !check->rows.cli->quiet))
+        buf_format(&check->told, "%smodel %s: %s: %s", check->told.length > 0 ? "\n" : "",
+                   genrun_row_text(row, "name"), genrun_row_text(row, "message"), advice);
+    return rows_each(&check->rows, row);
+}
+
+static int run_check(struct cli *cli) {
+    struct check check;
+    buf_init(&check.told, BUF_UNLIMITED);
+    rows_begin(&check.rows, cli, check_columns, sizeof check_columns / sizeof check_columns[0], fill_check);
+    int code = genrun_models_check(cli->g, args_operand(cli->args, 0), each_check, &check);
+    bool judged = code == GENRUN_OK || code == GENRUN_REMOTE || code == GENRUN_CONFIG;
+    // What failed is told model by model.
+    int ended =
+        rows_end(&check.rows, judged && check.told.length > 0 ? GENRUN_OK : code, "no model is configured");
+    if (check.told.length > 0)
+        cli_fail(cli, code, "%s", buf_borrow(&check.told));
+    buf_free(&check.told);
+    return ended != GENRUN_OK ? ended : code;
+}
+
+const struct command cmd_models_check = {
+    .group = "models",
+    .name = "check",
+    .operands = "[NAME]",
+    .summary = "ask the servers: reachable, key accepted, model known",
+    .detail =
+        "Asks each configured model's server for its list of models, all at once, for 10 s at most. Nothing "
+        "is\n"
+        "generated or paid for, no runner is needed, and a parked model stays parked. Exits with 7 when any\n"
+        "failed, with 3 when only keys or addresses are missing in the configuration, with 4 when no "
+        "section\n"
+        "serves NAME. A key in the environment is that of this shell; the runner has its own.",
+    .example = "genrun models check gpt-4o-mini",
+    .operands_maximum = 1,
+    .run = run_check,
 };

@@ -46,7 +46,7 @@ int handle_database(genrun *g) {
     if (g->db)
         return 0;
     if (!g->config)
-        return err_set(&g->err, ERR_CONFIG, "the handle could not be opened: close it and open another");
+        return err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
     return db_open(&g->db, g->config->database, g->create ? DB_CREATE : DB_EXISTING, &g->err);
 }
 

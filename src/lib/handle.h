@@ -25,6 +25,7 @@ struct genrun {
     char cursor[32];            // of the last list; "" at the end
 };
 
+#define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"
 // Remembers the failure for genrun_message() and returns its code.
 int handle_result(genrun *g, int result);
 // The loop, made on first use.

@@ -134,10 +134,14 @@ static CURLcode set_up(struct http_call *call) {
     SET(CURLOPT_PREREQFUNCTION, before_request);
     SET(CURLOPT_PREREQDATA, call);
     SET(CURLOPT_HTTPHEADER, request->headers);
-    SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-    SET(CURLOPT_READFUNCTION, send_body); // and no SEEKFUNCTION: never sent twice
-    SET(CURLOPT_READDATA, call);
+    if (request->is_get) {
+        SET(CURLOPT_HTTPGET, 1L);
+    } else {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+        SET(CURLOPT_READFUNCTION, send_body); // and no SEEKFUNCTION: never sent twice
+        SET(CURLOPT_READDATA, call);
+    }
     SET(CURLOPT_HEADERFUNCTION, receive_header);
     SET(CURLOPT_HEADERDATA, call);
     SET(CURLOPT_WRITEFUNCTION, receive_body);

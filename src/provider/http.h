@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One HTTP call: a POST over libcurl, set up against what was measured to hurt.
+// One HTTP call: a POST or GET over libcurl, set up against what was measured to hurt.
 // Knows nothing of models: bytes out, headers and bytes in.
 //
 //   A request is never sent twice    the body goes out by a read callback that cannot seek back, so libcurl
@@ -21,6 +21,7 @@ struct http_call;
 
 // Owned by the call once handed to http_start.
 struct http_request {
+    bool is_get; // without a body
     char *url;
     struct curl_slist *headers; // wiped when freed: they hold the key
     char *body;

@@ -12,13 +12,14 @@
 #include "provider/answer.h"
 #include "provider/classify.h"
 #include "provider/completion.h"
+#include "provider/headers.h"
 #include "provider/http.h"
+#include "provider/openai_probe.h"
 #include "provider/request.h"
 #include "provider/sse.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define DONE_GRACE_MS 200 // from [DONE] to the end of the response; then the connection is given up
 
@@ -316,81 +317,14 @@ static void on_grace_over(void *payload) {
 
 // ---- the beginning ----
 
-static int add_header(struct curl_slist **headers, const char *name, const char *value, struct err *e) {
-    // libcurl sends an empty value only when told so by a semicolon.
-    char *line = mem_format(*value ? "%s: %s" : "%s;", name, value);
-    struct curl_slist *longer = curl_slist_append(*headers, line);
-    explicit_bzero(line, strlen(line));
-    free(line);
-    if (!longer)
-        return err_set(e, ERR_REMOTE, "libcurl cannot hold the headers: free some memory");
-    *headers = longer;
-    return 0;
-}
-
-static bool is_header_name(const char *name) {
-    return *name && name[strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
-}
-
-static bool is_header_value(const char *value) {
-    for (; *value; value++) {
-        if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-static bool model_sets(const struct model *model, const char *name) {
-    for (size_t i = 0; i < model->header_count; i++) {
-        if (strcasecmp(model->headers[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-// Our headers, but for those the model sets itself, and then the model's.
-static int add_headers(const struct provider_call *call, struct curl_slist **headers, struct err *e) {
-    const struct model *model = call->request.model;
-    struct buf key;
-    buf_init(&key, 65536);
-    char *bearer = NULL, *idempotency = mem_format("%s-%d", call->request.generation_id, call->request.start);
-    int rc = model_api_key(model, &key, e);
-    if (rc)
-        goto out;
-    if (key.length)
-        bearer = mem_format("Bearer %s", key.data);
+static int make_headers(const struct provider_call *call, struct curl_slist **headers, struct err *e) {
+    char *idempotency = mem_format("%s-%d", call->request.generation_id, call->request.start);
     const char *const ours[][2] = {
         {"Content-Type", "application/json"},
         {"Accept", call->asked_stream ? "text/event-stream, application/json" : "application/json"},
-        {"User-Agent", "genrun/" VERSION_TEXT},
         {"Idempotency-Key", idempotency},
-        {"Authorization", bearer},
     };
-    for (size_t i = 0; !rc && i < sizeof ours / sizeof *ours; i++) {
-        if (ours[i][1] && !model_sets(model, ours[i][0]))
-            rc = add_header(headers, ours[i][0], ours[i][1], e);
-    }
-    for (size_t i = 0; !rc && i < model->header_count; i++) {
-        const struct model_header *header = &model->headers[i];
-        if (!is_header_name(header->name) || !is_header_value(header->value))
-            rc = err_set(e, ERR_CONFIG,
-                         "model %s: header.%.64s is no header: use a plain name and a value of one line",
-                         model->name, header->name);
-        else
-            rc = add_header(headers, header->name, header->value, e);
-    }
-    if (!rc) { // no "Expect: 100-continue": it costs a second with servers that do not know it
-        struct curl_slist *longer = curl_slist_append(*headers, "Expect:");
-        *headers = longer ? longer : *headers;
-    }
-out:
-    if (bearer)
-        explicit_bzero(bearer, strlen(bearer));
-    if (key.data)
-        explicit_bzero(key.data, key.capacity);
-    buf_free(&key);
-    free(bearer);
+    int rc = headers_make(headers, call->request.model, ours, sizeof ours / sizeof *ours, true, e);
     free(idempotency);
     return rc;
 }
@@ -408,7 +342,7 @@ static void send_request(struct provider_call *call) {
     buf_init(&body, BUF_UNLIMITED);
     int rc = request_url(&call->request, &http.url, &call->outcome->failure.where, &e);
     if (!rc)
-        rc = add_headers(call, &http.headers, &e);
+        rc = make_headers(call, &http.headers, &e);
     if (!rc)
         rc = request_body(&call->request, &body, &e);
     if (!rc) {
@@ -472,5 +406,8 @@ static bool openai_is_opaque(const struct provider_call *call) {
     return !call->asked_stream || call->mode == MODE_BODY || call->mode == MODE_ERROR;
 }
 
-const struct provider provider_openai = {
-    .name = "openai", .start = openai_start, .stop = openai_stop, .is_opaque = openai_is_opaque};
+const struct provider provider_openai = {.name = "openai",
+                                         .start = openai_start,
+                                         .stop = openai_stop,
+                                         .is_opaque = openai_is_opaque,
+                                         .probe = openai_probe_start};

@@ -6,6 +6,7 @@
 
 #include "loop/loop.h"
 #include "provider/model.h"
+#include "provider/probe.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -102,6 +103,9 @@ struct provider {
     struct outcome *(*stop)(struct provider_call *call);
     // True when the call has no sign of progress before its end (an unstreamed request).
     bool (*is_opaque)(const struct provider_call *call);
+    // Begins a probe, as probe_start() says; NULL: this provider cannot be asked.
+    struct probe *(*probe)(struct loop *loop, const struct model *model, const char *model_id,
+                           probe_end on_end, void *payload);
 };
 
 extern const struct provider provider_echo;

@@ -151,11 +151,11 @@ class Server:
 
     def _accept(self):
         while not self.stopping:
-            if not select.select([self._socket], [], [], 0.05)[0]:
-                continue
             try:
+                if not select.select([self._socket], [], [], 0.05)[0]:
+                    continue
                 connection = self._socket.accept()[0]
-            except OSError:
+            except (OSError, ValueError):  # it was closed
                 return
             self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()

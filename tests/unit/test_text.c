@@ -298,6 +298,29 @@ static void test_small_searches(void **state) {
     assert_null(text_find_nocase("stream", "streams"));
 }
 
+static void test_take_advice(void **state) {
+    (void)state;
+    static const struct {
+        const char *message, *first, *advice;
+    } cases[] = {
+        {"no key: set one", "no key", "set one"},
+        {"a.ini:3: bad: write name = value", "a.ini:3: bad", "write name = value"},
+        {"nothing to do", "nothing to do", NULL},
+        {"12:30", "12:30", NULL},
+        {"", "", NULL},
+        {"x: ", "x", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *advice, *first = text_take_advice(cases[i].message, &advice);
+        assert_string_equal(first, cases[i].first);
+        assert_int_equal(advice == NULL, cases[i].advice == NULL);
+        if (advice)
+            assert_string_equal(advice, cases[i].advice);
+        free(first);
+        free(advice);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code_point),
@@ -308,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_small_searches),
+        cmocka_unit_test(test_take_advice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
