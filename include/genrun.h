@@ -123,7 +123,9 @@ typedef struct genrun_filter {
 #define GENRUN_FILTER_INIT                                                                                   \
     { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL }
 
-/* Lists generations, newest first (items of a batch in their order when filter->batch is set). */
+/* Lists generations, newest first (items of a batch in their order when filter->batch is set). A page may be
+ * short of filter->limit, even empty, and not the last: when the filter passes over very many rows. Only
+ * genrun_cursor() tells the end. */
 int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
 /* The cursor that continues the last list of this handle; NULL when that was the end. */
 const char *genrun_cursor(const genrun *g);
@@ -134,15 +136,30 @@ int genrun_write_output(genrun *g, const char *id, FILE *out);
 
 /* ---- changes of state ---------------------------------------------------- */
 
-/* Each is harmless when repeated: cancelling a cancelled one, retrying a queued one change
- * nothing and return 0. GENRUN_CONFLICT, naming the state, when the transition is illegal. */
+/* Each is harmless when repeated: cancelling a cancelled one, failing a failed one, retrying a queued one,
+ * dismissing a dismissed one change nothing and return 0. GENRUN_CONFLICT, naming the state, when the change
+ * is illegal. What runs ends at once, and what had come of it is kept, marked as partial. */
 int genrun_cancel(genrun *g, const char *id, const char *reason);
+/* Fails what waits or runs, as OperatorError; reason NULL: "failed by hand". */
+int genrun_fail(genrun *g, const char *id, const char *reason);
+/* Queues a failed or cancelled one again, with all its attempts. */
 int genrun_retry(genrun *g, const char *id);
-/* All that the filter selects, in short slices. *changed counts them; with dry_run nothing
- * changes and *changed counts those that would. filter->limit 0: no limit. */
+/* Queues a stuck one again (genrun_stuck() tells what that is), with the attempts it has left;
+ * GENRUN_CONFLICT, telling why, when it is not stuck. What its former owner still sends is dropped. */
+int genrun_recover(genrun *g, const char *id);
+/* A mark that leaves a generation out of stuck, failures and alerts; undo != 0 takes it away. A queued one
+ * has none (GENRUN_CONFLICT), and a retry takes it away. */
+int genrun_dismiss(genrun *g, const char *id, int undo);
+/* All that the filter selects of what the change can be made of, in short slices. *changed counts them; with
+ * dry_run nothing changes and *changed counts those that would. filter->limit 0: no limit. Without a status
+ * only failed and cancelled ones are dismissed. */
 int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason,
                       int dry_run);
+int genrun_fail_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason,
+                    int dry_run);
 int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
+int genrun_recover_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
+int genrun_dismiss_all(genrun *g, int64_t *changed, const genrun_filter *filter, int undo, int dry_run);
 
 /* ---- batch jobs ------------------------------------------------------------ */
 

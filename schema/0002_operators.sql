@@ -26,3 +26,16 @@ CREATE TABLE alerts (
     value   REAL NOT NULL,                  -- when it was crossed: generations, or a share of 1
     message TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+---------------------------------------------------------------------------------------------------
+-- Lists and reports
+---------------------------------------------------------------------------------------------------
+
+-- Delayed rows in the order of lists. (An index of all that waits, or of all that is completed, would cost every item
+-- a page; what is claimed without a delay never stands in this one.)
+CREATE INDEX generation_delayed_seq ON generation (seq) WHERE status='queued' AND run_after IS NOT NULL;
+
+-- Each completed one has an output, if an empty one: lists of them go by the outputs.
+INSERT INTO output (key, mime, content, bytes, created_at)
+    SELECT g.seq * 1024, 'text/plain', '', 0, g.completed_at FROM generation g
+    WHERE g.status='completed' AND NOT EXISTS (SELECT 1 FROM output o WHERE o.key = g.seq * 1024);

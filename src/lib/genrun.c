@@ -85,7 +85,7 @@ int handle_each_row(void *payload, struct row *row) {
 
 // ---- input ----
 
-static int check_text(genrun *g, const char *what, const char *text) {
+int handle_text(genrun *g, const char *what, const char *text) {
     if (text && !text_is_utf8(text, strlen(text)))
         return err_set(&g->err, ERR_INVALID, "%s is not valid UTF-8: convert it", what);
     return 0;
@@ -98,7 +98,7 @@ static int check_texts(genrun *g, const genrun_spec *in) {
                                     {"the topic", in->topic},   {"the tier", in->tier},
                                     {"the type", in->type},     {"template_id", in->template_id}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        int result = check_text(g, texts[i][0], texts[i][1]);
+        int result = handle_text(g, texts[i][0], texts[i][1]);
         if (result)
             return result;
     }
@@ -320,49 +320,6 @@ int genrun_write_output(genrun *g, const char *id, FILE *out) {
     if (!result && w.count == 0)
         result = no_output(g, seq, id);
     return handle_result(g, result);
-}
-
-// ---- changes ----
-
-static int change(genrun *g, const char *id, const char *reason, bool cancel) {
-    int64_t seq;
-    int result = handle_database(g);
-    if (!result)
-        result = check_text(g, "the reason", reason);
-    if (!result)
-        result = queue_find_generation(g->db, id, &seq, &g->err);
-    if (!result)
-        result = cancel ? queue_cancel(g->db, seq, reason, &g->err) : queue_retry(g->db, seq, &g->err);
-    return handle_result(g, result);
-}
-
-int genrun_cancel(genrun *g, const char *id, const char *reason) {
-    return change(g, id, reason, true);
-}
-
-int genrun_retry(genrun *g, const char *id) {
-    return change(g, id, NULL, false);
-}
-
-static int change_all(genrun *g, enum change what, int64_t *changed, const genrun_filter *filter,
-                      const char *reason, int dry_run) {
-    struct filter f;
-    *changed = 0;
-    int result = handle_filter(g, filter, &f);
-    if (!result)
-        result = check_text(g, "the reason", reason);
-    if (!result)
-        result = queue_change_all(g->db, what, &f, reason, dry_run != 0, changed, &g->err);
-    return handle_result(g, result);
-}
-
-int genrun_cancel_all(genrun *g, int64_t *changed, const genrun_filter *filter, const char *reason,
-                      int dry_run) {
-    return change_all(g, CHANGE_CANCEL, changed, filter, reason, dry_run);
-}
-
-int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run) {
-    return change_all(g, CHANGE_RETRY, changed, filter, NULL, dry_run);
 }
 
 // ---- events, stats, models ----

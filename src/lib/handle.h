@@ -34,6 +34,8 @@ int handle_loop(genrun *g) must_check;
 int handle_database(genrun *g) must_check;
 // Checks a specification from outside and resolves its model; the texts stay the caller's.
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) must_check;
+// Refuses text that is not UTF-8; `what` names it.
+int handle_text(genrun *g, const char *what, const char *text) must_check;
 // From the public filter; a batch id is looked up.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
 void handle_cursor(genrun *g, int64_t next);

@@ -1,26 +1,72 @@
 // SPDX-License-Identifier: MIT
-// Changes that people ask for: cancel and retry, one or all that a filter selects.
-#include "queue/change.h"
+// Changes that people ask for, of one generation or of all that a filter selects.
 #include "base/clock.h"
 #include "queue/queue.h"
+#include "queue/walk.h"
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#define SLICE_ROWS 500
+#define SELECTED_ROWS 2048 // looked for at once
+
+// ---- the changes; of each statement ?1 is the time, ?2 the reason and ?3 the row ----
 
 #define CANCEL                                                                                               \
     "UPDATE generation SET status='cancelled', claim_token=NULL, completed_at=?1, run_after=NULL, "          \
-    "note=NULL,"                                                                                             \
-    " waiting_since=NULL, error_message=NULL, cancel_reason=coalesce(?2,'cancelled') WHERE "
+    "note=NULL, waiting_since=NULL, error_message=NULL, cancel_reason=coalesce(?2,'cancelled')"              \
+    " WHERE seq=?3 AND (status='queued' OR status='processing')"
+#define FAIL                                                                                                 \
+    "UPDATE generation SET status='failed', claim_token=NULL, completed_at=?1, run_after=NULL, note=NULL,"   \
+    " waiting_since=NULL, error_type='OperatorError', error_message=coalesce(?2,'failed by hand'),"          \
+    " error_detail=json_object('action','fail','model',model_id,'attempt',starts,'stack',"                   \
+    "'failed by hand, from '||status||', model '||model_id||', attempt '||starts)"                           \
+    " WHERE seq=?3 AND (status='queued' OR status='processing')"
 #define RETRY                                                                                                \
     "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, "                  \
-    "waiting_since=NULL, attempts=0,"                                                                        \
-    " suspect=0, crashes=0, crashes_alone=0, error_type=NULL, error_message=NULL, error_detail=NULL, "       \
-    "cancel_reason=NULL,"                                                                                    \
-    " dismissed_at=NULL WHERE "
-#define CANCELLABLE "(status='queued' OR status='processing')"
-#define RETRYABLE "(status='failed' OR status='cancelled')"
+    "waiting_since=NULL, attempts=0, suspect=0, crashes=0, crashes_alone=0, error_type=NULL,"                \
+    " error_message=NULL, error_detail=NULL, cancel_reason=NULL, dismissed_at=NULL"                          \
+    " WHERE seq=?3 AND (status='failed' OR status='cancelled')"
+#define WHY "(SELECT k.why FROM stuck_generations k WHERE k.id=generation.id)"
+#define RECOVER                                                                                              \
+    "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL,"                               \
+    " note=json_object('event','recovered','level','warn','message','recovered by hand: '||" WHY ","         \
+    " 'data',json_object('why'," WHY ")) WHERE seq=?3 AND status='processing' AND " WHY " IS NOT NULL"
+
+struct kind {
+    const char *one;       // changes a row, where its state allows it
+    const char *many;      // the same where many are selected
+    const char *past;      // "cancelled"
+    const char *states[5]; // from which it leads, in the order in which many are changed
+    const char *as_is;     // those in which nothing is left to do
+    bool again;            // what comes into such a state meanwhile is changed, too
+};
+
+static const struct kind kinds[] = {
+    [CHANGE_CANCEL] = {CANCEL, CANCEL, "cancelled", {"queued", "processing"}, "cancelled", true},
+    [CHANGE_FAIL] = {FAIL, FAIL, "failed", {"queued", "processing"}, "failed", true},
+    [CHANGE_RETRY] = {RETRY,
+                      // An item of a cancelled batch job stays as it is.
+                      RETRY " AND NOT EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=generation.batch_seq"
+                            " AND b.status='cancelled')",
+                      "retried",
+                      {"failed", "cancelled"},
+                      "queued processing",
+                      false},
+    [CHANGE_RECOVER] = {RECOVER, RECOVER, "recovered", {"stuck"}, "", false},
+    [CHANGE_DISMISS] = {"UPDATE generation SET dismissed_at=?1 WHERE seq=?3 AND status<>'queued'"
+                        " AND dismissed_at IS NULL",
+                        NULL,
+                        "dismissed",
+                        {"failed", "cancelled"},
+                        "processing completed failed cancelled",
+                        false},
+    [CHANGE_UNDISMISS] = {"UPDATE generation SET dismissed_at=NULL WHERE seq=?3 AND dismissed_at IS NOT NULL",
+                          NULL,
+                          "dismissed",
+                          {"failed", "cancelled", "completed", "processing"},
+                          "queued processing completed failed cancelled",
+                          false},
+};
 
 int queue_log(struct db *db, const char *level, const char *event, int64_t generation_seq, int64_t batch_seq,
               const char *message, const char *data, struct err *e) {
@@ -30,86 +76,77 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
                   "ittiitt", clock_wall_at(), level, event, generation_seq, batch_seq, message, data);
 }
 
-// One row: done, or already so, or the state forbids it.
-static int change_one(struct db *db, const char *sql, int64_t seq, const char *reason, const char *verb,
-                      const char *as_is, struct err *e) {
-    char status[16] = "";
-    int result = db_begin(db, 5000, e);
-    if (result)
-        return result;
-    result = db_run(db, e, sql, "iti", clock_wall_at(), reason, seq);
-    if (result || db_changes(db) == 1) {
-        if (result)
-            db_rollback(db);
-        return result ? result : db_commit(db, e);
-    }
-    sqlite3_stmt *s = db_ask(db, e, "SELECT status, id FROM generation WHERE seq=?", "i", seq);
+// ---- one ----
+
+static int not_stuck(sqlite3_stmt *s, const char *id, const char *status, struct err *e) {
+    if (strcmp(status, "queued") == 0)
+        return err_set(
+            e, ERR_CONFLICT,
+            "generation %s is queued and not stuck, it waits for its turn: genrun show %s tells more", id,
+            id);
+    if (strcmp(status, "completed") == 0)
+        return err_set(
+            e, ERR_CONFLICT,
+            "generation %s is completed and not stuck, it has ended: genrun output %s prints what came", id,
+            id);
+    if (strcmp(status, "processing") != 0)
+        return err_set(e, ERR_CONFLICT,
+                       "generation %s is %s and not stuck, it has ended: genrun retry %s queues it again", id,
+                       status, id);
+    if (!db_is_null(s, 2))
+        return err_set(
+            e, ERR_CONFLICT,
+            "generation %s is processing and dismissed, so it does not count as stuck: genrun dismiss "
+            "--undo %s first",
+            id, id);
+    int64_t now_at = clock_wall_at();
+    return err_set(e, ERR_CONFLICT,
+                   "generation %s is processing and not stuck, its runner is up, with a heartbeat %lld s and "
+                   "progress %lld s ago: genrun cancel %s ends it",
+                   id, (long long)(now_at - db_int(s, 3)) / 1000, (long long)(now_at - db_int(s, 4)) / 1000,
+                   id);
+}
+
+// Why nothing was changed: 0 where nothing was left to do.
+static int explain(struct db *db, enum change change, int64_t seq, struct err *e) {
+    int result = 0;
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT status, id, dismissed_at, last_heartbeat, last_progress"
+                             " FROM generations WHERE seq=?",
+                             "i", seq);
     int code = s ? db_next(db, s, e) : -1;
     if (code == 1) {
-        snprintf(status, sizeof status, "%s", db_text(s, 0));
-        if (strstr(as_is, status) == NULL)
+        const char *status = db_text(s, 0), *id = db_text(s, 1);
+        if (strstr(kinds[change].as_is, status) != NULL)
+            result = 0;
+        else if (change == CHANGE_RECOVER)
+            result = not_stuck(s, id, status, e);
+        else
             result =
                 err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: genrun show %s tells more",
-                        db_text(s, 1), status, verb, db_text(s, 1));
+                        id, status, kinds[change].past, id);
     } else {
         result = code == 0 ? err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile")
                            : ERR_DATABASE;
     }
     db_done(db, s);
+    return result;
+}
+
+int queue_change(struct db *db, enum change change, int64_t seq, const char *reason, struct err *e) {
+    int result = db_begin(db, 5000, e);
+    if (result)
+        return result;
+    result = db_run(db, e, kinds[change].one, "iti", clock_wall_at(), reason, seq);
+    if (!result && db_changes(db) == 1)
+        return db_commit(db, e);
+    if (!result)
+        result = explain(db, change, seq, e);
     db_rollback(db);
     return result;
 }
 
-int queue_cancel(struct db *db, int64_t seq, const char *reason, struct err *e) {
-    return change_one(db, CANCEL "seq=?3 AND " CANCELLABLE, seq, reason, "cancelled", "cancelled", e);
-}
-
-int queue_retry(struct db *db, int64_t seq, struct err *e) {
-    // ?1 and ?2 are not used by a retry; one shape of parameters serves both.
-    return change_one(db, RETRY "seq=?3 AND " RETRYABLE " AND ?1 AND ?2 IS NULL", seq, NULL, "retried",
-                      "queued processing", e);
-}
-
-void change_where(struct buf *where, const struct filter *f) {
-    buf_text(where, "1");
-    if (f->batch_seq)
-        buf_format(where, " AND g.batch_seq=%lld", (long long)f->batch_seq);
-    if (f->user_id)
-        buf_text(where, " AND g.user_id=?2");
-    if (f->session_id)
-        buf_text(where, " AND g.session_id=?3");
-    if (f->model_id)
-        buf_text(where, " AND g.model_id=?4");
-    if (f->error_type)
-        buf_text(where, " AND g.error_type=?5");
-    if (f->since)
-        buf_format(where, " AND g.created_at>=%lld", (long long)f->since);
-    if (f->until)
-        buf_format(where, " AND g.created_at<%lld", (long long)f->until);
-}
-
-// The states as literals, so that the partial indexes serve; the caller checked the name.
-static const char *status_literal(const char *status, enum change change) {
-    if (!status)
-        return change == CHANGE_CANCEL ? "(g.status='queued' OR g.status='processing')"
-                                       : "(g.status='failed' OR g.status='cancelled')";
-    if (strcmp(status, "queued") == 0)
-        return "g.status='queued'";
-    if (strcmp(status, "processing") == 0)
-        return "g.status='processing'";
-    if (strcmp(status, "failed") == 0)
-        return "g.status='failed'";
-    if (strcmp(status, "cancelled") == 0)
-        return "g.status='cancelled'";
-    return "0";
-}
-
-static bool fits(const char *status, enum change change) {
-    if (!status)
-        return true;
-    return change == CHANGE_CANCEL ? strcmp(status, "queued") == 0 || strcmp(status, "processing") == 0
-                                   : strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0;
-}
+// ---- all that a filter selects ----
 
 // Others get in between two slices.
 static void gap(void) {
@@ -119,26 +156,22 @@ static void gap(void) {
 
 static int change_rows(struct db *db, enum change change, const int64_t *rows, size_t count,
                        const char *reason, int64_t *changed, struct err *e) {
+    const char *sql = kinds[change].many ? kinds[change].many : kinds[change].one;
     int64_t now_at = clock_wall_at();
     int result = db_begin(db, 5000, e);
     if (result)
         return result;
-    int64_t end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS;
-    size_t i = 0;
-    for (; !result && i < count; i++) {
-        result = change == CHANGE_CANCEL
-                     ? db_run(db, e, CANCEL "seq=?3 AND " CANCELLABLE, "iti", now_at, reason, rows[i])
-                     // An item of a cancelled batch job stays as it is.
-                     : db_run(db, e,
-                              RETRY "seq=?1 AND " RETRYABLE " AND NOT EXISTS (SELECT 1 FROM batch_job b"
-                                    " WHERE b.seq=generation.batch_seq AND b.status='cancelled')",
-                              "i", rows[i]);
+    int64_t end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS, done = 0;
+    for (size_t i = 0; !result && i < count; i++) {
+        result = db_run(db, e, sql, "iti", now_at, reason, rows[i]);
         if (!result)
-            *changed += db_changes(db);
+            done += db_changes(db);
         if (i % 32 == 31 && clock_monotonic_ms() > end_ms && i + 1 < count) {
             // The slice is over: give way and go on in a new transaction.
             if ((result = db_commit(db, e)))
                 return result;
+            *changed += done;
+            done = 0;
             gap();
             if ((result = db_begin(db, 5000, e)))
                 return result;
@@ -149,59 +182,85 @@ static int change_rows(struct db *db, enum change change, const int64_t *rows, s
         db_rollback(db);
         return result;
     }
-    return db_commit(db, e);
+    result = db_commit(db, e);
+    *changed += result ? 0 : done;
+    return result;
 }
 
-int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
-                     bool dry_run, int64_t *changed, struct err *e) {
-    struct buf sql;
-    int64_t rows[SLICE_ROWS];
-    int64_t after = -1;
+// Up to `want` rows from filter->after on, which moves behind them; 0 there is the end.
+static int select_rows(struct db *db, struct filter *filter, int64_t *rows, size_t want, size_t *count,
+                       struct err *e) {
     int result = 0;
-    // A batch job is walked by its own index: no page sorts it or passes over the pages before.
-    const char *place = filter->batch_seq ? "g.item_index" : "g.seq";
-    *changed = 0;
-    if (!fits(filter->status, change))
-        return 0;
-    buf_init(&sql, 4096);
-    buf_format(&sql,
-               "SELECT g.seq, %s FROM generation g %s LEFT JOIN batch_job b ON b.seq=g.batch_seq"
-               " WHERE %s>?1 AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5 AND %s"
-               " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ",
-               place, filter->batch_seq ? "INDEXED BY generation_batch" : "", place,
-               status_literal(filter->status, change));
-    change_where(&sql, filter);
-    buf_format(&sql, " ORDER BY %s LIMIT ?6", place);
-    for (;;) {
-        size_t count = 0;
-        int more;
-        int64_t want = SLICE_ROWS;
-        if (filter->limit > 0 && filter->limit - *changed < want)
-            want = filter->limit - *changed;
-        if (want <= 0)
+    *count = 0;
+    do {
+        struct walk_page page;
+        result = walk_page(db, filter, want - *count < WALK_ROWS ? want - *count : WALK_ROWS, &page, e);
+        if (result)
+            return result;
+        memcpy(&rows[*count], page.seqs, page.count * sizeof *rows);
+        *count += page.count;
+        filter->after = page.next;
+    } while (filter->after && *count < want);
+    return result;
+}
+
+// All of one state.
+static int change_state(struct db *db, enum change change, struct filter filter, const char *reason,
+                        bool dry_run, int64_t *changed, struct err *e) {
+    int64_t rows[SELECTED_ROWS];
+    int result = 0;
+    do {
+        size_t count, want = SELECTED_ROWS;
+        if (filter.limit > 0 && filter.limit - *changed < (int64_t)want)
+            want = (size_t)(filter.limit - *changed);
+        if (want == 0)
             break;
-        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "itttti", after, filter->user_id,
-                                      filter->session_id, filter->model_id, filter->error_type, want);
-        if (!s) {
-            result = ERR_DATABASE;
-            break;
-        }
-        while ((more = db_next(db, s, e)) == 1) {
-            rows[count++] = db_int(s, 0);
-            after = db_int(s, 1);
-        }
-        db_drop(db, s);
-        if (more < 0)
-            result = ERR_DATABASE;
+        result = select_rows(db, &filter, rows, want, &count, e);
         if (result || count == 0)
             break;
         if (dry_run)
             *changed += (int64_t)count;
-        else if ((result = change_rows(db, change, rows, count, reason, changed, e)))
-            break;
-        else
+        else if (!(result = change_rows(db, change, rows, count, reason, changed, e)))
             gap();
+    } while (!result && filter.after);
+    return result;
+}
+
+static bool leads_from(enum change change, const char *status) {
+    const char *const *states = kinds[change].states;
+    // What is stuck is processing; any end can be dismissed, when it is named.
+    if (strcmp(status, "stuck") == 0)
+        status = change == CHANGE_RECOVER ? "stuck" : "processing";
+    if (change == CHANGE_DISMISS)
+        return strcmp(status, "queued") != 0;
+    for (; *states; states++)
+        if (strcmp(status, *states) == 0)
+            return true;
+    return false;
+}
+
+int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
+                     bool dry_run, int64_t *changed, struct err *e) {
+    const struct kind *kind = &kinds[change];
+    struct filter f = *filter;
+    int64_t before = -1;
+    *changed = 0;
+    int result = walk_check_status(f.status, e);
+    if (result || (f.status && !leads_from(change, f.status)))
+        return result;
+    // Those that are there now: none that comes meanwhile, or there may be no end.
+    if (!f.batch_seq)
+        result = db_integer(db, e, &f.after, 0, "SELECT max(seq)+1 FROM generation", "");
+    if (change == CHANGE_DISMISS || change == CHANGE_UNDISMISS)
+        f.dismissed = change == CHANGE_DISMISS ? -1 : 1;
+    while (!result && before != *changed) {
+        before = *changed;
+        for (size_t i = 0; !result && (i == 0 || (!filter->status && kind->states[i])); i++) {
+            f.status = filter->status ? filter->status : kind->states[i];
+            result = change_state(db, change, f, reason, dry_run, changed, e);
+        }
+        if (!kind->again || filter->status || dry_run)
+            break;
     }
-    buf_free(&sql);
     return result;
 }

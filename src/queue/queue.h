@@ -242,8 +242,11 @@ int queue_model_set(struct db *db, const char *model_id, const struct model_stat
 int queue_model_resume(struct db *db, const char *model_id, struct err *e) must_check;
 
 // ---- change.c: transactions of their own ----
-int queue_cancel(struct db *db, int64_t seq, const char *reason, struct err *e) must_check;
-int queue_retry(struct db *db, int64_t seq, struct err *e) must_check;
+enum change { CHANGE_CANCEL, CHANGE_FAIL, CHANGE_RETRY, CHANGE_RECOVER, CHANGE_DISMISS, CHANGE_UNDISMISS };
+// One generation. 0 and nothing written where nothing is left to do (cancelling a cancelled one); ERR_CONFLICT,
+// naming the state, when the change is illegal. The reason is that of a cancel or fail.
+int queue_change(struct db *db, enum change change, int64_t seq, const char *reason,
+                 struct err *e) must_check;
 struct filter {
     const char *status; // a state, "stuck", or NULL
     const char *user_id;
@@ -254,9 +257,11 @@ struct filter {
     int64_t since; // created at or after; 0: always
     int64_t until; // created before; 0: always
     int limit;     // 0: none
-    int64_t after; // keyset: rows beyond this sequence number (or item); 0: from the start
+    int dismissed; // 1: only what is dismissed, -1: only what is not, 0: either
+    int64_t after; // keyset: rows beyond this sequence number; 0: from the start
 };
-enum change { CHANGE_CANCEL, CHANGE_RETRY };
+// All that a filter selects and the change leads from, in slices; without a status failed and cancelled ones are
+// dismissed. *changed counts them, also after a failure.
 int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
                      bool dry_run, int64_t *changed, struct err *e) must_check;
 int queue_log(struct db *db, const char *level, const char *event, int64_t generation_seq, int64_t batch_seq,
@@ -265,7 +270,8 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 // ---- read.c ----
 typedef int (*queue_each)(void *payload, struct row *row); // takes the row; non-zero ends
 int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
-// Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end.
+// Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end. With a limit a page may be short
+// of it, even empty, and not the last: when it would pass over very many rows.
 int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
                struct err *e) must_check;
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;

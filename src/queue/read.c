@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Looking at generations, outputs and log rows. Rows are copied out and the
+// Looking at one generation or batch job, at outputs and log rows. Rows are copied out and the
 // statement is reset before they are handed on: no cursor stays open over a callback.
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "queue/change.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
 #include <stdio.h>
@@ -12,23 +11,6 @@
 #include <string.h>
 
 #define PAGE_ROWS 256
-
-// What an API object of a generation holds: the view's columns without the inner ones.
-#define GENERATION_COLUMNS                                                                                   \
-    "id, status, prompt, model_id, parameters, user_id, session_id, batch_job_id, custom_id, topic, tier, "  \
-    "type,"                                                                                                  \
-    " template_id, endpoint, client_id, priority, attempts, starts, error_type, error_message, last_step,"   \
-    " last_heartbeat, last_progress, run_after, created_at, started_at, completed_at, dismissed_at, "        \
-    "input_tokens,"                                                                                          \
-    " output_tokens, cost"
-
-// The same of a batch job.
-#define BATCH_COLUMNS                                                                                        \
-    "id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"                \
-    " completed_items, successful_items, failed_items, cancelled_items, queued_items, processing_items,"     \
-    " input_tokens, output_tokens, concurrency, on_error, max_failures, estimated_cost, actual_cost,"        \
-    " max_cost, paused_reason, format, client_id, priority, created_at, started_at, completed_at,"           \
-    " last_activity_at"
 
 int rows_take(struct db *db, sqlite3_stmt *s, struct rows *out, struct err *e) {
     int code;
@@ -65,6 +47,17 @@ bool rows_give(struct rows *rows, queue_each each, void *payload) {
     return go_on;
 }
 
+int rows_give_all(struct db *db, sqlite3_stmt *s, queue_each each, void *payload, struct err *e) {
+    struct rows rows;
+    int result = rows_take(db, s, &rows, e);
+    db_done(db, s);
+    if (result)
+        return result;
+    rows_give(&rows, each, payload);
+    rows_free(&rows);
+    return 0;
+}
+
 static int one_row(struct db *db, sqlite3_stmt *s, struct row **out, const char *gone, struct err *e) {
     *out = NULL;
     if (!s)
@@ -82,7 +75,7 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
     return one_row(
         db,
         db_ask(db, e,
-               "SELECT " GENERATION_COLUMNS
+               "SELECT " ROWS_GENERATION
                ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS \"stuck?\","
                " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
                " FROM generations WHERE seq=?1",
@@ -112,134 +105,8 @@ int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char sta
 }
 
 int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
-    return one_row(db, db_ask(db, e, "SELECT " BATCH_COLUMNS " FROM batch_jobs WHERE seq=?", "i", seq), out,
+    return one_row(db, db_ask(db, e, "SELECT " ROWS_BATCH " FROM batch_jobs WHERE seq=?", "i", seq), out,
                    "the batch job is gone: it was deleted meanwhile", e);
-}
-
-// Pages through `sql`, whose last column is the keyset, until `limit` rows (0: all) were given.
-static int give_pages(struct db *db, const char *sql, const struct filter *f, int64_t start, queue_each each,
-                      void *payload, int64_t *next, struct err *e) {
-    int64_t after = f->after ? f->after : start;
-    int64_t left = f->limit > 0 ? f->limit : INT64_MAX;
-    *next = 0;
-    while (left > 0) {
-        struct rows rows;
-        int64_t want = left < PAGE_ROWS ? left : PAGE_ROWS;
-        // One row more than wanted tells whether there is a next page.
-        sqlite3_stmt *s = db_ask_text(db, e, sql, "itttti", after, f->user_id, f->session_id, f->model_id,
-                                      f->error_type, want + 1);
-        int result = rows_take(db, s, &rows, e);
-        db_drop(db, s);
-        if (result)
-            return result;
-        bool more = rows.count > (size_t)want;
-        if (more)
-            row_free(rows.list[--rows.count]);
-        if (rows.count > 0)
-            after = row_integer(rows.list[rows.count - 1], "_keyset", 0);
-        left -= (int64_t)rows.count;
-        bool go_on = rows_give(&rows, each, payload);
-        rows_free(&rows);
-        *next = more ? after : 0;
-        if (!more || !go_on)
-            return 0;
-    }
-    return 0;
-}
-
-#define UNUSED_PARAMETERS " AND ?2 IS ?2 AND ?3 IS ?3 AND ?4 IS ?4 AND ?5 IS ?5"
-
-static const char *const states[] = {"queued", "processing", "completed", "failed", "cancelled"};
-
-static int add_status(struct buf *sql, const char *status, struct err *e) {
-    if (!status)
-        return 0;
-    if (strcmp(status, "stuck") == 0) {
-        buf_text(sql, " AND g.status='processing' AND g.id IN (SELECT id FROM stuck_generations)");
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-        if (strcmp(status, states[i]) == 0) {
-            buf_format(sql, " AND g.status='%s'", states[i]);
-            return 0;
-        }
-    return err_set(e, ERR_INVALID,
-                   "%s is not a state: use queued, processing, completed, failed, cancelled or stuck",
-                   status);
-}
-
-int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
-               struct err *e) {
-    struct buf sql;
-    bool items = filter->batch_seq != 0;
-    buf_init(&sql, 8192);
-    // The keyset narrows the hot table first; the texts are read for the rows of the page only.
-    buf_text(&sql, "SELECT " GENERATION_COLUMNS
-                   ", seq AS _keyset FROM generations WHERE seq IN (SELECT g.seq FROM generation g"
-                   " LEFT JOIN batch_job b ON b.seq=g.batch_seq WHERE ");
-    // What runs is few and has an index of its own; a walk by seq would pass all the rest (`+` keeps from it).
-    const char *key = filter->status && strcmp(filter->status, "processing") == 0 ? "+g.seq" : "g.seq";
-    buf_format(&sql, "%s%s?1", key, items ? ">" : "<");
-    buf_text(&sql, UNUSED_PARAMETERS " AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND ");
-    change_where(&sql, filter);
-    int result = add_status(&sql, filter->status, e);
-    buf_format(&sql, " ORDER BY %s %s LIMIT ?6) ORDER BY seq %s", key, items ? "" : "DESC",
-               items ? "" : "DESC");
-    if (!result)
-        result = give_pages(db, buf_borrow(&sql), filter, items ? 0 : INT64_MAX, each, payload, next, e);
-    buf_free(&sql);
-    return result;
-}
-
-int queue_batch_list(struct db *db, const struct filter *filter, queue_each each, void *payload,
-                     int64_t *next, struct err *e) {
-    struct buf sql;
-    int result = 0;
-    buf_init(&sql, 8192);
-    buf_text(&sql, "SELECT " BATCH_COLUMNS ", seq AS _keyset"
-                   " FROM batch_jobs WHERE seq<?1" UNUSED_PARAMETERS);
-    if (filter->user_id)
-        buf_text(&sql, " AND user_id=?2");
-    if (filter->model_id)
-        buf_text(&sql, " AND model_id=?4");
-    if (filter->since)
-        buf_format(&sql, " AND created_at>=%lld", (long long)filter->since);
-    if (filter->until)
-        buf_format(&sql, " AND created_at<%lld", (long long)filter->until);
-    if (filter->status && (strcmp(filter->status, "paused") == 0))
-        buf_text(&sql, " AND status='paused'");
-    else if (filter->status) {
-        struct buf state;
-        buf_init(&state, 256);
-        result = add_status(&state, filter->status, e);
-        if (!result)
-            buf_format(&sql, " AND status='%s'", filter->status);
-        buf_free(&state);
-    }
-    buf_text(&sql, " ORDER BY seq DESC LIMIT ?6");
-    if (!result)
-        result = give_pages(db, buf_borrow(&sql), filter, INT64_MAX, each, payload, next, e);
-    buf_free(&sql);
-    return result;
-}
-
-int queue_batch_items(struct db *db, const struct filter *filter, queue_each each, void *payload,
-                      int64_t *next, struct err *e) {
-    struct buf sql;
-    buf_init(&sql, 8192);
-    buf_format(
-        &sql,
-        "SELECT i.id, i.batch_job_id, i.item_index, i.custom_id, i.status, i.topic, i.tier, i.parameters,"
-        " i.conversation_id, i.error_message, i.started_at, i.completed_at, i.item_index+1 AS _keyset FROM "
-        "generation g"
-        " JOIN batch_items i ON i.id=g.seq WHERE g.batch_seq=%lld AND g.item_index>=?1" UNUSED_PARAMETERS,
-        (long long)filter->batch_seq);
-    int result = add_status(&sql, filter->status, e);
-    buf_text(&sql, " ORDER BY g.item_index LIMIT ?6");
-    if (!result)
-        result = give_pages(db, buf_borrow(&sql), filter, 0, each, payload, next, e);
-    buf_free(&sql);
-    return result;
 }
 
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) {

@@ -61,18 +61,6 @@ int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t f
                   "iiin", now_at / 60000, completed, failed, cost);
 }
 
-// All rows of a statement (NULL: it failed already), given away once it has ended.
-static int give_all(struct db *db, sqlite3_stmt *s, queue_each each, void *payload, struct err *e) {
-    struct rows rows;
-    int result = rows_take(db, s, &rows, e);
-    db_done(db, s);
-    if (result)
-        return result;
-    rows_give(&rows, each, payload);
-    rows_free(&rows);
-    return 0;
-}
-
 int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
     sqlite3_stmt *s = db_ask(
         db, e,
@@ -87,7 +75,7 @@ int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
         " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
         " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
         "");
-    return give_all(db, s, each, payload, e);
+    return rows_give_all(db, s, each, payload, e);
 }
 
 int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
@@ -121,7 +109,7 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
         "  WHERE g.status='queued' AND g.suspect=1 AND g.run_after IS NULL GROUP BY 1, 2"
         ") GROUP BY 1, 2",
         "");
-    return give_all(db, s, each, payload, e);
+    return rows_give_all(db, s, each, payload, e);
 }
 
 int queue_count_left(struct db *db, int64_t *count, struct err *e) {

@@ -14,8 +14,12 @@ static int store_outputs(struct db *db, const struct settlement *s, struct err *
     if (!s->first && (s->output_count > 0 || strcmp(s->status, "completed") == 0))
         result = db_run(db, e, "DELETE FROM output WHERE key BETWEEN ? AND ?", "ii", first,
                         first + OUTPUTS_EACH - 1);
-    for (size_t i = 0; !result && i < s->output_count && i < OUTPUTS_EACH; i++) {
-        const struct settle_output *o = &s->outputs[i];
+    // What completed without a word has an empty output: lists of completed ones go by the outputs.
+    static const struct settle_output nothing = {.mime = "text/plain"};
+    bool silent = s->output_count == 0 && strcmp(s->status, "completed") == 0;
+    size_t count = silent ? 1 : s->output_count;
+    for (size_t i = 0; !result && i < count && i < OUTPUTS_EACH; i++) {
+        const struct settle_output *o = silent ? &nothing : &s->outputs[i];
         result = db_run(
             db, e, "INSERT INTO output (key, mime, content, bytes, partial, created_at) VALUES (?,?,?,?,?,?)",
             "itxiii", first + (int64_t)i, o->mime, o->content ? o->content : "", o->length,

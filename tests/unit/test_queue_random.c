@@ -166,11 +166,11 @@ static void do_change(void) {
         return;
     switch (draw(6)) {
     case 0:
-        allow(queue_cancel(db, seq, "c", &error));
+        allow(queue_change(db, CHANGE_CANCEL, seq, "c", &error));
         return;
     case 1:
     case 2:
-        allow(queue_retry(db, seq, &error));
+        allow(queue_change(db, CHANGE_RETRY, seq, NULL, &error));
         return;
     case 3:
         snprintf(sql, sizeof sql, "UPDATE generations SET status='%s' WHERE seq BETWEEN %lld AND %lld",

@@ -210,7 +210,7 @@ static void test_what_it_says(void **state) {
         "4recovery of a dead runner, model m, attempt 4");
     assert_int_equal(number("SELECT sum(failed) FROM throughput"), 1);
     // A retry by hand gives it a clean sheet.
-    OK(queue_retry(db, seq, &error));
+    OK(queue_change(db, CHANGE_RETRY, seq, NULL, &error));
     assert_string_equal(row(seq), "queued starts 4 attempts 0 crashes 0+0");
 }
 

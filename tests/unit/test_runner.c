@@ -170,7 +170,7 @@ static void test_submitted_through_its_own_connection(void **state) {
     until("SELECT processing FROM totals");
     int64_t seq;
     OK(queue_find_generation(runner_db, id, &seq, &error));
-    OK(queue_cancel(runner_db, seq, "own", &error));
+    OK(queue_change(runner_db, CHANGE_CANCEL, seq, "own", &error));
     while (r->live_count + r->ended_count > 0)
         turn();
     assert_string_equal(row(seq), "cancelled 1 0");
@@ -252,7 +252,7 @@ static void test_a_dead_server(void **state) {
     // A probe is due by itself in a few seconds.
     assert_true(runner_is_drained(r, 1000));
     assert_false(runner_is_drained(r, MINUTE));
-    OK(queue_cancel(db, seq, NULL, &error));
+    OK(queue_change(db, CHANGE_CANCEL, seq, NULL, &error));
     until_drained(1000);
 }
 
@@ -570,7 +570,7 @@ static void test_a_stop(void **state) {
         while (!runner_is_stopped(r))
             turn();
         assert_string_equal(row(waits), "queued 0 0"); // nothing is claimed any more
-        OK(queue_cancel(db, waits, NULL, &error));
+        OK(queue_change(db, CHANGE_CANCEL, waits, NULL, &error));
         runner_close(r, "stopped");
         r = NULL;
         // No attempt is spent, and what had come is kept.
