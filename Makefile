@@ -51,12 +51,13 @@ TOP_OBJ   := $(TOP_SRC:src/%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 FUZZ_BIN  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+PAGES     := $(BUILD)/man/genrun.1 $(BUILD)/man/genrun.ini.5
 # With `make deps …` nothing is compiled before deps has ended, also under -j.
 AFTER     := $(filter deps,$(MAKECMDGOALS))
 
 .PHONY: all deps check check-fast demo bench fuzz lint format install uninstall clean help FORCE
 .DELETE_ON_ERROR:
-all: $(BUILD)/libgenrun.a $(BUILD)/genrun $(if $(SAN),,build/genrun)
+all: $(BUILD)/libgenrun.a $(BUILD)/genrun $(PAGES) $(BUILD)/completion/genrun $(if $(SAN),,build/genrun)
 
 help:
 	@echo 'make [all]       the program build/genrun and the library $(BUILD)/libgenrun.a'
@@ -102,6 +103,16 @@ $(BUILD)/bench/%: tests/bench/%.c $(INSIDE) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP $(LINKING) -o $@ $< $(INSIDE) $(LIBS)
+
+# The program knows best: man pages and completion come from its tables.
+$(PAGES): $(BUILD)/genrun
+	$(call say,MAN)
+	@mkdir -p $(@D)
+	$(Q)$< help --man $(@F) >$@
+$(BUILD)/completion/genrun: $(BUILD)/genrun
+	$(call say,MAKE)
+	@mkdir -p $(@D)
+	$(Q)$< help --completion bash >$@
 
 # Rewritten only when they change: other flags rebuild everything, a removed file the library.
 keep = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
@@ -171,21 +182,29 @@ format:
 
 # ---- installing -------------------------------------------------------------------------
 
-INSTALLED := bin/genrun lib/libgenrun.a include/genrun.h lib/pkgconfig/genrun.pc share/doc/genrun/LICENSE
+HERE      := $(DESTDIR)$(PREFIX)
+INSTALLED := bin/genrun lib/libgenrun.a include/genrun.h lib/pkgconfig/genrun.pc share/man/man1/genrun.1 \
+    share/man/man5/genrun.ini.5 share/bash-completion/completions/genrun lib/systemd/system/genrun.service \
+    $(addprefix share/doc/genrun/,LICENSE examples/genrun.ini examples/local-commands.conf)
 install: all
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,$(sort $(dir $(INSTALLED))))
-	install -m 755 $(BUILD)/genrun $(DESTDIR)$(PREFIX)/bin/genrun
-	install -m 644 $(BUILD)/libgenrun.a $(DESTDIR)$(PREFIX)/lib/libgenrun.a
-	install -m 644 include/genrun.h $(DESTDIR)$(PREFIX)/include/genrun.h
-	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/genrun/LICENSE
+	install -d $(addprefix $(HERE)/,$(sort $(dir $(INSTALLED))))
+	install -m 755 $(BUILD)/genrun $(HERE)/bin/genrun
+	install -m 644 $(BUILD)/libgenrun.a $(HERE)/lib/libgenrun.a
+	install -m 644 include/genrun.h $(HERE)/include/genrun.h
+	install -m 644 $(BUILD)/man/genrun.1 $(HERE)/share/man/man1/genrun.1
+	install -m 644 $(BUILD)/man/genrun.ini.5 $(HERE)/share/man/man5/genrun.ini.5
+	install -m 644 $(BUILD)/completion/genrun $(HERE)/share/bash-completion/completions/genrun
+	install -m 644 LICENSE $(HERE)/share/doc/genrun/LICENSE
+	install -m 644 genrun.ini contrib/systemd/local-commands.conf $(HERE)/share/doc/genrun/examples
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/genrun.service >$(HERE)/lib/systemd/system/genrun.service
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	  'Name: genrun' 'Description: runs AI generations from one SQLite file and never leaves one stuck' \
 	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Libs: -L$${libdir} -lgenrun -lpthread -lm' \
-	  'Cflags: -I$${includedir}' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
-	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/genrun.pc
+	  'Cflags: -I$${includedir}' >$(HERE)/lib/pkgconfig/genrun.pc
+	chmod 644 $(HERE)/lib/systemd/system/genrun.service $(HERE)/lib/pkgconfig/genrun.pc
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
-	-rmdir $(DESTDIR)$(PREFIX)/share/doc/genrun 2>/dev/null
+	rm -f $(addprefix $(HERE)/,$(INSTALLED))
+	-rmdir $(HERE)/share/doc/genrun/examples $(HERE)/share/doc/genrun 2>/dev/null
 
 clean:
 	rm -rf build

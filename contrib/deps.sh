@@ -21,6 +21,9 @@ test   libcmocka-dev         pc:cmocka       cmocka: unit tests
 test   perl                  cmd:prove       has prove, which runs the tests
 test   python3               cmd:python3     tests that drive the program from outside
 test   sqlite3               cmd:sqlite3     the shell: tests and the demo type SQL as a person does
+test   mandoc                cmd:mandoc      reads the man pages for mistakes
+test   shellcheck            cmd:shellcheck  reads the completion of bash for mistakes
+test   systemd               cmd:systemd-analyze  judges the unit of the service
 clang  clang                 cmd:clang       the second compiler
 fuzz   clang                 cmd:clang       has libFuzzer
 fuzz   libclang-rt-dev       file:/usr/share/doc/libclang-rt-dev  its libraries

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/process.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,5 +74,9 @@ bool process_may_live(const char *identity, int64_t silent_ms) {
     // Not to be seen from here (another container, no /proc): as long as it gives signs of life.
     if (space == 0 || space != pid_namespace() || start == 0)
         return silent_ms < UNSEEN_MS;
-    return pid > 0 && started((pid_t)pid) == start;
+    unsigned long long now = pid > 0 ? started((pid_t)pid) : 0;
+    // /proc may hide what belongs to others (hidepid), kill(2) does not.
+    if (now == 0 && pid > 0 && kill((pid_t)pid, 0) != 0 && errno == EPERM)
+        return silent_ms < UNSEEN_MS;
+    return pid > 0 && now == start;
 }

@@ -1,11 +1,39 @@
 // SPDX-License-Identifier: MIT
 // Help, made of the entries of the commands.
+#include "cli/help.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/man.h"
+#include "cli/shell_completion.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HELP_WIDTH 80
+
+const struct help_exit help_exits[] = {
+    {GENRUN_OK, "done", "All that was asked for is done."},
+    {GENRUN_WORK_FAILED, "the work failed",
+     "The program worked, what it ran did not: a generation that was waited for, or items of a batch job, "
+     "failed or "
+     "were cancelled; or a result could not be written."},
+    {GENRUN_INVALID, "refused input",
+     "The command line, a line of a file, an unknown model, an id that fits several."},
+    {GENRUN_CONFIG, "configuration", "The configuration has mistakes, which are named with file and line."},
+    {GENRUN_NOT_FOUND, "not found", "There is no such generation, batch job, model or database."},
+    {GENRUN_CONFLICT, "conflict",
+     "What was asked for cannot be done in the present state, or another runner is running."},
+    {GENRUN_DATABASE, "database", "The database cannot be read or written."},
+    {GENRUN_REMOTE, "remote", "A model's server cannot be reached."},
+    {0, NULL, NULL},
+};
+
+const char help_purpose[] = "runs AI generations from one SQLite file and never leaves one stuck";
+const char help_values[] =
+    "An id is given whole or by its last 8 or more characters. Durations: 90s 5m 3h 7d.";
+const char help_example[] = "printf 'Name a colour\\nName a fruit\\n' > prompts.txt\n"
+                            "genrun batch submit prompts.txt --model echo --wait";
 
 static void write_usage(struct buf *out, const struct command *c) {
     size_t before = out->length;
@@ -64,31 +92,71 @@ void command_help_group(const struct cli *cli, const char *group) {
     buf_free(&out);
 }
 
+static void write_exits(struct buf *out) {
+    size_t used = strlen("Exit codes:");
+    buf_text(out, "Exit codes:");
+    for (const struct help_exit *e = help_exits; e->brief != NULL; e++) {
+        char *word = mem_format(" %d %s%s", e->code, e->brief, e[1].brief != NULL ? "," : ".\n");
+        used += strlen(word);
+        if (used > HELP_WIDTH) {
+            buf_char(out, '\n');
+            used = strlen(word) - 1;
+        }
+        buf_text(out, used < strlen(word) ? word + 1 : word);
+        free(word);
+    }
+}
+
 void command_help_all(const struct cli *cli) {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     buf_text(&out, "Usage: genrun [-c FILE] [-d DATABASE] [--json] [-q | -v] COMMAND [ARGUMENT …]\n"
                    "       genrun help [COMMAND]\n"
                    "       genrun --version\n\n"
-                   "Runs AI generations from one SQLite file and never leaves one stuck.\n\nCommands\n");
+                   "R");
+    buf_format(&out, "%s.\n\nCommands\n", help_purpose + 1);
     for (const struct command *const *c = cli->commands; *c != NULL; c++)
         write_summary(&out, *c);
     buf_text(&out, "\nOptions of all commands, before or after their names\n");
     args_write_help(&out, command_globals);
-    buf_text(&out, "\nAn id is given whole or by its last 8 or more characters. Durations: 90s 5m 3h 7d.\n"
-                   "Exit codes: 0 done, 1 the work failed, 2 refused input, 3 configuration, 4 not found,\n"
-                   "5 conflict, 6 database, 7 remote.\n"
-                   "\nExample\n"
-                   "  printf 'Name a colour\\nName a fruit\\n' > prompts.txt\n"
-                   "  genrun batch submit prompts.txt --model echo --wait\n");
+    buf_format(&out, "\n%s\n", help_values);
+    write_exits(&out);
+    buf_text(&out, "\nExample\n");
+    terminal_write_lines(&out, help_example, strlen(help_example), "  ", 0);
     fputs(buf_borrow(&out), stdout);
     buf_free(&out);
 }
 
 // ---- the command ----
 
+// What an installation gets besides the program.
+static int write_file(const struct cli *cli, const char *page) {
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    if (page == NULL)
+        shell_completion_write(&out, cli->commands);
+    else if (strcmp(page, "genrun.1") == 0)
+        man_write_program(&out, cli->commands);
+    else
+        man_write_configuration(&out);
+    fputs(buf_borrow(&out), stdout);
+    buf_free(&out);
+    return GENRUN_OK;
+}
+
+static const struct args_option help_options[] = {
+    {"man", 0, ARGS_CHOICE, "genrun.1|genrun.ini.5", "write a man page, in mdoc", 0, 0},
+    {"completion", 0, ARGS_CHOICE, "bash", "write the completion of a shell", 0, 0},
+    ARGS_END,
+};
+
 static int help_run(struct cli *cli) {
     const char *first = args_operand(cli->args, 0), *second = args_operand(cli->args, 1);
+    bool files = args_has(cli->args, "man") || args_has(cli->args, "completion");
+    if (files && (first != NULL || (args_has(cli->args, "man") && args_has(cli->args, "completion"))))
+        return cli_usage(cli, "--man and --completion stand alone");
+    if (files)
+        return write_file(cli, args_text(cli->args, "man"));
     if (first == NULL) {
         command_help_all(cli);
         return GENRUN_OK;
@@ -122,6 +190,7 @@ const struct command cmd_help = {
     .operands = "[COMMAND]",
     .summary = "tell about a command, or list them",
     .example = "genrun help batch submit",
+    .options = help_options,
     .operands_maximum = 2,
     .bare = true,
     .run = help_run,

@@ -80,6 +80,13 @@ struct config_entry {
 // Calls back for every option of every section and model, in the table's order; non-zero ends.
 void config_each(const struct config *config, int (*each)(void *payload, const struct config_entry *entry),
                  void *payload);
+// Appends what a row's option accepts, its default and its environment variable, in one line.
+void option_write_facts(struct buf *out, const struct option_info *info);
+// What holds for the whole file, a sentence or two each: the places where it is looked for, in this order; the
+// rules of its lines; what [model NAME] sections are. The lists end in NULL.
+extern const char *const option_places[];
+extern const char *const option_rules[];
+extern const char option_models[];
 // Writes the complete commented sample genrun.ini that the table makes.
 void option_write_sample(struct buf *out);
 

@@ -291,20 +291,22 @@ static void write_comment(struct buf *out, const char *text) {
     buf_char(out, '\n');
 }
 
+void option_write_facts(struct buf *out, const struct option_info *info) {
+    const struct option *row = option_find(info->section, info->name);
+    char variable[128];
+    option_describe(row, out);
+    buf_format(out, "; default%s %s", info->preset[0] != '\0' ? "" : ":",
+               info->preset[0] != '\0' ? info->preset : info->unset);
+    if (option_variable(row, variable, sizeof variable)) {
+        buf_format(out, "; environment %s", variable);
+    }
+}
+
 static void write_option(struct buf *out, const struct option *row) {
     const struct option_info *info = &row->info;
     struct buf facts;
     buf_init(&facts, BUF_UNLIMITED);
-    option_describe(row, &facts);
-    if (info->preset[0] != '\0') {
-        buf_format(&facts, "; default %s", info->preset);
-    } else {
-        buf_format(&facts, "; default: %s", info->unset);
-    }
-    char variable[128];
-    if (option_variable(row, variable, sizeof variable)) {
-        buf_format(&facts, "; environment %s", variable);
-    }
+    option_write_facts(&facts, info);
     buf_char(out, '\n');
     write_comment(out, info->help);
     write_comment(out, buf_borrow(&facts));
@@ -316,22 +318,22 @@ static void write_option(struct buf *out, const struct option *row) {
     buf_free(&facts);
 }
 
-static const char sample_head[] =
-    "# genrun.ini: every option of genrun, commented out, with its default or an example.\n"
-    "#\n"
-    "# The first of these files that is found is read; none is fine:\n"
-    "#   the one given by -c FILE, $GENRUN_CONFIG, ./genrun.ini,\n"
-    "#   $XDG_CONFIG_HOME/genrun/genrun.ini (~/.config/genrun/genrun.ini), /etc/genrun.ini\n"
-    "#\n"
-    "# Each option stands on one line of at most 195 bytes, each comment on a line of its own.\n"
-    "# Durations: 500ms, 90s, 5m, 3h, 7d. Sizes: 200K, 16M. Relative paths are relative to this file.\n"
-    "# Remove the # before an option (not one with a blank after it) to set the option.\n"
-    "# The environment variables named below count more than this file. Keys never stand in it.\n";
+const char *const option_places[] = {"the one given by -c FILE",
+                                     "$GENRUN_CONFIG",
+                                     "./genrun.ini",
+                                     "$XDG_CONFIG_HOME/genrun/genrun.ini (~/.config/genrun/genrun.ini)",
+                                     "/etc/genrun.ini",
+                                     NULL};
 
-static const char sample_models[] =
-    "# One section for each model; NAME is what submissions name. Without any, `echo` is there, and where\n"
-    "# OPENAI_BASE_URL or OPENAI_API_KEY is set a [model *] made of them. [model *] serves every name that\n"
-    "# has no section of its own, and passes it on.\n";
+const char *const option_rules[] = {
+    "Each option stands on one line of at most 195 bytes, each comment on a line of its own.",
+    "Durations: 500ms, 90s, 5m, 3h, 7d. Sizes: 200K, 16M. Relative paths are relative to the file.",
+    "The environment variables named below count more than the file. Keys never stand in it.", NULL};
+
+const char option_models[] =
+    "One section for each model; NAME is what submissions name. Without any, `echo` is there, and where "
+    "OPENAI_BASE_URL or OPENAI_API_KEY is set a [model *] made of them. [model *] serves every name that "
+    "has no section of its own, and passes it on.";
 
 static const char sample_examples[] =
     "\n"
@@ -349,9 +351,22 @@ static const char sample_examples[] =
     "#[model echo]\n"
     "#concurrency = 64\n";
 
+static void write_head(struct buf *out) {
+    write_comment(out, "genrun.ini: every option of genrun, commented out, with its default or an example.");
+    buf_text(out, "#\n# The first of these files that is found is read; none is fine:\n");
+    for (const char *const *place = option_places; *place != NULL; place++) {
+        buf_format(out, "#   %s\n", *place);
+    }
+    buf_text(out, "#\n");
+    for (const char *const *rule = option_rules; *rule != NULL; rule++) {
+        write_comment(out, *rule);
+    }
+    write_comment(out, "Remove the # before an option (not one with a blank after it) to set the option.");
+}
+
 void option_write_sample(struct buf *out) {
     const char *section = "";
-    buf_text(out, sample_head);
+    write_head(out);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (rows[i].type == OPTION_SECRET) {
             continue;
@@ -360,7 +375,7 @@ void option_write_sample(struct buf *out) {
             section = rows[i].info.section;
             buf_char(out, '\n');
             if (strcmp(section, MODEL_SECTION) == 0) {
-                buf_text(out, sample_models);
+                write_comment(out, option_models);
                 buf_text(out, "#[model gpt-4o-mini]\n");
             } else {
                 buf_format(out, "[%s]\n", section);

@@ -15,7 +15,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
 import tap
 
 BUILD = os.environ.get("GENRUN_BUILD", os.path.join(ROOT, "build", "release"))
-FILES = ["bin/genrun", "include/genrun.h", "lib/libgenrun.a", "lib/pkgconfig/genrun.pc", "share/doc/genrun/LICENSE"]
+FILES = ["bin/genrun", "include/genrun.h", "lib/libgenrun.a", "lib/pkgconfig/genrun.pc", "lib/systemd/system/genrun.service",
+         "share/bash-completion/completions/genrun", "share/doc/genrun/LICENSE", "share/doc/genrun/examples/genrun.ini",
+         "share/doc/genrun/examples/local-commands.conf", "share/man/man1/genrun.1", "share/man/man5/genrun.ini.5"]
 
 HOST = r"""
 #include <genrun.h>
@@ -62,8 +64,8 @@ def run(*command, **popen):
                           stderr=subprocess.STDOUT, universal_newlines=True, timeout=300, **popen)
 
 
-def make(*words):
-    done = run("make", "-s", f"CC={os.environ.get('CC', 'gcc')}", *words)
+def make(*words, **popen):
+    done = run("make", "-s", f"CC={os.environ.get('CC', 'gcc')}", *words, **popen)
     if done.returncode != 0:
         raise RuntimeError(f"make {words}\n{done.stdout}")
 
@@ -72,17 +74,56 @@ def files_below(folder):
     return sorted(os.path.relpath(os.path.join(where, n), folder) for where, _, names in os.walk(folder) for n in names)
 
 
+def contents(folder):
+    found = {}
+    for name in files_below(folder):
+        with open(os.path.join(folder, name), "rb") as f:
+            found[name] = f.read()
+    return found
+
+
+def modes(folder):
+    """What is not as files (0644) and folders (0755) for everyone are."""
+    odd = {}
+    for where, folders, names in os.walk(folder):
+        for name in folders + names:
+            mode = os.stat(os.path.join(where, name)).st_mode & 0o7777
+            if mode != (0o755 if name in folders else 0o644):
+                odd[os.path.relpath(os.path.join(where, name), folder)] = mode
+    return odd
+
+
 def test_destdir():
     with tempfile.TemporaryDirectory() as stage:
-        make("install", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
+        make("install", f"DESTDIR={stage}", "PREFIX=/opt/genrun", umask=0o077)
         tap.equal(files_below(stage), [f"opt/genrun/{f}" for f in FILES], "install puts these files below DESTDIR")
         with open(f"{stage}/opt/genrun/lib/pkgconfig/genrun.pc", encoding="utf-8") as f:
             pc = f.read()
         tap.contains(pc, "prefix=/opt/genrun\n", "genrun.pc names the prefix")
         tap.lacks(pc, stage, "genrun.pc does not name DESTDIR")
-        tap.equal(os.stat(f"{stage}/opt/genrun/bin/genrun").st_mode & 0o777, 0o755, "the program is executable")
+        with open(f"{stage}/opt/genrun/lib/systemd/system/genrun.service", encoding="utf-8") as f:
+            tap.contains(f.read(), "\nExecStart=/opt/genrun/bin/genrun run ", "the unit of the service runs the program installed")
+        tap.equal(modes(stage), {"opt/genrun/bin/genrun": 0o755}, "the program may be run, everything be read, whatever the umask")
+        before = contents(stage)
+        make("install", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
+        tap.ok(contents(stage) == before, "installed once more: the same files")
+        with open(f"{stage}/opt/genrun/share/doc/genrun/other", "w", encoding="utf-8") as f:
+            f.write("someone else's")
         make("uninstall", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
-        tap.equal(files_below(stage), [], "uninstall removes them")
+        tap.equal(files_below(stage), ["opt/genrun/share/doc/genrun/other"], "uninstall removes them, and nothing else")
+        os.remove(f"{stage}/opt/genrun/share/doc/genrun/other")
+        make("uninstall", f"DESTDIR={stage}", "PREFIX=/opt/genrun")
+        tap.equal([d for d, _, _ in os.walk(stage) if "genrun/" in d and d.endswith(("/genrun", "/examples"))], [],
+                  "its own folders go, too; uninstalling twice is fine")
+
+
+def test_home():
+    with tempfile.TemporaryDirectory() as home:
+        make("install", f"PREFIX={home}/.local")
+        shown = run("genrun", "help", "run", env={"HOME": home, "PATH": f"{home}/.local/bin:{os.environ['PATH']}"})
+        tap.contains(shown.stdout, "Usage: genrun run", "below a home it takes no more than its bin in the PATH")
+        make("uninstall", f"PREFIX={home}/.local")
+        tap.equal(files_below(home), [], "and goes without a trace")
 
 
 def test_names():
