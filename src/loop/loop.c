@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "loop/child.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ out:
 void loop_close(struct loop *loop) {
     if (!loop)
         return;
+    child_end_all(loop);
     loop_signals_end(loop);
     loop_transfers_close(loop);
     loop_watches_close(loop);

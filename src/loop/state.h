@@ -6,6 +6,7 @@
 #include "loop/loop.h"
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 struct loop_watch {
     int fd;
@@ -51,6 +52,11 @@ struct loop {
     size_t transfer_count;
     CURL **spare_easies;
     size_t spare_count;
+
+    // child.c
+    struct child *children;
+    bool adopting;       // this process takes in descendants that lost their parent
+    rlim_t files_before; // the limit on open files before it was raised; 0: it was not
 
     int wake_fd; // eventfd
     struct loop_watch *wake_watch;

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Inside of src/loop/: strays, the descendants of a child that left its process
+// group and outlive it.
+#ifndef GENRUN_LOOP_STRAY_H
+#define GENRUN_LOOP_STRAY_H
+
+#include "loop/child.h"
+#include "loop/state.h"
+#include <sys/types.h>
+
+struct child_pipe {
+    int fd; // -1: closed
+    struct loop_watch *watch;
+};
+
+struct child {
+    struct loop *loop;
+    struct child *next, **back;
+    pid_t pid; // 0: reaped
+    int pidfd;
+    struct loop_watch *exit_watch;
+    struct child_pipe in, out[2];
+    const char *input;
+    size_t input_left;
+    struct child_listener listener; // empty: it was stopped, or is a stray
+    bool exited, stray;
+    struct loop_timer timer; // to SIGKILL; after the exit: to the end of its streams
+    char **marks;
+    const void *family;
+};
+
+// Puts a process under the loop's eye. Without a pidfd (none is left) its exit is not seen: errno says why.
+struct child *child_add(struct loop *loop, pid_t pid, char *const *marks, const void *family);
+void child_remove(struct child *child);
+
+// Ends what carries the marks of the child, which has just been reaped, and reaps what this process adopted. Strays
+// that die later are seen by the loop, and theirs are ended in turn.
+void stray_end(struct loop *loop, const struct child *child);
+
+#endif
