@@ -3,7 +3,7 @@
 #include "provider/http.h"
 
 #include "base/mem.h"
-#include "base/text.h"
+#include "provider/redact.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,6 @@
 #define HEADERS_MAXIMUM 65536
 #define CONNECT_TIMEOUT_MS 10000
 #define IDLE_CONNECTION_S 4L // under the 5 s after which node and uvicorn close an idle connection
-#define SECRET_LEAST 6       // shorter values stand in any text
 #define KEEPALIVE_S 60L      // a server that thinks for minutes is silent: NATs and dead hosts are noticed so
 
 struct http_call {
@@ -226,13 +225,9 @@ const char *http_header(const struct http_call *call, const char *name) {
     return NULL;
 }
 
-// True for Authorization, x-api-key, X-Auth-Token and the like.
 static bool is_secret_name(const char *line, size_t length) {
-    static const char *const words[] = {"auth", "key", "token", "secret", "cookie"};
     char *name = mem_copy_bytes(line, length);
-    bool secret = false;
-    for (size_t i = 0; i < sizeof words / sizeof *words && !secret; i++)
-        secret = text_find_nocase(name, words[i]) && strcasecmp(name, "Idempotency-Key") != 0;
+    bool secret = redact_is_secret_name(name) && strcasecmp(name, "Idempotency-Key") != 0;
     free(name);
     return secret;
 }
@@ -246,8 +241,6 @@ void http_mask_secrets(const struct http_call *call, char *text) {
         value += strspn(value, " ");
         const char *word = strrchr(value, ' '); // after "Bearer"
         value = word ? word + 1 : value;
-        size_t length = strlen(value);
-        for (char *at = text; length >= SECRET_LEAST && (at = strstr(at, value)); at += length)
-            memset(at, '*', length);
+        redact_value(text, value);
     }
 }

@@ -4,12 +4,14 @@
 // harmless word than shows a key.
 #include "provider/redact.h"
 
+#include "base/text.h"
 #include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
 #define MASK "\xe2\x80\xa6" // …
+#define VALUE_LEAST 6       // shorter values stand in any text
 
 struct prefix {
     const char *text;
@@ -195,4 +197,18 @@ void redact_append(struct buf *out, const char *text, size_t length) {
         }
     }
     buf_append(out, kept, (size_t)(end - kept));
+}
+
+bool redact_is_secret_name(const char *name) {
+    static const char *const words[] = {"auth", "key", "token", "secret", "cookie", "password"};
+    for (size_t i = 0; i < COUNT(words); i++)
+        if (text_find_nocase(name, words[i]))
+            return true;
+    return false;
+}
+
+void redact_value(char *text, const char *value) {
+    size_t length = strlen(value);
+    for (char *at = text; length >= VALUE_LEAST && (at = strstr(at, value)); at += length)
+        memset(at, '*', length);
 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Four characters at a time.
+#include "base/base64.h"
+
+#include <string.h>
+
+static int value_of(char c) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(alphabet, c) : NULL;
+    return at ? (int)(at - alphabet) : -1;
+}
+
+bool base64_decode(struct buf *out, const char *text) {
+    size_t length = strlen(text);
+    if (length % 4)
+        return false;
+    size_t padding = length && text[length - 1] == '=' ? 1 + (text[length - 2] == '=') : 0;
+    for (size_t i = 0; i < length; i += 4) {
+        unsigned bits = 0;
+        size_t kept = i + 4 == length ? 4 - padding : 4;
+        for (size_t k = 0; k < 4; k++) {
+            int value = k < kept ? value_of(text[i + k]) : 0;
+            if (value < 0)
+                return false;
+            bits = bits << 6 | (unsigned)value;
+        }
+        const char bytes[] = {(char)(bits >> 16), (char)(bits >> 8), (char)bits};
+        buf_append(out, bytes, kept - 1);
+    }
+    return true;
+}
