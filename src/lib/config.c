@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/ini.h"
+#include "lib/kind.h"
 #include "lib/mistakes.h"
 #include "lib/options.h"
 #include "lib/place.h"
@@ -338,7 +339,9 @@ static void fill_duration(int64_t *field, int64_t duration) {
 
 // The defaults that depend on other options.
 static void complete_model(const struct config *config, struct model *model) {
-    fill_text(&model->provider, strcmp(model->name, "echo") == 0 ? "echo" : "openai");
+    fill_text(&model->provider, model->command != NULL             ? "command"
+                                : strcmp(model->name, "echo") == 0 ? "echo"
+                                                                   : "openai");
     if (strcmp(model->provider, "openai") == 0) {
         fill_text(&model->base_url, "https://api.openai.com/v1");
         fill_text(&model->endpoint, "/chat/completions");
@@ -348,13 +351,25 @@ static void complete_model(const struct config *config, struct model *model) {
     fill_duration(&model->max_runtime_ms, config->scheduler.max_runtime_ms);
 }
 
+struct kind_mistakes {
+    struct loader *loader;
+    const char *section;
+};
+
+static void tell_kind(void *payload, const char *option, const char *what) {
+    const struct kind_mistakes *k = payload;
+    mistakes_add(k->loader->mistakes, "%s: [%s] has %s", source_of(k->loader, k->section, option), k->section,
+                 what);
+}
+
 static void check_model(struct loader *loader, const struct model *model) {
+    char *section = mem_format("model %s", model->name);
     if (model->api_key_env != NULL && model->api_key_file != NULL) {
-        char *section = mem_format("model %s", model->name);
         mistakes_add(loader->mistakes, "%s: [%s] has both api_key_env and api_key_file: keep one of them",
                      source_of(loader, section, "api_key_file"), section);
-        free(section);
     }
+    kind_check(model, tell_kind, &(struct kind_mistakes){loader, section});
+    free(section);
 }
 
 // The [model *] made of the variables that OpenAI's own clients read.

@@ -45,11 +45,30 @@ static bool write_header(struct buf *out, const char *name, const struct model *
     return false;
 }
 
-static bool write_status(struct buf *out, const char *name, const struct model *model) {
-    for (size_t i = 0; i < model->status_rule_count; i++)
-        if (model->status_rules[i].status == atoi(name))
-            return write_text(out, verdict_action_name(model->status_rules[i].action));
+static bool write_rule(struct buf *out, const char *name, const struct model_status_rule *rules,
+                       size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (rules[i].status == atoi(name))
+            return write_text(out, verdict_action_name(rules[i].action));
     return false;
+}
+
+// As a shell would have to be given them.
+static bool write_words(struct buf *out, char *const *words) {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./:,@%^";
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
+        buf_text(out, i > 0 ? " " : "");
+        bool quoted = *words[i] == '\0' || strspn(words[i], plain) != strlen(words[i]);
+        buf_text(out, quoted ? "'" : "");
+        for (const char *c = words[i]; *c != '\0'; c++) {
+            if (*c == '\'')
+                buf_text(out, "'\\''");
+            else
+                buf_char(out, *c);
+        }
+        buf_text(out, quoted ? "'" : "");
+    }
+    return words != NULL;
 }
 
 static void write_duration(struct buf *out, int64_t ms) {
@@ -59,6 +78,7 @@ static void write_duration(struct buf *out, int64_t ms) {
 }
 
 bool option_format(const struct option *option, const char *name, const void *target, struct buf *out) {
+    const struct model *model = target; // of rows for models
     const void *field = (const char *)target + option->offset;
     switch (option->type) {
     case OPTION_TEXT:
@@ -90,7 +110,13 @@ bool option_format(const struct option *option, const char *name, const void *ta
     case OPTION_HEADER:
         return write_header(out, strchr(name, '.') + 1, target);
     case OPTION_STATUS:
-        return write_status(out, strchr(name, '.') + 1, target);
+        return write_rule(out, strchr(name, '.') + 1, model->status_rules, model->status_rule_count);
+    case OPTION_EXIT:
+        return write_rule(out, strchr(name, '.') + 1, model->exit_rules, model->exit_rule_count);
+    case OPTION_COMMAND:
+        return write_words(out, model->command);
+    case OPTION_NAMES:
+        return write_words(out, *(char **const *)field);
     case OPTION_SECRET:
         break;
     }
@@ -175,9 +201,12 @@ static void tell_row(struct walk *w, const struct option *option) {
             tell(w, option, name);
             free(name);
         }
-    } else if (option->type == OPTION_STATUS) {
-        for (size_t i = 0; w->ended == 0 && i < w->model->status_rule_count; i++) {
-            name = mem_format("on_status.%d", w->model->status_rules[i].status);
+    } else if (option->type == OPTION_STATUS || option->type == OPTION_EXIT) {
+        bool is_exit = option->type == OPTION_EXIT;
+        size_t count = is_exit ? w->model->exit_rule_count : w->model->status_rule_count;
+        for (size_t i = 0; w->ended == 0 && i < count; i++) {
+            name = is_exit ? mem_format("on_exit.%d", w->model->exit_rules[i].status)
+                           : mem_format("on_status.%d", w->model->status_rules[i].status);
             tell(w, option, name);
             free(name);
         }

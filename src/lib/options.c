@@ -21,6 +21,8 @@
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}; // enum log_level
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
+static const char *const inputs[] = {"prompt", "json", NULL};
+static const char *const outputs[] = {"text", "json", NULL};
 
 // clang-format off
 // {section, name, default, without one, example, help}, type, field, minimum, maximum, choices
@@ -116,8 +118,10 @@ static const struct option rows[] = {
       "alert.failure_rate. 0: none does."},
      OPTION_PRICE, IN_JOBS(alert_failure_rate), 0, 1, NULL},
 
-    {{MODEL_SECTION, "provider", "", "openai (of [model echo]: echo)", "provider = openai",
-      "The kind of server: openai is any server that speaks the OpenAI API, echo answers by itself."},
+    {{MODEL_SECTION, "provider", "", "openai (with a command: command; of [model echo]: echo)",
+      "provider = openai",
+      "The kind of server: openai is any server that speaks the OpenAI API, command is a local program, "
+      "echo answers by itself."},
      OPTION_PROVIDER, IN_MODEL(provider), 0, 0, NULL},
     {{MODEL_SECTION, "base_url", "", "https://api.openai.com/v1", "base_url = https://api.openai.com/v1",
       "The address of the server, without the endpoint."},
@@ -167,6 +171,35 @@ static const struct option rows[] = {
       "What an answer with HTTP status NNN means: wait (a limit, try later), retry (spends an attempt), "
       "park (stop sending to this model), fail."},
      OPTION_STATUS, 0, 300, 599, NULL},
+    {{MODEL_SECTION, "command", "", "none", "command = python3 model.py --device cuda",
+      "A local program that is the model: it gets the prompt on stdin, and what it writes to stdout is the "
+      "answer when it exits with 0. Split into words as a shell does (quotes, backslash), but no shell runs; "
+      "a longer line belongs into a script. It runs in this file's folder. A program with a slash in its "
+      "name is relative to this file, any other is looked for in PATH. Each line on stderr and each byte on "
+      "stdout is progress: first_byte_timeout counts until the first one, progress_timeout between them (so "
+      "one that is silent to its end needs a long first_byte_timeout, and no other clock than max_runtime "
+      "after that). A process that is stopped gets SIGTERM, and SIGKILL after 2s, with all its children."},
+     OPTION_COMMAND, 0, 0, 0, NULL},
+    {{MODEL_SECTION, "input", "prompt", "", NULL,
+      "What the command reads on stdin: the prompt's text, or one JSON object with id, model, prompt, "
+      "parameters and attempt."},
+     OPTION_FLAG, IN_MODEL(input_json), 0, 0, inputs},
+    {{MODEL_SECTION, "output", "text", "", NULL,
+      "What the command writes to stdout: the answer, or one JSON value: an object with output (text or "
+      "JSON) or outputs (a list of {mime, text or base64}), and if known usage {input_tokens, "
+      "output_tokens}, finish_reason, or error {message, type, retry_after}; any other value is the answer."},
+     OPTION_FLAG, IN_MODEL(output_json), 0, 0, outputs},
+    {{MODEL_SECTION, "pass_env", "", "none", "pass_env = CUDA_VISIBLE_DEVICES HF_HOME",
+      "Environment variables that the command gets besides PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ, "
+      "TMPDIR, the one of api_key_env, and genrun's own: GENRUN_GENERATION_ID, GENRUN_ATTEMPT, "
+      "GENRUN_MODEL, GENRUN_PARAMETERS (JSON), GENRUN_RUNNER."},
+     OPTION_NAMES, IN_MODEL(pass_env), 0, 0, NULL},
+    {{MODEL_SECTION, "on_exit.N", "",
+      "0 success; 64, 65 and 66 fail; 69 the service is down; 75 retry; 77 and 78 park; others retry",
+      "on_exit.3 = fail",
+      "What it means that the command exits with N: wait (a limit, try later), retry (spends an attempt), "
+      "park (stop starting it), fail."},
+     OPTION_EXIT, 0, 1, 255, NULL},
     // The last row: only there to be refused with a better word than "unknown".
     {{MODEL_SECTION, "api_key", "", "", NULL, ""}, OPTION_SECRET, 0, 0, 0, NULL},
 };
@@ -182,9 +215,9 @@ const struct option_info *option_at(size_t index) {
     return index < ROW_COUNT && rows[index].type != OPTION_SECRET ? &rows[index].info : NULL;
 }
 
-// "header.X" and "on_status.NNN" stand for every name that begins up to their dot.
+// "header.X", "on_status.NNN" and "on_exit.N" stand for every name that begins up to their dot.
 static bool is_named_by(const struct option *row, const char *name) {
-    if (row->type == OPTION_HEADER || row->type == OPTION_STATUS) {
+    if (row->type == OPTION_HEADER || row->type == OPTION_STATUS || row->type == OPTION_EXIT) {
         size_t stem = (size_t)(strchr(row->info.name, '.') - row->info.name) + 1;
         return strncmp(row->info.name, name, stem) == 0;
     }
@@ -346,6 +379,11 @@ static const char sample_examples[] =
     "#base_url = http://127.0.0.1:8000/v1\n"
     "#model = meta-llama/Llama-3.1-8B-Instruct\n"
     "#concurrency = 16\n"
+    "\n"
+    "# A script of yours beside this file, four at a time:\n"
+    "#[model summarize]\n"
+    "#command = ./summarize.sh --short\n"
+    "#concurrency = 4\n"
     "\n"
     "# The built-in model that answers with its prompt; it is there without a section too:\n"
     "#[model echo]\n"

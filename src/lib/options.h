@@ -26,6 +26,9 @@ enum option_type {
     OPTION_CHOICE,   // int: index into choices
     OPTION_HEADER,   // header.X of a struct model
     OPTION_STATUS,   // on_status.NNN of a struct model
+    OPTION_EXIT,     // on_exit.N of a struct model
+    OPTION_COMMAND,  // command, program and folder of a struct model
+    OPTION_NAMES,    // char **, names of environment variables
     OPTION_SECRET    // never taken: tells where a secret belongs
 };
 

@@ -92,6 +92,8 @@ static const struct {
     [OPTION_PRICE] = {"number", true},
     [OPTION_HEADER] = {"text", false},
     [OPTION_SECRET] = {"nothing", false},
+    [OPTION_COMMAND] = {"program and its arguments", false},
+    [OPTION_NAMES] = {"names of environment variables", false},
 };
 
 void option_describe(const struct option *option, struct buf *out) {
@@ -106,8 +108,10 @@ void option_describe(const struct option *option, struct buf *out) {
         write_list(out, option->choices, count);
         return;
     case OPTION_STATUS:
+    case OPTION_EXIT:
         write_list(out, actions, sizeof actions / sizeof *actions);
-        buf_format(out, ", NNN from %lld to %lld", (long long)option->minimum, (long long)option->maximum);
+        buf_format(out, ", %s from %lld to %lld", strchr(option->info.name, '.') + 1,
+                   (long long)option->minimum, (long long)option->maximum);
         return;
     default:
         buf_text(out, type_words[option->type].noun);
@@ -347,10 +351,14 @@ static bool read_endpoint(const struct reading *r, char **field) {
     return true;
 }
 
-static bool read_variable(const struct reading *r, char **field) {
+static bool is_variable(const char *name) {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
-    if (strspn(r->value, letters) != strlen(r->value) || (r->value[0] >= '0' && r->value[0] <= '9') ||
-        option_looks_secret(r->value)) {
+    return *name != '\0' && strspn(name, letters) == strlen(name) && (*name < '0' || *name > '9') &&
+           !option_looks_secret(name);
+}
+
+static bool read_variable(const struct reading *r, char **field) {
+    if (!is_variable(r->value)) {
         return refuse_plainly(
             r, "is not the name of an environment variable: write the name of the variable that "
                "holds the key (letters, digits and _), not the key");
@@ -415,22 +423,80 @@ static bool read_header(const struct reading *r, struct model *model) {
     return true;
 }
 
-static bool read_status(const struct reading *r, struct model *model) {
+// The number in the option's name, written as `digits` digits at least, and its action go to the end of a list.
+static bool read_rule(const struct reading *r, size_t digits, const char *what,
+                      struct model_status_rule **rules, size_t *count) {
     const char *text = strchr(r->name, '.') + 1;
     int64_t status = 0;
     enum verdict_action action = VERDICT_FAIL;
-    if (strlen(text) != 3 || !parse_digits(text, 3, &status) || status < r->option->minimum ||
-        status > r->option->maximum) {
-        return refuse_plainly(
-            r, "does not name an HTTP status of a failure: write a number from 300 to 599, as in "
-               "on_status.404");
+    if (strlen(text) < digits || *text == '0' || !parse_digits(text, strlen(text), &status) ||
+        status < r->option->minimum || status > r->option->maximum) {
+        return refuse_plainly(r, what);
     }
     if (!verdict_action_parse(r->value, &action)) {
         return refuse(r, "is unknown");
     }
-    size_t count = model->status_rule_count++;
-    model->status_rules = mem_resize(model->status_rules, count + 1, sizeof *model->status_rules);
-    model->status_rules[count] = (struct model_status_rule){(int)status, action};
+    *rules = mem_resize(*rules, *count + 1, sizeof **rules);
+    (*rules)[(*count)++] = (struct model_status_rule){(int)status, action};
+    return true;
+}
+
+static bool read_command(const struct reading *r, struct model *model) {
+    char **words = text_words(r->value);
+    if (words == NULL) {
+        return refuse_plainly(r, "has a quote that is left open: close it (or write \\' and \\\" for the "
+                                 "characters themselves)");
+    }
+    const char *problem = NULL;
+    if (words[0] == NULL || words[0][0] == '\0') {
+        problem = "begins with an empty word: begin it with the program";
+    } else if (words[0][0] == '~') {
+        problem = "begins with '~', which only a shell expands: write the whole path";
+    } else if (text_ends_with(words[0], "/")) {
+        problem = "begins with a folder: write the path of a program";
+    }
+    for (size_t i = 0; problem == NULL && words[i] != NULL; i++) {
+        if (option_looks_secret(words[i])) {
+            problem = "holds what looks like a key, and keys do not stand here: use api_key_env";
+        }
+    }
+    if (problem != NULL) {
+        text_words_free(words);
+        return refuse_plainly(r, problem);
+    }
+    const char *program = words[0];
+    bool is_path = strchr(program, '/') != NULL;
+    while (text_starts_with(program, "./")) {
+        program += 2;
+    }
+    replace_text(&model->program, is_path ? place_absolute(program, r->base_file) : mem_copy(program));
+    text_words_free(model->command);
+    model->command = words;
+    words[0] = model->program;
+    char *folder = r->base_file != NULL ? mem_copy(r->base_file) : NULL;
+    if (folder != NULL) {
+        char *slash = strrchr(folder, '/'); // base_file is absolute
+        slash[slash == folder] = '\0';
+    }
+    replace_text(&model->folder, folder);
+    return true;
+}
+
+static bool read_names(const struct reading *r, char ***field) {
+    char **words = text_words(r->value);
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
+        if (!is_variable(words[i])) {
+            text_words_free(words);
+            words = NULL;
+        }
+    }
+    if (words == NULL) {
+        return refuse_plainly(r,
+                              "is not a list of names of environment variables: write names (letters, digits "
+                              "and _) with blanks between them, not values");
+    }
+    text_words_free(*field);
+    *field = words;
     return true;
 }
 
@@ -485,7 +551,20 @@ bool option_store(const struct option *option, const char *name, const char *val
     case OPTION_HEADER:
         return read_header(&r, target);
     case OPTION_STATUS:
-        return read_status(&r, target);
+        return read_rule(&r, 3,
+                         "does not name an HTTP status of a failure: write a number from 300 to 599, as in "
+                         "on_status.404",
+                         &((struct model *)target)->status_rules,
+                         &((struct model *)target)->status_rule_count);
+    case OPTION_EXIT:
+        return read_rule(&r, 1,
+                         "does not name an exit status of a failure: write a number from 1 to 255, as in "
+                         "on_exit.3",
+                         &((struct model *)target)->exit_rules, &((struct model *)target)->exit_rule_count);
+    case OPTION_COMMAND:
+        return read_command(&r, target);
+    case OPTION_NAMES:
+        return read_names(&r, field);
     case OPTION_SECRET:
         break;
     }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sysexits.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MINUTE_MS INT64_C(60000)
@@ -26,7 +27,7 @@ static const char RATE_LIMIT[] = "RateLimitError", AUTHENTICATION[] = "Authentic
                   QUOTA[] = "QuotaError", TIMEOUT[] = "TimeoutError", NETWORK[] = "NetworkError",
                   MODEL_GENERATION[] = "ModelGenerationError", INVALID_REQUEST[] = "InvalidRequestError",
                   CONTENT_FILTER[] = "ContentFilterError", CONFIGURATION[] = "ConfigurationError",
-                  INTERNAL[] = "InternalError";
+                  INTERNAL[] = "InternalError", COMMAND[] = "CommandError";
 
 // What error.code, error.type, innererror.code or details[].reason may say, whatever the status beside it.
 struct name_rule {
@@ -115,6 +116,21 @@ static const struct {
     {FAILURE_TOO_LARGE, VERDICT_FAIL, INVALID_REQUEST, false, "the answer is larger than max_output allows"},
     {FAILURE_REQUEST, VERDICT_FAIL, INVALID_REQUEST, false, "the request cannot be sent as it was given"},
     {FAILURE_CONFIGURATION, VERDICT_PARK, CONFIGURATION, false, "the model's configuration is not complete"},
+    {FAILURE_EXIT, VERDICT_RETRY, COMMAND, false, "the command failed"},
+    {FAILURE_SIGNAL, VERDICT_RETRY, COMMAND, false, "the command was killed"},
+    {FAILURE_SHORTAGE, VERDICT_WAIT, COMMAND, false, "this system has no room for another process"},
+};
+
+// Exit statuses with a meaning of their own (sysexits.h); any other one is tried again.
+static const struct {
+    int status;
+    enum verdict_action action;
+    const char *error_type;
+} exit_rules[] = {
+    {EX_USAGE, VERDICT_FAIL, INVALID_REQUEST},   {EX_DATAERR, VERDICT_FAIL, INVALID_REQUEST},
+    {EX_NOINPUT, VERDICT_FAIL, INVALID_REQUEST}, {EX_UNAVAILABLE, VERDICT_RETRY, NETWORK},
+    {EX_TEMPFAIL, VERDICT_RETRY, COMMAND},       {EX_NOPERM, VERDICT_PARK, AUTHENTICATION},
+    {EX_CONFIG, VERDICT_PARK, CONFIGURATION},
 };
 
 static const struct {
@@ -129,7 +145,7 @@ static const struct {
     {NETWORK, VERDICT_RETRY},
     {MODEL_GENERATION, VERDICT_RETRY},
     {"HeartbeatTimeoutError", VERDICT_RETRY},
-    {"CommandError", VERDICT_RETRY},
+    {COMMAND, VERDICT_RETRY},
     {INTERNAL, VERDICT_RETRY},
     {INVALID_REQUEST, VERDICT_FAIL},
     {CONTENT_FILTER, VERDICT_FAIL},
@@ -346,19 +362,16 @@ static void set_wait(const struct error_body *body, int64_t stated_ms, int64_t n
     }
 }
 
-static const struct model_status_rule *find_override(const struct model *model, int status) {
-    for (size_t i = 0; model != NULL && i < model->status_rule_count; i++) {
-        if (model->status_rules[i].status == status)
-            return &model->status_rules[i];
+static const struct model_status_rule *find_override(const struct model_status_rule *rules, size_t count,
+                                                     int status) {
+    for (size_t i = 0; i < count; i++) {
+        if (rules[i].status == status)
+            return &rules[i];
     }
     return NULL;
 }
 
-static void override(const struct model *model, int http_status, int status, int64_t stated_ms,
-                     struct verdict *out) {
-    const struct model_status_rule *rule = find_override(model, status);
-    if (rule == NULL)
-        rule = find_override(model, http_status);
+static void apply_override(const struct model_status_rule *rule, int64_t stated_ms, struct verdict *out) {
     if (rule == NULL || rule->action == out->action)
         return;
     out->action = rule->action;
@@ -368,6 +381,17 @@ static void override(const struct model *model, int http_status, int status, int
         out->wait_ms = -1;
     out->server_down = out->server_down && rule->action == VERDICT_RETRY;
     out->reduce = out->reduce && rule->action == VERDICT_WAIT;
+}
+
+static void override(const struct model *model, int http_status, int status, int64_t stated_ms,
+                     struct verdict *out) {
+    if (model == NULL)
+        return;
+    const struct model_status_rule *rule =
+        find_override(model->status_rules, model->status_rule_count, status);
+    if (rule == NULL)
+        rule = find_override(model->status_rules, model->status_rule_count, http_status);
+    apply_override(rule, stated_ms, out);
 }
 
 // What the headers asked for, within a year; -1: nothing.
@@ -411,6 +435,27 @@ static void judge_scripted(const struct failure *failure, struct verdict *out) {
     verdict_write_plain(out, failure->message, fallback);
 }
 
+bool classify_knows(const char *error_type) {
+    for (size_t i = 0; i < COUNT(scripted_rules); i++) {
+        if (strcmp(error_type, scripted_rules[i].error_type) == 0)
+            return true;
+    }
+    return false;
+}
+
+// After judge_kind: what the exit status says.
+static void judge_exit(const struct failure *failure, const struct model *model, struct verdict *out) {
+    for (size_t i = 0; i < COUNT(exit_rules); i++) {
+        if (exit_rules[i].status == failure->exit_status) {
+            decide(out, exit_rules[i].action, exit_rules[i].error_type);
+            out->server_down = failure->exit_status == EX_UNAVAILABLE;
+        }
+    }
+    if (model != NULL)
+        apply_override(find_override(model->exit_rules, model->exit_rule_count, failure->exit_status), -1,
+                       out);
+}
+
 static void judge_kind(const struct failure *failure, struct verdict *out) {
     for (size_t i = 0; i < COUNT(kind_rules); i++) {
         if (kind_rules[i].kind == failure->kind) {
@@ -433,6 +478,8 @@ void classify(const struct failure *failure, const struct model *model, int64_t 
     }
     if (failure->kind != FAILURE_HTTP && failure->kind != FAILURE_BAD_RESPONSE) {
         judge_kind(failure, out);
+        if (failure->kind == FAILURE_EXIT)
+            judge_exit(failure, model, out);
         return;
     }
     struct error_body body;

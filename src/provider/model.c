@@ -92,5 +92,10 @@ void model_clear(struct model *model) {
     }
     free(model->headers);
     free(model->status_rules);
+    text_words_free(model->command);
+    free(model->program);
+    free(model->folder);
+    text_words_free(model->pass_env);
+    free(model->exit_rules);
     memset(model, 0, sizeof *model);
 }

@@ -16,14 +16,14 @@ struct model_header {
     char *value;
 };
 
-struct model_status_rule { // on_status.NNN=action
-    int status;
+struct model_status_rule { // on_status.NNN=action, on_exit.N=action
+    int status;            // of HTTP, or of a command's exit
     enum verdict_action action;
 };
 
 struct model {
     char *name;              // the model_id; "*" catches every other name
-    char *provider;          // "openai", "echo"
+    char *provider;          // "openai", "command", "echo"
     char *base_url;          // such as https://api.openai.com/v1, no slash at the end
     char *endpoint;          // such as /chat/completions
     char *remote_name;       // the name sent; NULL: the model_id
@@ -44,6 +44,16 @@ struct model {
     size_t header_count;
     struct model_status_rule *status_rules;
     size_t status_rule_count;
+
+    // provider command
+    char **command;   // its words (of text_words), command[0] is `program`; NULL: none
+    char *program;    // a name for PATH, or an absolute path
+    char *folder;     // where it runs: the configuration's; NULL: where genrun runs
+    char **pass_env;  // names of variables it gets besides the usual ones (of text_words); NULL: none
+    bool input_json;  // it gets a JSON object on stdin, not the prompt
+    bool output_json; // it gives JSON on stdout, not text
+    struct model_status_rule *exit_rules;
+    size_t exit_rule_count;
 };
 
 // The entry that serves `name`: the one of that name, else "*", else NULL.

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct provider *const providers[] = {&provider_openai, &provider_echo};
-static const char *const names[] = {"openai", "echo"};
+static const struct provider *const providers[] = {&provider_openai, &provider_command, &provider_echo};
+static const char *const names[] = {"openai", "command", "echo"};
 #define PROVIDER_COUNT (sizeof providers / sizeof *providers)
 _Static_assert(PROVIDER_COUNT == sizeof names / sizeof *names, "a name for each provider");
 

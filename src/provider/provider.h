@@ -40,12 +40,16 @@ enum failure_kind {
     FAILURE_TOO_LARGE,     // more than max_output
     FAILURE_REQUEST,       // the request cannot be built or sent as given
     FAILURE_CONFIGURATION, // the key or address is missing
-    FAILURE_SCRIPTED       // the echo model was told to fail: `type` says how
+    FAILURE_SCRIPTED, // the model said the error's type itself: `type` (the echo model, a command's JSON)
+    FAILURE_EXIT,     // a command exited with `exit_status`
+    FAILURE_SIGNAL,   // a command was killed by signal `exit_status`
+    FAILURE_SHORTAGE  // this system gives no process, file or memory for the call
 };
 
 struct failure {
     enum failure_kind kind;
     int http_status;        // 0: none
+    int exit_status;        // FAILURE_EXIT, FAILURE_SIGNAL
     char *type;             // FAILURE_SCRIPTED: an error type of the contract
     char *message;          // one line, without secrets
     char *body;             // the response body or stream event that told, at most 64 KiB; may be NULL
@@ -110,6 +114,7 @@ struct provider {
 
 extern const struct provider provider_echo;
 extern const struct provider provider_openai;
+extern const struct provider provider_command;
 // By name; NULL when there is none. `names` of all, for messages.
 const struct provider *provider_find(const char *name);
 const char *const *provider_names(size_t *count);

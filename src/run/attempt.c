@@ -109,7 +109,7 @@ int64_t attempt_deadline_ms(const struct attempt *attempt, const char **which) {
 
 static const char *what_ran_out(const char *which) {
     if (strcmp(which, "first_byte_timeout") == 0)
-        return "no first byte came for %s (first_byte_timeout): the server accepted the request and is "
+        return "no first byte came for %s (first_byte_timeout): the model accepted the request and is "
                "silent";
     if (strcmp(which, "progress_timeout") == 0)
         return "no progress for %s (progress_timeout): the answer stopped in the middle; what had come is "

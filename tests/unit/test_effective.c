@@ -23,6 +23,10 @@ static const char *const values[][14] = {
     [OPTION_CHOICE] = {"error", "warn", "info", "debug", NULL},
     [OPTION_HEADER] = {"genrun", "a b", NULL},
     [OPTION_STATUS] = {"wait", "retry", "park", "fail", NULL},
+    [OPTION_EXIT] = {"wait", "retry", "park", "fail", NULL},
+    [OPTION_COMMAND] = {"cat", "/bin/x -a 'two words' \"it's\" '' a\\\\b", "../up/x", "x '$(no shell)' # *",
+                        NULL},
+    [OPTION_NAMES] = {"A", "  HF_HOME\tCUDA_VISIBLE_DEVICES ", NULL},
     [OPTION_SECRET] = {NULL},
 };
 
@@ -34,6 +38,7 @@ union target {
 static const char *name_of(const struct option *option) {
     return option->type == OPTION_HEADER   ? "header.X-Title"
            : option->type == OPTION_STATUS ? "on_status.404"
+           : option->type == OPTION_EXIT   ? "on_exit.3"
                                            : option->info.name;
 }
 
@@ -137,7 +142,7 @@ static void test_each_option_is_told(void **state) {
     }
     config_each(config, count_entry, &told);
     // a, b and echo; the rows of headers and statuses are told for each that is there.
-    assert_int_equal(told, plain + 3 * (rows - plain - 2) + 3);
+    assert_int_equal(told, plain + 3 * (rows - plain - 3) + 3);
     config_each(config, stop_at_third, &stopped);
     assert_int_equal(stopped, 3);
     config_free(config);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Lines go to the head until it is full, then round and round the tail.
+#include "provider/said.h"
+
+#include "base/text.h"
+#include <stdlib.h>
+#include <string.h>
+
+void said_init(struct said *said) {
+    said->head_length = 0;
+    said->beyond = 0;
+    said->after_return = false;
+    buf_init(&said->line, SAID_TAIL);
+}
+
+void said_free(struct said *said) {
+    buf_free(&said->line);
+}
+
+static void keep(struct said *said, const char *bytes, size_t length) {
+    size_t room = SAID_HEAD - said->head_length;
+    size_t first = length < room ? length : room;
+    memcpy(said->head + said->head_length, bytes, first);
+    said->head_length += first;
+    for (size_t i = first; i < length; i++)
+        said->tail[said->beyond++ % SAID_TAIL] = bytes[i];
+}
+
+static bool is_progress(const char *line) {
+    return text_starts_with(line, "progress ") || text_starts_with(line, "progress:");
+}
+
+static void close_line(struct said *said) {
+    if (said->line.length && !is_progress(said->line.data)) {
+        keep(said, said->line.data, said->line.length);
+        keep(said, "\n", 1);
+    }
+    buf_clear(&said->line);
+}
+
+void said_add(struct said *said, const char *bytes, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i] ? bytes[i] : ' ';
+        if (said->after_return && c != '\n')
+            buf_clear(&said->line);
+        said->after_return = c == '\r';
+        if (c == '\n')
+            close_line(said);
+        else if (c != '\r' && !buf_char(&said->line, c)) { // a line without end
+            keep(said, said->line.data, said->line.length);
+            buf_clear(&said->line);
+            buf_char(&said->line, c);
+        }
+    }
+}
+
+static void write_tail(const struct said *said, struct buf *out) {
+    size_t length = said->beyond < SAID_TAIL ? (size_t)said->beyond : SAID_TAIL;
+    for (uint64_t at = said->beyond - length; at < said->beyond; at++)
+        buf_char(out, said->tail[at % SAID_TAIL]);
+}
+
+void said_write(struct said *said, struct buf *out) {
+    close_line(said);
+    buf_append(out, said->head, said->head_length);
+    if (said->beyond > SAID_TAIL)
+        buf_format(out, "\n[%llu bytes left out]\n", (unsigned long long)(said->beyond - SAID_TAIL));
+    write_tail(said, out);
+}
+
+void said_write_end(struct said *said, size_t most, struct buf *out) {
+    struct buf all;
+    close_line(said);
+    buf_init(&all, BUF_UNLIMITED);
+    if (said->beyond < most)
+        buf_append(&all, said->head, said->head_length);
+    write_tail(said, &all);
+    buf_char(&all, '\0');
+    char *end = text_trim(all.data + strspn(all.data, "\n"));
+    size_t length = strlen(end);
+    if (length > most) {
+        end += length - most;
+        while (((unsigned char)*end & 0xc0) == 0x80)
+            end++;
+        buf_text(out, "\xe2\x80\xa6");
+    }
+    buf_text(out, end);
+    buf_free(&all);
+}
