@@ -60,6 +60,10 @@ int genrun_open(genrun **out, const genrun_options *options);
 void genrun_close(genrun *g);
 /* The reason of the last failure on this handle, in one line; "" when there was none. */
 const char *genrun_message(const genrun *g);
+/* What the last genrun_batch_submit() or genrun_batch_estimate() of this handle took for granted and a person
+ * should know, each in a line of its own: a format guessed by content alone, numbers that are text because of
+ * their quotes. "" when there is nothing. Valid until the next call. */
+const char *genrun_notes(const genrun *g);
 /* The library's version and those of the libraries and optional parts in use, one per line. */
 const char *genrun_versions(void);
 
@@ -169,7 +173,7 @@ typedef struct genrun_batch_options {
     const char *user;
     const char *client_id;    /* the same one of the same user creates nothing twice */
     const char *parameters;   /* a JSON object: defaults for every item's parameters */
-    const char *format;       /* openai, jsonl, txt; NULL: guessed from name and content */
+    const char *format;       /* openai, jsonl, csv, txt; NULL: guessed from name and content */
     int concurrency;          /* items in flight at most; 0: no limit of its own */
     int stop_on_error;        /* the first failed item stops the batch */
     const char *max_failures; /* "N" or "N%" of the items; NULL: any number */
@@ -180,8 +184,10 @@ typedef struct genrun_batch_options {
 #define GENRUN_BATCH_OPTIONS_INIT                                                                            \
     { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0 }
 
-/* Called now and then during long work with what is done and, where known (else 0), the
- * total, in `unit`s ("lines", "items"). Non-zero interrupts, and nothing is stored. */
+/* Called now and then during long work with what is done and, where known (else 0), the total, in `unit`s
+ * ("kB" of a file whose size is known, else "lines"). Non-zero interrupts, and nothing is stored. Also called
+ * when the stream cannot be read: where a signal handler without SA_RESTART ended a read, that is the moment
+ * to interrupt. */
 typedef int (*genrun_progress)(void *payload, int64_t done, int64_t total, const char *unit);
 
 /* Builds a batch from code: begin, add each item, then open it, or abandon it. All items or
@@ -191,7 +197,7 @@ int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec);
 int genrun_batch_open(genrun_batch *batch, char id[GENRUN_ID_SIZE]);
 void genrun_batch_abandon(genrun_batch *batch);
 
-/* Submits every line of a stream (`name` is for messages and for guessing the format) as
+/* Submits every line (csv: row) of a stream (`name` is for messages and for guessing the format) as
  * one batch. All lines or none: a line that is refused is named as "name:line: reason".
  * *created (may be NULL) is 0 when the client_id was known. */
 int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
@@ -214,13 +220,14 @@ int genrun_batch_cancel(genrun *g, const char *id, const char *reason);
 int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run);
 
 typedef struct genrun_results_options {
-    const char *format; /* openai or jsonl; NULL: openai for a batch that came as openai, else jsonl */
+    const char *format; /* openai, jsonl or csv; NULL: as the batch came, jsonl for one that came as txt */
     int errors;         /* the failed and cancelled items instead of the completed ones */
     int by_end;         /* in the order they ended instead of the order of the file */
 } genrun_results_options;
 #define GENRUN_RESULTS_OPTIONS_INIT                                                                          \
     { NULL, 0, 0 }
-/* Writes the results so far, one line each; *written (may be NULL) counts them. */
+/* Writes the results so far, one line each (csv: a header, and one row each; a row ends in LF, and text in it
+ * may hold line ends); *written (may be NULL) counts them. */
 int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
                          const genrun_results_options *options);
 

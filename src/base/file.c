@@ -88,10 +88,11 @@ static bool read_piece(FILE *stream, char chunk[LINE_CHUNK], size_t *length, enu
     return true;
 }
 
-int file_read_line(FILE *stream, struct buf *line) {
+int file_read_line(FILE *stream, struct buf *line, const char **ending) {
     char chunk[LINE_CHUNK];
     bool any = false;     // something was read
     bool held_cr = false; // a CR at the end of a chunk: the LF may follow
+    const char *end = "";
     buf_clear(line);
     for (;;) {
         size_t length;
@@ -106,14 +107,19 @@ int file_read_line(FILE *stream, struct buf *line) {
             break;
         }
         any = true;
-        if (held_cr && !(piece == PIECE_LINE && length == 0)) {
+        bool ends_crlf = held_cr && piece == PIECE_LINE && length == 0;
+        if (held_cr && !ends_crlf) {
             buf_char(line, '\r');
         }
         held_cr = piece != PIECE_LAST && length && chunk[length - 1] == '\r';
         buf_append(line, chunk, length - held_cr);
         if (piece == PIECE_LINE) {
+            end = held_cr || ends_crlf ? "\r\n" : "\n";
             break;
         }
+    }
+    if (ending) {
+        *ending = end;
     }
     return line->overflow ? -1 : any;
 }

@@ -42,6 +42,7 @@ void json_object_edit(struct buf *out, const char *text, const char *const *drop
 // so that whatever is written passes json_parse.
 void json_write_text(struct buf *out, const char *text);
 void json_write_bytes(struct buf *out, const char *bytes, size_t length);
+void json_write_number(struct buf *out, double value); // null when not finite
 // Appends ,"key": (without the comma right after { or [).
 void json_write_key(struct buf *out, const char *key);
 void json_write_member_text(struct buf *out, const char *key, const char *text); // null for NULL

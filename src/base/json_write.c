@@ -90,7 +90,11 @@ void json_write_member_integer(struct buf *out, const char *key, int64_t value) 
 }
 
 // The fewest of 15 to 17 digits that read back as the same double.
-static void write_number(struct buf *out, double value) {
+void json_write_number(struct buf *out, double value) {
+    if (!isfinite(value)) {
+        buf_text(out, "null");
+        return;
+    }
     if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) { // most are whole
         write_integer(out, (int64_t)value);
         return;
@@ -111,11 +115,7 @@ static void write_number(struct buf *out, double value) {
 
 void json_write_member_number(struct buf *out, const char *key, double value) {
     json_write_key(out, key);
-    if (isfinite(value)) {
-        write_number(out, value);
-    } else {
-        buf_append(out, "null", 4);
-    }
+    json_write_number(out, value);
 }
 
 void json_write_member_bool(struct buf *out, const char *key, bool value) {

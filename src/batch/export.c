@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The two line formats of results. The shape of OpenAI's lines: `response` holds
+// The formats of results. The shape of OpenAI's lines: `response` holds
 // what the server answered, good or bad, and `error` is for requests that ended
 // without an answer of the server; exactly one of them is not null.
 #include "batch/export.h"
@@ -8,13 +8,17 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "batch/compact.h"
+#include "batch/csv.h"
+#include "batch/sheet.h"
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *const format_names[] = {[EXPORT_OPENAI] = "openai", [EXPORT_JSONL] = "jsonl"};
+static const char *const format_names[] = {
+    [EXPORT_OPENAI] = "openai", [EXPORT_JSONL] = "jsonl", [EXPORT_CSV] = "csv"};
 
 bool export_format_parse(const char *name, enum export_format *out) {
-    for (int i = EXPORT_OPENAI; i <= EXPORT_JSONL; i++) {
+    for (int i = EXPORT_OPENAI; i <= EXPORT_CSV; i++) {
         if (strcmp(name, format_names[i]) == 0) {
             *out = (enum export_format)i;
             return true;
@@ -224,17 +228,37 @@ static void write_optional_text(struct buf *out, const char *key, const char *te
         json_write_member_text(out, key, text);
 }
 
-static void write_output(struct buf *out, const char *bytes, size_t length, bool is_json) {
-    if (!is_text(bytes, length)) {
+// The output of a result: bytes that are text, JSON or neither.
+struct output {
+    const char *bytes; // NULL: none
+    size_t length;
+    bool is_json; // it says so
+};
+
+static struct output output_of(const struct result *result) {
+    if (result->text)
+        return (struct output){result->text, result->text_length, is_json_mime(result->text_mime)};
+    if (result->body && is_status(result, "completed"))
+        return (struct output){result->body, result->body_length, true};
+    return (struct output){NULL, 0, false};
+}
+
+static void write_output(struct buf *out, const struct output *o) {
+    if (!is_text(o->bytes, o->length)) {
         json_write_key(out, "output_base64");
         buf_char(out, '"');
-        write_base64(out, bytes, length);
+        write_base64(out, o->bytes, o->length);
         buf_char(out, '"');
         return;
     }
     json_write_key(out, "output");
-    if (!is_json || !compact_json(out, bytes, length))
-        json_write_bytes(out, bytes, length);
+    if (!o->is_json || !compact_json(out, o->bytes, o->length))
+        json_write_bytes(out, o->bytes, o->length);
+}
+
+// The parameters that were submitted, NULL when there are none.
+static const char *parameters_of(const struct result *result) {
+    return result->parameters && strcmp(result->parameters, "{}") != 0 ? result->parameters : NULL;
 }
 
 static void write_jsonl(struct buf *out, const struct result *result) {
@@ -244,10 +268,15 @@ static void write_jsonl(struct buf *out, const struct result *result) {
     json_write_member_text(out, "status", result->status);
     write_optional_text(out, "model", result->model_id);
     write_optional_text(out, "prompt", result->prompt);
-    if (result->text)
-        write_output(out, result->text, result->text_length, is_json_mime(result->text_mime));
-    else if (result->body && is_status(result, "completed"))
-        write_output(out, result->body, result->body_length, true);
+    const char *parameters = parameters_of(result);
+    if (parameters) {
+        json_write_key(out, "parameters");
+        if (!compact_json(out, parameters, strlen(parameters)))
+            json_write_text(out, parameters);
+    }
+    struct output output = output_of(result);
+    if (output.bytes)
+        write_output(out, &output);
     write_optional_text(out, "error_type", result->error_type);
     write_optional_text(out, "error", result->error_message);
     if (result->input_tokens >= 0)
@@ -265,9 +294,69 @@ static void write_jsonl(struct buf *out, const struct result *result) {
     buf_text(out, "}\n");
 }
 
+// ---- CSV -----------------------------------------------------------------------
+
+static void write_text_cell(struct buf *out, const char *text, size_t length) {
+    if (text)
+        csv_write(out, text, length, length == 0 || sheet_is_value(text, length));
+    buf_char(out, ',');
+}
+
+static void write_cell(struct buf *out, const char *text) {
+    write_text_cell(out, text, text ? strlen(text) : 0);
+}
+
+static void write_output_cells(struct buf *out, const struct output *o) {
+    if (!o->bytes || is_text(o->bytes, o->length)) {
+        write_text_cell(out, o->bytes, o->length);
+        buf_char(out, ',');
+        return;
+    }
+    buf_char(out, ',');
+    write_base64(out, o->bytes, o->length);
+    buf_char(out, ',');
+}
+
+static void write_number_cell(struct buf *out, double number) {
+    if (isfinite(number) && number >= 0)
+        json_write_number(out, number);
+    buf_char(out, ',');
+}
+
+static void write_csv(struct buf *out, const struct result *result) {
+    struct output output = output_of(result);
+    write_cell(out, result->id);
+    write_cell(out, result->custom_id);
+    write_cell(out, result->status);
+    write_cell(out, result->model_id);
+    write_cell(out, result->prompt);
+    write_cell(out, parameters_of(result));
+    write_output_cells(out, &output);
+    write_cell(out, result->error_type);
+    write_cell(out, result->error_message);
+    write_number_cell(out, (double)result->input_tokens);
+    write_number_cell(out, (double)result->output_tokens);
+    write_number_cell(out, result->cost);
+    write_cell(out, result->finish_reason);
+    if (result->completed_at > 0) {
+        char iso[CLOCK_ISO_SIZE];
+        clock_format_iso(result->completed_at, iso);
+        buf_text(out, iso);
+    }
+    buf_char(out, '\n');
+}
+
+void export_head(struct buf *out, enum export_format format) {
+    if (format == EXPORT_CSV)
+        buf_text(out, "id,custom_id,status,model,prompt,parameters,output,output_base64,error_type,error,"
+                      "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
+}
+
 void export_line(struct buf *out, enum export_format format, const struct result *result) {
     if (format == EXPORT_OPENAI)
         write_openai(out, result);
-    else
+    else if (format == EXPORT_JSONL)
         write_jsonl(out, result);
+    else
+        write_csv(out, result);
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
-// The import: reads lines, guesses the format by the first of them, hands each on
-// as a specification, and says where in the file a refusal belongs.
+// The import: reads lines, has the format guessed by the first of them, hands each
+// item on as a specification, and says where in the file a refusal belongs.
 #include "batch/import.h"
 
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "batch/csv.h"
+#include "batch/guess.h"
 #include "batch/item.h"
 #include "batch/seen.h"
+#include "batch/sheet.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 struct import {
@@ -19,14 +21,22 @@ struct import {
     enum import_format format;
     struct item_reader reader;
     struct buf line;
+    const char *ending; // of the line
     int64_t line_number;
+    int64_t item_line; // where the item begins that is read, or what is wrong with it
+    struct csv csv;
+    struct sheet sheet; // without columns until the header was read
     struct seen *seen;
+    struct buf *notes;
 };
 
 // ---- formats ---------------------------------------------------------------
 
-static const char *const format_names[] = {
-    [IMPORT_GUESS] = "guess", [IMPORT_OPENAI] = "openai", [IMPORT_JSONL] = "jsonl", [IMPORT_TEXT] = "txt"};
+static const char *const format_names[] = {[IMPORT_GUESS] = "guess",
+                                           [IMPORT_OPENAI] = "openai",
+                                           [IMPORT_JSONL] = "jsonl",
+                                           [IMPORT_CSV] = "csv",
+                                           [IMPORT_TEXT] = "txt"};
 
 bool import_format_parse(const char *name, enum import_format *out) {
     for (int i = IMPORT_OPENAI; i <= IMPORT_TEXT; i++) {
@@ -66,80 +76,57 @@ static int parse_line(struct import *im, cJSON **object, struct err *e) {
     return rc;
 }
 
-// One item: reads the line into a spec, notes its custom_id, hands it on. *refused tells that the line
-// is at fault, and not what was done with it.
-static int take_line(struct import *im, import_each each, void *payload, bool *refused, struct err *e) {
+// Takes a line of CSV. *taken: an item is complete; else the header was, or the row goes on.
+static int take_csv(struct import *im, struct spec *spec, bool *taken, struct err *e) {
+    struct spec line;
+    *taken = false;
+    int rc = item_read_text(&im->reader, &im->line, &line, e); // the checks are the same
+    if (rc)
+        return rc;
+    rc = csv_take_line(&im->csv, im->line.data, im->line.length, im->ending, im->line_number, e);
+    im->item_line = im->csv.first_line;
+    if (rc || im->csv.open)
+        return rc;
+    if (!im->sheet.columns)
+        return sheet_init(&im->sheet, &im->csv, &im->reader, e);
+    *taken = true;
+    return sheet_read(&im->sheet, &im->csv, &im->reader, spec, e);
+}
+
+// Takes a line: reads it into a spec, and when an item is complete notes its custom_id and hands it on.
+// *refused tells that the line is at fault, and not what was done with it.
+static int take_line(struct import *im, import_each each, void *payload, bool *taken, bool *refused,
+                     struct err *e) {
     struct spec spec;
     cJSON *object = NULL;
     int rc = ERR_OK;
-    *refused = true;
+    *taken = *refused = true;
+    im->item_line = im->line_number;
     if (im->format == IMPORT_TEXT) {
         rc = item_read_text(&im->reader, &im->line, &spec, e);
+    } else if (im->format == IMPORT_CSV) {
+        rc = take_csv(im, &spec, taken, e);
     } else {
         rc = parse_line(im, &object, e);
         if (!rc)
             rc = im->format == IMPORT_OPENAI ? item_read_openai(&im->reader, &im->line, object, &spec, e)
                                              : item_read_jsonl(&im->reader, &im->line, object, &spec, e);
     }
-    if (rc)
+    if (rc || !*taken)
         goto out;
     *refused = false;
     if (spec.custom_id) {
-        rc = seen_add(im->seen, spec.custom_id, strlen(spec.custom_id), im->line_number, e);
+        rc = seen_add(im->seen, spec.custom_id, strlen(spec.custom_id), im->item_line, e);
         if (rc)
             goto out;
     }
-    rc = each(payload, &spec, im->line_number, e);
+    rc = each(payload, &spec, im->item_line, e);
 out:
     cJSON_Delete(object);
     return rc;
 }
 
-// ---- guessing ------------------------------------------------------------------
-
-static bool name_ends(const char *name, const char *ending) {
-    size_t length = strlen(name), tail = strlen(ending);
-    return length >= tail && strcasecmp(name + length - tail, ending) == 0;
-}
-
-static enum import_format guess_json(const cJSON *object) {
-    bool is_request = json_get(object, "body") && (json_get(object, "url") || json_get(object, "method"));
-    return is_request && (json_get(object, "custom_id") || !json_get(object, "prompt")) ? IMPORT_OPENAI
-                                                                                        : IMPORT_JSONL;
-}
-
-// Decides by the name's ending and the first line that is not blank. A doubt is an error: a file that
-// is read in the wrong format would run, and cost, before anybody sees it.
-static int guess(struct import *im, struct err *e) {
-    const char *name = im->name;
-    if (name_ends(name, ".csv"))
-        return err_set(e, ERR_INVALID, "format csv is not known: write openai, jsonl or txt");
-    bool named_json = name_ends(name, ".jsonl") || name_ends(name, ".ndjson") || name_ends(name, ".json");
-    bool named_text = name_ends(name, ".txt");
-    char first = first_character(&im->line);
-    cJSON *value = NULL;
-    struct err ignored = {.code = ERR_OK};
-    int rc = ERR_OK;
-    bool is_json = json_parse(im->line.data, im->line.length, &value, &ignored) == ERR_OK;
-    bool is_object = is_json && cJSON_IsObject(value);
-    if (named_json || (is_object && !named_text))
-        im->format = is_object ? guess_json(value) : IMPORT_JSONL;
-    else if (is_object)
-        rc = err_set(e, ERR_INVALID, "a .txt file with a JSON object: say --format txt or --format jsonl");
-    else if (first == '{')
-        rc = err_set(e, ERR_INVALID,
-                     "it starts with { but is not JSON (%s): say --format txt if each line is "
-                     "a prompt",
-                     ignored.message);
-    else if (first == '[' && (is_json || im->line.length == 1))
-        rc = err_set(e, ERR_INVALID,
-                     "a JSON array: write one object in each line, or say --format txt if each "
-                     "line is a prompt");
-    else
-        im->format = IMPORT_TEXT;
-    cJSON_Delete(value);
-    return rc;
-}
+// ---- the whole file ----------------------------------------------------------------
 
 // What the first bytes say when a file is none of the formats.
 static int check_magic(const struct buf *line, struct err *e) {
@@ -160,8 +147,6 @@ static int check_magic(const struct buf *line, struct err *e) {
     return ERR_OK;
 }
 
-// ---- the whole file ----------------------------------------------------------------
-
 // Puts "name:line: " in front; of a very long name only the end, so that the reason stays in.
 static int at_line(const struct import *im, int64_t line, struct err *e) {
     const char *name = im->name;
@@ -176,15 +161,24 @@ static int at_line(const struct import *im, int64_t line, struct err *e) {
     return line ? err_prefix(e, "%s%s:%lld", cut, name, (long long)line) : err_prefix(e, "%s%s", cut, name);
 }
 
+// The file may not end inside a quoted cell.
+static int check_end(struct import *im, struct err *e) {
+    if (!im->csv.open)
+        return ERR_OK;
+    im->item_line = im->csv.quote_line;
+    return err_set(e, ERR_INVALID, "the quote that opens cell %zu is never closed: close it, or double it",
+                   im->csv.count);
+}
+
 // Reads the next line that is not blank. *more is false at the end.
 static int next_line(struct import *im, FILE *stream, bool *more, struct err *e) {
     for (;;) {
         errno = 0;
-        int got = file_read_line(stream, &im->line);
+        int got = file_read_line(stream, &im->line, &im->ending);
         *more = got > 0;
         if (got == 0)
-            return ERR_OK;
-        im->line_number++;
+            return check_end(im, e);
+        im->item_line = ++im->line_number;
         if (got < 0 && im->line.overflow)
             return err_set(e, ERR_INVALID, "the line is longer than 64 MiB: split it");
         if (got < 0)
@@ -197,7 +191,7 @@ static int next_line(struct import *im, FILE *stream, bool *more, struct err *e)
             if (im->line.length >= 3 && memcmp(im->line.data, "\xef\xbb\xbf", 3) == 0)
                 buf_drop(&im->line, 3);
         }
-        if (!is_blank(&im->line))
+        if (im->csv.open || !is_blank(&im->line))
             return ERR_OK;
     }
 }
@@ -212,47 +206,79 @@ static int check_duplicates(struct import *im, int64_t *line, struct err *e) {
     return rc ? at_line(im, *line, e) : ERR_OK;
 }
 
+// The format by name and first line; what only the line spoke for is noted.
+static int guess(struct import *im, struct err *e) {
+    bool unsure = false;
+    int rc = guess_format(im->name, &im->line, &im->format, &unsure, e);
+    if (rc || !unsure || !im->notes)
+        return rc;
+    bool is_csv = im->format == IMPORT_CSV;
+    buf_format(im->notes, "%s: read as %s, %s: say --format %s if %s\n", im->name,
+               import_format_name(im->format),
+               is_csv ? "its first line is a header" : "each line is a prompt", is_csv ? "txt" : "csv",
+               is_csv ? "each line is a prompt" : "its first line is a header");
+    return ERR_OK;
+}
+
+// Reads the next line and what it makes; *more is false at the end of the file.
+static int read_one(struct import *im, FILE *stream, import_each each, void *payload, bool *more, bool *taken,
+                    bool *refused, struct err *e) {
+    *refused = true;
+    int rc = next_line(im, stream, more, e);
+    if (!rc && *more && im->format == IMPORT_GUESS)
+        rc = guess(im, e);
+    return rc || !*more ? rc : take_line(im, each, payload, taken, refused, e);
+}
+
+static int check_items(const struct import *im, int64_t items, struct err *e) {
+    if (items > 0)
+        return ERR_OK;
+    err_set(e, ERR_INVALID,
+            im->sheet.columns ? "empty: it has a header and no row; write each item in one"
+                              : "empty: it has no item in it; write one in each line");
+    return at_line(im, 0, e);
+}
+
 static int read_all(struct import *im, FILE *stream, import_each each, void *payload, int64_t *items,
                     struct err *e) {
     struct err duplicate = {.code = ERR_OK};
     int64_t line = 0;
-    for (;;) {
-        bool more = false;
+    for (bool more = true; more;) {
+        bool taken = false;
         bool refused = true;
-        int rc = next_line(im, stream, &more, e);
-        if (!rc && !more)
-            break;
-        if (!rc && im->format == IMPORT_GUESS)
-            rc = guess(im, e);
-        if (!rc)
-            rc = take_line(im, each, payload, &refused, e);
+        int rc = read_one(im, stream, each, payload, &more, &taken, &refused, e);
         if (rc) {
             if (e->message[0])
-                at_line(im, im->line_number, e);
+                at_line(im, im->item_line, e);
             // A duplicate further up is the first thing wrong with the file.
             if (refused && check_duplicates(im, &line, &duplicate) == ERR_INVALID && line)
                 *e = duplicate;
             return rc;
         }
-        ++*items;
+        *items += taken;
     }
-    if (*items == 0) {
-        err_set(e, ERR_INVALID, "empty: it has no item in it; write one in each line");
-        return at_line(im, 0, e);
-    }
-    return check_duplicates(im, &line, e);
+    int rc = check_items(im, *items, e);
+    if (!rc)
+        rc = check_duplicates(im, &line, e);
+    if (!rc && im->notes && im->sheet.quoted_value)
+        buf_format(im->notes,
+                   "%s:%lld: %s is text because it is in quotes: leave them out for a number, true, false or "
+                   "null\n",
+                   im->name, (long long)im->sheet.quoted_value_line, im->sheet.quoted_value);
+    return rc;
 }
 
 int import_lines(FILE *stream, const char *name, const struct import_options *options, import_each each,
                  void *payload, enum import_format *format_used, int64_t *lines, struct err *e) {
     struct err own = {.code = ERR_OK};
-    struct import im = {.name = name, .format = options->format};
+    struct import im = {.name = name, .format = options->format, .ending = "", .notes = options->notes};
     struct stat status;
     int64_t items = 0;
     if (!e)
         e = &own;
     e->message[0] = '\0';
     buf_init(&im.line, IMPORT_LINE_MAXIMUM);
+    csv_init(&im.csv);
     im.seen = seen_new(SEEN_IN_MEMORY);
     int rc = item_reader_init(&im.reader, options->parameters, options->priority, e);
     if (rc)
@@ -269,6 +295,8 @@ out:
         *format_used = im.format;
     if (lines)
         *lines = items;
+    sheet_free(&im.sheet);
+    csv_free(&im.csv);
     item_reader_free(&im.reader);
     buf_free(&im.line);
     seen_free(im.seen);

@@ -10,36 +10,24 @@
 #include "base/text.h"
 #include <stdlib.h>
 #include <string.h>
-
-struct member {
-    char *key;
-    char *text; // "key":value
-};
+#include <strings.h>
 
 // ---- members of a line -----------------------------------------------------
 
-enum member_kind { MEMBER_PARAMETER, MEMBER_TEXT, MEMBER_PRIORITY, MEMBER_RESULT };
-
-// The members of a simple line that are no parameters, and where in a spec their text goes.
-static const struct column {
-    const char *key;
-    enum member_kind kind;
-    size_t offset;
-    bool openai; // also taken from a line of the OpenAI format
-} columns[] = {
-    {"prompt", MEMBER_TEXT, offsetof(struct spec, prompt), false},
-    {"model", MEMBER_TEXT, offsetof(struct spec, model_id), false},
-    {"custom_id", MEMBER_TEXT, offsetof(struct spec, custom_id), true},
-    {"topic", MEMBER_TEXT, offsetof(struct spec, topic), true},
-    {"tier", MEMBER_TEXT, offsetof(struct spec, tier), true},
-    {"type", MEMBER_TEXT, offsetof(struct spec, type), true},
-    {"template_id", MEMBER_TEXT, offsetof(struct spec, template_id), true},
-    {"session_id", MEMBER_TEXT, offsetof(struct spec, session_id), true},
-    {"priority", MEMBER_PRIORITY, offsetof(struct spec, priority), true},
-    {"error", MEMBER_RESULT, 0, false},
-    {"errorContext", MEMBER_RESULT, 0, false},
-    {"cancelledAt", MEMBER_RESULT, 0, false},
-    {"cancelledReason", MEMBER_RESULT, 0, false},
+static const struct item_column columns[] = {
+    {"prompt", ITEM_TEXT, offsetof(struct spec, prompt), false},
+    {"model", ITEM_TEXT, offsetof(struct spec, model_id), false},
+    {"custom_id", ITEM_TEXT, offsetof(struct spec, custom_id), true},
+    {"topic", ITEM_TEXT, offsetof(struct spec, topic), true},
+    {"tier", ITEM_TEXT, offsetof(struct spec, tier), true},
+    {"type", ITEM_TEXT, offsetof(struct spec, type), true},
+    {"template_id", ITEM_TEXT, offsetof(struct spec, template_id), true},
+    {"session_id", ITEM_TEXT, offsetof(struct spec, session_id), true},
+    {"priority", ITEM_PRIORITY, offsetof(struct spec, priority), true},
+    {"error", ITEM_RESULT, 0, false},
+    {"errorContext", ITEM_RESULT, 0, false},
+    {"cancelledAt", ITEM_RESULT, 0, false},
+    {"cancelledReason", ITEM_RESULT, 0, false},
 };
 #define COLUMN_COUNT (sizeof columns / sizeof *columns)
 
@@ -49,10 +37,17 @@ static const char *const not_parameters[] = {
     "errorContext", "cancelledAt", "cancelledReason", NULL};
 static const char *const result_keys[] = {"error", "errorContext", "cancelledAt", "cancelledReason", NULL};
 
-static const struct column *column_find(const char *key) {
+const struct item_column *item_column_find(const char *name) {
     for (size_t i = 0; i < COLUMN_COUNT; i++)
-        if (columns[i].key[0] == key[0] && strcmp(columns[i].key, key) == 0)
+        if (columns[i].name[0] == name[0] && strcmp(columns[i].name, name) == 0)
             return &columns[i];
+    return NULL;
+}
+
+const char *item_column_misspelt(const char *name) {
+    for (size_t i = 0; i < COLUMN_COUNT; i++)
+        if (strcasecmp(columns[i].name, name) == 0)
+            return strcmp(columns[i].name, name) == 0 ? NULL : columns[i].name;
     return NULL;
 }
 
@@ -79,14 +74,15 @@ static int take_text(const cJSON *value, const char **out, struct err *e) {
     return ERR_OK;
 }
 
-static int take_column(const struct column *column, const cJSON *value, struct spec *spec, struct err *e) {
-    if (column->kind == MEMBER_TEXT) {
+static int take_column(const struct item_column *column, const cJSON *value, struct spec *spec,
+                       struct err *e) {
+    if (column->kind == ITEM_TEXT) {
         const char *text = NULL;
         int rc = take_text(value, &text, e);
         memcpy((char *)spec + column->offset, &text, sizeof text);
         return rc;
     }
-    if (column->kind == MEMBER_RESULT || cJSON_IsNull(value))
+    if (column->kind == ITEM_RESULT || cJSON_IsNull(value))
         return ERR_OK;
     if (!cJSON_IsNumber(value))
         return err_set(e, ERR_INVALID, "priority is %s: make it a whole number", kind_of(value));
@@ -118,11 +114,10 @@ int item_reader_init(struct item_reader *r, const char *text, int priority, stru
     r->defaults = mem_alloc((size_t)cJSON_GetArraySize(object) + 1, sizeof *r->defaults);
     const cJSON *child = NULL;
     cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
+        const struct item_column *column = item_column_find(child->string);
         const char *start = NULL;
         size_t length = 0;
-        if ((column && column->kind == MEMBER_RESULT) ||
-            !json_raw_member(text, child->string, &start, &length))
+        if ((column && column->kind == ITEM_RESULT) || !json_raw_member(text, child->string, &start, &length))
             continue;
         json_write_text(&member, child->string);
         buf_char(&member, ':');
@@ -209,7 +204,7 @@ static int check_body(const cJSON *body, struct spec *spec, bool *has_results, s
     bool has_model = false;
     *has_results = false;
     cJSON_ArrayForEach(child, body) {
-        const struct column *column = NULL;
+        const struct item_column *column = NULL;
         if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
             return err_set(e, ERR_INVALID, "body.stream is true: leave it out, a batch gives whole answers");
         if (strcmp(child->string, "model") == 0) {
@@ -219,7 +214,7 @@ static int check_body(const cJSON *body, struct spec *spec, bool *has_results, s
             int rc = take_text(child, &spec->model_id, e);
             if (rc)
                 return err_prefix(e, "body");
-        } else if ((column = column_find(child->string)) && column->kind == MEMBER_RESULT) {
+        } else if ((column = item_column_find(child->string)) && column->kind == ITEM_RESULT) {
             *has_results = true;
         }
     }
@@ -233,7 +228,7 @@ int item_read_openai(struct item_reader *r, struct buf *line, const cJSON *objec
     const cJSON *child = NULL;
     bool has_results = false;
     cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
+        const struct item_column *column = item_column_find(child->string);
         int rc = column && column->openai ? take_column(column, child, spec, e) : ERR_OK;
         if (rc)
             return rc;
@@ -263,7 +258,7 @@ int item_read_jsonl(struct item_reader *r, const struct buf *line, const cJSON *
     const cJSON *messages = NULL;
     size_t parameters = 0;
     cJSON_ArrayForEach(child, object) {
-        const struct column *column = column_find(child->string);
+        const struct item_column *column = item_column_find(child->string);
         if (column) {
             int rc = take_column(column, child, spec, e);
             if (rc)

@@ -11,10 +11,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+// A name that is no parameter, and where in a spec its text goes.
+enum item_kind { ITEM_TEXT, ITEM_PRIORITY, ITEM_RESULT };
+struct item_column {
+    const char *name;
+    enum item_kind kind;
+    size_t offset; // of an ITEM_TEXT in struct spec
+    bool openai;   // also taken from a line of the OpenAI format
+};
+// NULL for the name of a parameter.
+const struct item_column *item_column_find(const char *name);
+// The column that the name is in other letters (Model, CUSTOM_ID), NULL when there is none.
+const char *item_column_misspelt(const char *name);
+
+// A default for items that have no parameter of that name.
+struct item_default {
+    char *key;
+    char *text; // "key":value
+};
+
 // What holds for all lines of a file, and the memory that one line after the other uses.
 struct item_reader {
-    int priority;            // for items that name none
-    struct member *defaults; // parameters for items that have none of that name
+    int priority; // for items that name none
+    struct item_default *defaults;
     size_t default_count;
     bool default_stream; // "stream": true is among them
     char *default_text;  // the defaults as one object, NULL when there are none

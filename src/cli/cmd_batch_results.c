@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// `batch results`: one line for each item that ended.
+// `batch results`: one line, or row, for each item that ended.
+#include "base/text.h"
 #include "cli/outfile.h"
 #include "cli/rows.h"
 #include <string.h>
@@ -7,7 +8,8 @@
 static const struct args_option options[] = {
     {"output", 'o', ARGS_TEXT, "FILE", "write to a file, whole or not at all (-: standard output)", 0, 0},
     {"errors", 0, ARGS_FLAG, NULL, "the failed and cancelled items in place of the completed ones", 0, 0},
-    {"format", 0, ARGS_CHOICE, "openai|jsonl", "of the lines (else as the batch was submitted)", 0, 0},
+    {"format", 0, ARGS_CHOICE, "openai|jsonl|csv",
+     "of the file (else by the ending of FILE, or as submitted)", 0, 0},
     {"order", 0, ARGS_CHOICE, "input|done", "of the file, or as they ended (input)", 0, 0},
     ARGS_END,
 };
@@ -32,6 +34,25 @@ static int write_to_file(struct cli *cli, const char *id, const char *path,
     return GENRUN_OK;
 }
 
+// A file named .csv is to be one; a .jsonl file of a batch that came as CSV is not.
+static int choose_format(struct cli *cli, const char *id, const char *path, const char **format) {
+    genrun_row *row = NULL;
+    if (*format != NULL || path == NULL)
+        return GENRUN_OK;
+    if (text_ends_with(path, ".csv")) {
+        *format = "csv";
+        return GENRUN_OK;
+    }
+    if (!text_ends_with(path, ".jsonl"))
+        return GENRUN_OK;
+    int code = genrun_batch_get(cli->g, &row, id);
+    const char *came_as = code == GENRUN_OK ? genrun_row_text(row, "format") : NULL;
+    if (came_as != NULL && strcmp(came_as, "csv") == 0)
+        *format = "jsonl";
+    genrun_row_free(row);
+    return cli_report(cli, code);
+}
+
 static int run(struct cli *cli) {
     const char *id = args_operand(cli->args, 0), *path = args_text(cli->args, "output");
     const char *order = args_text(cli->args, "order");
@@ -39,9 +60,12 @@ static int run(struct cli *cli) {
     results.format = args_text(cli->args, "format");
     results.errors = args_has(cli->args, "errors");
     results.by_end = order != NULL && strcmp(order, "done") == 0;
+    int code = choose_format(cli, id, path, &results.format);
+    if (code != GENRUN_OK)
+        return code;
     if (path != NULL && strcmp(path, "-") != 0)
         return write_to_file(cli, id, path, &results);
-    int code = genrun_batch_results(cli->g, NULL, id, stdout, &results);
+    code = genrun_batch_results(cli->g, NULL, id, stdout, &results);
     return cli_out_ok(cli) ? cli_report(cli, code) : GENRUN_OK; // cli_out_end tells of a failed write
 }
 
@@ -49,9 +73,12 @@ const struct command cmd_batch_results = {
     .group = "batch",
     .name = "results",
     .operands = "ID",
-    .summary = "write the results of a batch job, one line an item",
-    .detail = "While the batch runs: what is finished so far. The file of -o is replaced only when all was "
-              "written.",
+    .summary = "write the results of a batch job, one line or row an item",
+    .detail =
+        "While the batch runs: what is finished so far. The file of -o is replaced only when all was\n"
+        "written. CSV has one fixed header, rows that end in LF, text in quotes where it must be, and\n"
+        "bytes that are no text as base64 in the column output_base64; cells that begin with =, +, - or @\n"
+        "stay what they are: import them into a spreadsheet as text.",
     .example = "genrun batch results 4b7d91ce -o results.jsonl",
     .options = options,
     .operands_minimum = 1,

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/interrupt.h"
 #include "cli/params.h"
 #include "cli/progress.h"
 #include "cli/rows.h"
@@ -16,6 +17,7 @@
 // ---- the file ----
 
 struct reading {
+    struct cli *cli;
     struct progress progress;
     bool begun;
 };
@@ -24,12 +26,28 @@ static int show_reading(void *payload, int64_t done, int64_t total, const char *
     struct reading *r = payload;
     if (!r->begun) {
         r->begun = true;
-        progress_start(&r->progress, stderr, false, "storing", unit);
+        progress_start(&r->progress, stderr, r->cli->quiet, "storing", unit);
     }
     struct progress_state state = {.done = done, .total = total};
-    if (r->progress.terminal.present) // elsewhere only the work itself is worth lines
-        progress_show(&r->progress, &state);
-    return 0;
+    if (!interrupt_seen()) {
+        if (r->progress.terminal.present) // elsewhere only the work itself is worth lines
+            progress_show(&r->progress, &state);
+        return 0;
+    }
+    progress_clear(&r->progress);
+    cli_note(r->cli,
+             "interrupted: what was stored so far is taken back; a second signal leaves that to the runner");
+    return 1;
+}
+
+// Ends what show_reading began, and prints the notes of a reading that went well.
+static void end_reading(struct reading *r, int code) {
+    interrupt_end();
+    if (r->begun)
+        progress_end(&r->progress, NULL);
+    const char *notes = code == GENRUN_OK ? genrun_notes(r->cli->g) : "";
+    if (notes[0] != '\0')
+        cli_note(r->cli, "%.*s", (int)strlen(notes) - 1, notes); // without its last line end
 }
 
 // Opens the operand; "-" is standard input. NULL after it has told what is wrong.
@@ -95,12 +113,11 @@ static int estimate_file(struct cli *cli, const genrun_batch_options *options) {
     FILE *stream = open_input(cli, &name);
     if (stream == NULL)
         return GENRUN_INVALID;
-    struct reading reading = {.begun = false};
+    struct reading reading = {.cli = cli};
     genrun_row *row = NULL;
-    int code = genrun_batch_estimate(cli->g, &row, stream, name, options, cli->quiet ? NULL : show_reading,
-                                     &reading);
-    if (reading.begun)
-        progress_end(&reading.progress, NULL);
+    interrupt_begin();
+    int code = genrun_batch_estimate(cli->g, &row, stream, name, options, show_reading, &reading);
+    end_reading(&reading, code);
     if (stream != stdin)
         fclose(stream);
     if (code != GENRUN_OK)
@@ -119,12 +136,11 @@ static int submit_file(struct cli *cli, char id[GENRUN_ID_SIZE], const genrun_ba
     FILE *stream = open_input(cli, &name);
     if (stream == NULL)
         return GENRUN_INVALID;
-    struct reading reading = {.begun = false};
+    struct reading reading = {.cli = cli};
     int created = 1;
-    int code = genrun_batch_submit(cli->g, id, &created, stream, name, options,
-                                   cli->quiet ? NULL : show_reading, &reading);
-    if (reading.begun)
-        progress_end(&reading.progress, NULL);
+    interrupt_begin();
+    int code = genrun_batch_submit(cli->g, id, &created, stream, name, options, show_reading, &reading);
+    end_reading(&reading, code);
     if (stream != stdin)
         fclose(stream);
     if (code == GENRUN_OK && !created && cli->verbose)
@@ -151,7 +167,7 @@ static int check_max_failures(struct cli *cli, const char *text) {
 static const struct args_option options[] = {
     {"name", 0, ARGS_TEXT, "N", "what to call it (else the file's name)", 0, 0},
     {"model", 0, ARGS_TEXT, "M", "the model of items that name none", 0, 0},
-    {"format", 0, ARGS_CHOICE, "openai|jsonl|txt", "of the lines (else by name and content)", 0, 0},
+    {"format", 0, ARGS_CHOICE, "openai|jsonl|csv|txt", "of the file (else by name and content)", 0, 0},
     {"user", 0, ARGS_TEXT, "U", "whose it is", 0, 0},
     {"key", 0, ARGS_TEXT, "CLIENT_ID", "submit once: the same key gives the first one's id", 0, 0},
     {"concurrency", 0, ARGS_INTEGER, "N", "items in flight at most", 1, 1000000},
@@ -245,9 +261,16 @@ const struct command cmd_batch_submit = {
     .summary = "submit a file of prompts or requests as one batch job",
     .detail =
         "Every line is an item: OpenAI Batch JSONL, simple JSONL (prompt, and where wanted model, custom_id\n"
-        "and any parameters) or plain text. All lines or none: a line that is refused is named with its\n"
-        "number and nothing is stored. The batch's id is printed, last on standard output. With --wait\n"
-        "and no runner up this command runs the items itself, and nothing else of the queue.",
+        "and any parameters) or plain text. In CSV every row is one: the first row names the columns, "
+        "prompt\n"
+        "among them; what is no column of genrun is a parameter, an unquoted number, true, false or null as\n"
+        "such, a quoted cell as text. The format is known by the name's ending (.jsonl, .csv, .txt) and "
+        "must\n"
+        "agree with the first line; without an ending the first line decides.\n"
+        "All lines or none: a line that is refused is named with its number and nothing is stored, nor when\n"
+        "it is interrupted. The batch's id is printed, last on standard output. With --wait and no runner "
+        "up\n"
+        "this command runs the items itself, and nothing else of the queue.",
     .example = "genrun batch submit prompts.txt --model echo --wait",
     .options = options,
     .operands_minimum = 1,

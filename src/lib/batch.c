@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Batch jobs of the public API: built from code or from a file, listed, steered,
 // and their results.
-#include "base/clock.h"
 #include "base/mem.h"
 #include "batch/export.h"
-#include "batch/import.h"
 #include "lib/handle.h"
+#include "lib/reading.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,14 +136,10 @@ struct submission {
     struct batch_writer *writer; // NULL: the key is known, and the lines are compared with those of known_id
     const char *known_id;
     const genrun_batch_options *options;
-    genrun_progress progress;
-    void *payload;
     int64_t lines;
-    int64_t told_ms;
     // The model of the last line: most files name one.
     char asked[256];
     const char *model_id;
-    bool interrupted;
 };
 
 static int resolve_model(struct submission *s, const char *name, const char **model_id, struct err *e) {
@@ -182,47 +177,26 @@ static int add_line(void *payload, const struct spec *spec, int64_t line, struct
     if (result)
         return result;
     item.user_id = s->options->user;
-    if (++s->lines % 256 == 0 && s->progress && clock_monotonic_ms() - s->told_ms >= 100) {
-        s->told_ms = clock_monotonic_ms();
-        if (s->progress(s->payload, s->lines, 0, "lines") != 0) {
-            s->interrupted = true;
-            return err_set(e, ERR_CONFLICT, "interrupted: nothing was stored");
-        }
-    }
+    s->lines++;
     return s->writer ? batch_writer_add(s->writer, &item, e) : compare_line(s, &item, e);
-}
-
-static int check_format(genrun *g, const char *name, enum import_format *out) {
-    if (name && !import_format_parse(name, out))
-        return err_set(&g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or txt", name);
-    return 0;
-}
-
-static int import_all(struct submission *s, FILE *stream, const char *name, const struct import_options *o,
-                      const char **format) {
-    enum import_format used = IMPORT_GUESS;
-    int64_t lines = 0;
-    int result = import_lines(stream, name, o, add_line, s, &used, &lines, &s->g->err);
-    *format = import_format_name(used);
-    if (s->interrupted)
-        return err_set(&s->g->err, ERR_CONFLICT, "interrupted after %lld lines: nothing was stored",
-                       (long long)s->lines);
-    return result;
 }
 
 int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
                         const genrun_batch_options *options, genrun_progress progress, void *payload) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
-    struct submission s = {
-        .g = g, .options = options ? options : &none, .progress = progress, .payload = payload};
-    struct import_options import = {.parameters = s.options->parameters, .priority = s.options->priority};
+    struct submission s = {.g = g, .options = options ? options : &none};
+    struct reading reading = {.g = g,
+                              .stream = stream,
+                              .name = name,
+                              .progress = progress,
+                              .payload = payload,
+                              .each = add_line,
+                              .each_payload = &s};
     struct batch_spec spec;
     const char *format = NULL;
     bool known = false;
     g->create = true;
     int result = make_spec(g, s.options, &spec);
-    if (!result)
-        result = check_format(g, s.options->format, &import.format);
     if (!result)
         result = handle_database(g);
     if (!result && !spec.name)
@@ -234,7 +208,7 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
     if (result)
         return handle_result(g, result);
     s.known_id = id;
-    result = import_all(&s, stream, name, &import, &format);
+    result = reading_run(&reading, s.options, &format);
     if (result) {
         batch_writer_abandon(s.writer);
         return handle_result(g, result);
@@ -320,27 +294,33 @@ struct results_writer {
     int64_t written;
 };
 
+static int write_line(struct results_writer *w, struct err *e) {
+    size_t length = w->line.length;
+    bool whole = fwrite(buf_borrow(&w->line), 1, length, w->out) == length;
+    buf_clear(&w->line);
+    return whole ? 0 : err_set(e, ERR_WORK, "the results cannot be written: %s", strerror(errno));
+}
+
 static int write_result(void *payload, const struct result *result, struct err *e) {
     struct results_writer *w = payload;
-    buf_clear(&w->line);
     export_line(&w->line, w->format, result);
-    if (fwrite(buf_borrow(&w->line), 1, w->line.length, w->out) != w->line.length)
-        return err_set(e, ERR_WORK, "the results cannot be written: %s", strerror(errno));
-    w->written++;
-    return 0;
+    int code = write_line(w, e);
+    if (!code)
+        w->written++;
+    return code;
 }
 
 static int choose_format(genrun *g, int64_t seq, const char *format, enum export_format *out) {
     struct row *row = NULL;
     *out = EXPORT_JSONL;
     if (format && !export_format_parse(format, out))
-        return err_set(&g->err, ERR_INVALID, "format %s is not known: use openai or jsonl", format);
+        return err_set(&g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or csv", format);
     if (format)
         return 0;
     int result = queue_batch_get(g->db, seq, &row, &g->err);
     const char *came_as = result ? NULL : row_text(row, "format");
-    if (came_as && strcmp(came_as, "openai") == 0)
-        *out = EXPORT_OPENAI;
+    if (came_as && !export_format_parse(came_as, out))
+        *out = EXPORT_JSONL; // lines of text have no columns to tell a failure in
     row_free(row);
     return result;
 }
@@ -356,6 +336,10 @@ int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
     int result = find(g, id, &seq);
     if (!result)
         result = choose_format(g, seq, options->format, &w.format);
+    if (!result) {
+        export_head(&w.line, w.format);
+        result = write_line(&w, &g->err);
+    }
     if (!result)
         result =
             queue_results(g->db, seq, options->errors != 0, options->by_end != 0, write_result, &w, &g->err);

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What a batch file would be as a batch job: its lines checked as for a submit,
 // its models, tokens and cost estimated. Nothing is stored, no database is needed.
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "batch/import.h"
 #include "db/row.h"
 #include "lib/handle.h"
+#include "lib/reading.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define BYTES_PER_TOKEN 4 // of English text with the usual tokenizers; other text has more tokens
 #define MODELS_NAMED 100  // more than these are counted together, so that memory stays flat
-#define TELL_MS 100
 
 struct share {
     char *model_id; // NULL: all beyond MODELS_NAMED
@@ -22,9 +20,6 @@ struct share {
 struct estimate {
     genrun *g;
     const char *default_model;
-    genrun_progress progress;
-    void *payload;
-    int64_t told_ms;
     int64_t lines;
     struct share shares[MODELS_NAMED + 1];
     size_t share_count;
@@ -84,11 +79,7 @@ static int estimate_line(void *payload, const struct spec *spec, int64_t line, s
     s->priced = s->priced || model->price_input > 0 || model->price_output > 0 || model->price_request > 0;
     s->cost += model->price_request + (double)input * model->price_input / 1e6 +
                (double)(output > 0 ? output : 0) * model->price_output / 1e6;
-    if (++s->lines % 256 == 0 && s->progress && clock_monotonic_ms() - s->told_ms >= TELL_MS) {
-        s->told_ms = clock_monotonic_ms();
-        if (s->progress(s->payload, s->lines, 0, "lines") != 0)
-            return err_set(e, ERR_CONFLICT, "interrupted: nothing was stored");
-    }
+    s->lines++;
     return 0;
 }
 
@@ -124,23 +115,24 @@ int genrun_batch_estimate(genrun *g, genrun_row **out, FILE *stream, const char 
                           const genrun_batch_options *options, genrun_progress progress, void *payload) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
     const genrun_batch_options *o = options ? options : &none;
-    struct import_options import = {.parameters = o->parameters, .priority = o->priority};
-    struct estimate s = {
-        .g = g, .default_model = o->model, .progress = progress, .payload = payload, .output_known = true};
-    enum import_format used = IMPORT_GUESS;
+    struct estimate s = {.g = g, .default_model = o->model, .output_known = true};
+    struct reading reading = {.g = g,
+                              .stream = stream,
+                              .name = name,
+                              .progress = progress,
+                              .payload = payload,
+                              .each = estimate_line,
+                              .each_payload = &s};
     const struct model *model;
-    const char *model_id;
-    int64_t lines = 0;
+    const char *model_id, *format;
     int result = 0;
     *out = NULL;
-    if (o->format && !import_format_parse(o->format, &import.format))
-        result = err_set(&g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or txt", o->format);
-    if (!result && o->model)
+    if (o->model)
         result = config_model(g->config, o->model, &model_id, &model, &g->err);
     if (!result)
-        result = import_lines(stream, name, &import, estimate_line, &s, &used, &lines, &g->err);
+        result = reading_run(&reading, o, &format);
     if (!result)
-        *out = (genrun_row *)make_row(&s, import_format_name(used));
+        *out = (genrun_row *)make_row(&s, format);
     for (size_t i = 0; i < s.share_count; i++)
         free(s.shares[i].model_id);
     return handle_result(g, result);

@@ -21,6 +21,7 @@ int genrun_open(genrun **out, const genrun_options *options) {
     if (!options)
         options = &none;
     *out = g;
+    buf_init(&g->notes, BUF_UNLIMITED);
     g->create = options->create;
     int result = config_load(&g->config, options->config, options->database, &g->err);
     // The database is opened on first use: what is refused before that makes none.
@@ -35,11 +36,16 @@ void genrun_close(genrun *g) {
     loop_close(g->loop);
     db_close(g->db);
     config_free(g->config);
+    buf_free(&g->notes);
     free(g);
 }
 
 const char *genrun_message(const genrun *g) {
     return g->err.message;
+}
+
+const char *genrun_notes(const genrun *g) {
+    return buf_borrow(&g->notes);
 }
 
 int handle_database(genrun *g) {

@@ -3,6 +3,7 @@
 #ifndef GENRUN_LIB_HANDLE_H
 #define GENRUN_LIB_HANDLE_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "db/db.h"
 #include "genrun.h"
@@ -23,6 +24,7 @@ struct genrun {
     volatile sig_atomic_t stop; // genrun_stop() was called
     struct wake *wake;          // notices other processes' writes, for waits without a runner
     char cursor[32];            // of the last list; "" at the end
+    struct buf notes;           // of the last import, for genrun_notes()
 };
 
 #define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "batch/compact.h"
+#include "batch/csv.h"
 #include "batch/export.h"
 #include "batch/import.h"
 #include <stdint.h>
@@ -53,6 +54,38 @@ static int check_item(void *payload, const struct spec *spec, int64_t line, stru
     return 0;
 }
 
+// A row of CSV: as many cells as the header has, text and bytes in them whole.
+static void check_row(const struct result *result) {
+    struct csv c;
+    struct err e = {.code = ERR_OK};
+    struct buf out;
+    int64_t number = 0;
+    csv_init(&c);
+    buf_init(&out, BUF_UNLIMITED);
+    export_line(&out, EXPORT_CSV, result);
+    for (const char *at = out.data, *end = at + out.length; at < end; number++) {
+        const char *lf = memchr(at, '\n', (size_t)(end - at));
+        expect(lf != NULL && (number == 0 || c.open), "more than a row");
+        bool crlf = lf > at && lf[-1] == '\r';
+        expect(csv_take_line(&c, at, (size_t)(lf - at) - crlf, crlf ? "\r\n" : "\n", number + 1, &e) == 0,
+               e.message);
+        at = lf + 1;
+    }
+    expect(!c.open && c.count == 15, "another number of cells");
+    const char *prompt = result->prompt ? result->prompt : "";
+    expect(strcmp(csv_text(&c, 4), prompt) == 0, "another prompt");
+    const char *output = result->text;
+    if (output && text_is_utf8(output, result->text_length) && !memchr(output, '\0', result->text_length))
+        expect(c.cells[6].length == result->text_length &&
+                   memcmp(csv_text(&c, 6), output, result->text_length) == 0,
+               "another output");
+    else if (output)
+        expect(c.cells[6].length == 0 && c.cells[7].length == (result->text_length + 2) / 3 * 4,
+               "bytes as text");
+    csv_free(&c);
+    buf_free(&out);
+}
+
 static void check_export(const char *bytes, size_t length, unsigned choice) {
     static const char *const states[] = {"completed", "failed", "cancelled"};
     static const char *const mimes[] = {"text/plain", "application/json", NULL};
@@ -71,6 +104,7 @@ static void check_export(const char *bytes, size_t length, unsigned choice) {
                             .text_mime = mimes[choice / 9 % 3],
                             .error_message = choice & 16 ? text : NULL,
                             .completed_at = 1};
+    check_row(&result);
     for (int format = EXPORT_OPENAI; format <= EXPORT_JSONL; format++) {
         struct buf out;
         cJSON *value = NULL;
@@ -99,8 +133,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                            "{\"error\":1}"};
     if (size < 2)
         return 0;
-    struct import_options options = {
-        .format = (enum import_format)(data[0] & 3), .parameters = defaults[data[0] >> 2 & 3], .priority = 5};
+    struct buf notes;
+    buf_init(&notes, BUF_UNLIMITED);
+    struct import_options options = {.format = (enum import_format)(data[0] % 5),
+                                     .parameters = defaults[data[0] >> 2 & 3],
+                                     .priority = 5,
+                                     .notes = &notes};
     const char *name = names[data[0] >> 4 & 3];
     struct err e = {.code = ERR_OK};
     enum import_format used = IMPORT_GUESS;
@@ -114,6 +152,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fclose(stream);
     expect(rc == 0 || rc == ERR_INVALID, "an odd code");
     expect(rc == 0 ? lines > 0 : e.message[0] != '\0', "no item, or no reason");
+    expect(!notes.length || notes.data[notes.length - 1] == '\n', "half a note");
+    buf_free(&notes);
     check_export(bytes, size, choice);
     free(bytes);
     return 0;

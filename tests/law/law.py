@@ -61,6 +61,7 @@ STATE = {
     "db/owner": "POSIX locks belong to the process, and so does the descriptor that must not be closed",
     "lib/versions": "a text that is made once a process",
     "lib/watchdog": "a signal handler reaches nothing else",
+    "cli/interrupt": "a signal handler reaches nothing else",
 }
 
 

@@ -247,6 +247,15 @@ static void test_jsonl(void **state) {
           "{\"id\":\"" ID "\",\"custom_id\":\"a\",\"status\":\"completed\",\"model\":\"m\",\"prompt\":"
           "\"say \\\"hi\\\"\\n\",\"output\":\"hi\\n\",\"input_tokens\":0,\"output_tokens\":2,\"cost\":0.25,"
           "\"finish_reason\":\"stop\",\"completed_at\":\"2025-10-09T08:53:20.123Z\"}\n");
+    result.parameters = "{\"seed\":12345678901234567890,\n\"x\":1.50}";
+    result.input_tokens = result.output_tokens = -1;
+    result.cost = -1;
+    result.finish_reason = NULL;
+    check(EXPORT_JSONL, &result,
+          "{\"id\":\"" ID "\",\"custom_id\":\"a\",\"status\":\"completed\",\"model\":\"m\",\"prompt\":"
+          "\"say "
+          "\\\"hi\\\"\\n\",\"parameters\":{\"seed\":12345678901234567890,\"x\":1.50},\"output\":\"hi\\n\","
+          "\"completed_at\":\"2025-10-09T08:53:20.123Z\"}\n");
     result = completed();
     result.custom_id = NULL;
     set_text(&result, "{\n\"a\" : 1e2}", "application/problem+json");
@@ -313,6 +322,64 @@ static void test_jsonl_bytes(void **state) {
             fail_msg("row %zu: %s", i, out.data);
         buf_free(&out);
     }
+}
+
+// ---- CSV ---------------------------------------------------------------------------
+
+static void check_csv(const struct result *result, const char *expected) {
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    export_line(&out, EXPORT_CSV, result);
+    assert_string_equal(buf_borrow(&out), expected);
+    buf_free(&out);
+}
+
+static void test_csv(void **state) {
+    (void)state;
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    export_head(&out, EXPORT_CSV);
+    assert_string_equal(out.data,
+                        "id,custom_id,status,model,prompt,parameters,output,output_base64,error_type,error,"
+                        "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
+    buf_clear(&out);
+    export_head(&out, EXPORT_JSONL);
+    export_head(&out, EXPORT_OPENAI);
+    assert_int_equal(out.length, 0);
+    buf_free(&out);
+
+    struct result result = completed();
+    result.prompt = "say \"hi\", please\n";
+    result.parameters = "{\"n\":1}";
+    set_text(&result, "hi\r\n", "text/plain");
+    result.input_tokens = 0;
+    result.output_tokens = 2;
+    result.cost = 0.25;
+    result.finish_reason = "stop";
+    check_csv(&result,
+              ID ",a,completed,m,\"say \"\"hi\"\", please\n\",\"{\"\"n\"\":1}\",\"hi\r\n\",,,,0,2,0.25,"
+                 "stop,2025-10-09T08:53:20.123Z\n");
+    // Text that would read as something else is in quotes; what is unknown is not there at all.
+    result = completed();
+    result.custom_id = "007";
+    result.prompt = "12";
+    set_text(&result, "", "text/plain");
+    result.completed_at = 0;
+    check_csv(&result, ID ",007,completed,m,\"12\",,\"\",,,,,,,,\n");
+    result.custom_id = NULL;
+    result.prompt = "=1+1";
+    set_text(&result, "{\n\"a\" : 1}", "application/json");
+    check_csv(&result, ID ",,completed,m,=1+1,,\"{\n\"\"a\"\" : 1}\",,,,,,,,\n");
+    result.text = NULL;
+    set_body(&result, 200, "true");
+    check_csv(&result, ID ",,completed,m,=1+1,,\"true\",,,,,,,,\n");
+    result.text = "\x89PNG\0\x01";
+    result.text_length = 6;
+    check_csv(&result, ID ",,completed,m,=1+1,,,iVBORwAB,,,,,,,\n");
+    result = failed("InvalidRequestError", "no, thanks", 400, "{}");
+    result.cost = INFINITY;
+    check_csv(&result,
+              ID ",a,failed,m,,,,,InvalidRequestError,\"no, thanks\",,,,,2025-10-09T08:53:20.123Z\n");
 }
 
 // ---- the checker of JSON, and the rest -------------------------------------------------
@@ -424,7 +491,8 @@ static void test_formats_and_caps(void **state) {
     enum export_format format = EXPORT_OPENAI;
     assert_true(export_format_parse("jsonl", &format) && format == EXPORT_JSONL);
     assert_true(export_format_parse("openai", &format) && format == EXPORT_OPENAI);
-    assert_false(export_format_parse("csv", &format));
+    assert_true(export_format_parse("csv", &format) && format == EXPORT_CSV);
+    assert_false(export_format_parse("txt", &format));
     assert_false(export_format_parse("", &format));
     struct buf out;
     struct result result = completed();
@@ -445,6 +513,7 @@ int main(void) {
         cmocka_unit_test(test_jsonl),
         cmocka_unit_test(test_jsonl_failed),
         cmocka_unit_test(test_jsonl_bytes),
+        cmocka_unit_test(test_csv),
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_compact_depth),
         cmocka_unit_test(test_formats_and_caps),

@@ -110,21 +110,21 @@ static void test_lines(void **state) {
     put(text, sizeof text - 1);
     FILE *f = fopen(path, "r");
     for (size_t i = 0; i < COUNT(lines); i++) {
-        assert_int_equal(file_read_line(f, &line), 1);
+        assert_int_equal(file_read_line(f, &line, NULL), 1);
         assert_int_equal(line.length, lines[i].length);
         assert_memory_equal(buf_borrow(&line), lines[i].line, lines[i].length + 1);
     }
-    assert_int_equal(file_read_line(f, &line), 0);
+    assert_int_equal(file_read_line(f, &line, NULL), 0);
     assert_int_equal(line.length, 0);
-    assert_int_equal(file_read_line(f, &line), 0);
+    assert_int_equal(file_read_line(f, &line, NULL), 0);
     fclose(f);
     put("", 0);
     f = fopen(path, "r");
-    assert_int_equal(file_read_line(f, &line), 0);
+    assert_int_equal(file_read_line(f, &line, NULL), 0);
     fclose(f);
     f = fopen(folder, "r"); // opens, but cannot be read
     errno = 0;
-    assert_int_equal(file_read_line(f, &line), -1);
+    assert_int_equal(file_read_line(f, &line, NULL), -1);
     assert_int_equal(errno, EISDIR);
     assert_false(line.overflow);
     fclose(f);
@@ -135,6 +135,7 @@ static void test_lines(void **state) {
 static void test_line_at_chunk_edges(void **state) {
     (void)state;
     static const char *const ends[] = {"\n", "\r\n", "\r\r\n", "", "\r"};
+    static const char *const endings[] = {"\n", "\r\n", "\r\n", "", ""};
     char *text = malloc(20000);
     struct buf line;
     buf_init(&line, BUF_UNLIMITED);
@@ -146,11 +147,13 @@ static void test_line_at_chunk_edges(void **state) {
         memcpy(text + length, end, strlen(end));
         put(text, length + strlen(end));
         FILE *f = fopen(path, "r");
-        assert_int_equal(file_read_line(f, &line), 1);
+        const char *ending = NULL;
+        assert_int_equal(file_read_line(f, &line, &ending), 1);
+        assert_string_equal(ending, endings[round / 60]);
         if (line.length != kept || memcmp(line.data, text, kept) != 0) {
             fail_msg("length %zu, end %zu: read %zu", length, round / 60, line.length);
         }
-        assert_int_equal(file_read_line(f, &line), 0);
+        assert_int_equal(file_read_line(f, &line, NULL), 0);
         fclose(f);
     }
     free(text);
@@ -174,11 +177,11 @@ static void test_line_maximum(void **state) {
         at += (size_t)sprintf(text + at, "%s", ends[i % 3]); // one too long
         put(text, at);
         FILE *f = fopen(path, "r");
-        assert_int_equal(file_read_line(f, &line), 1);
+        assert_int_equal(file_read_line(f, &line, NULL), 1);
         assert_int_equal(line.length, maximum);
-        assert_int_equal(file_read_line(f, &line), -1);
+        assert_int_equal(file_read_line(f, &line, NULL), -1);
         assert_true(line.overflow);
-        assert_int_equal(file_read_line(f, &line), 0); // the rest was skipped
+        assert_int_equal(file_read_line(f, &line, NULL), 0); // the rest was skipped
         assert_false(line.overflow);
         fclose(f);
         buf_free(&line);
@@ -204,7 +207,7 @@ static void test_random_lines(void **state) {
             const char *lf = memchr(text + at, '\n', length - at);
             size_t end = lf ? (size_t)(lf - text) : length;
             size_t expected = end - at - (lf && end > at && text[end - 1] == '\r');
-            int rc = file_read_line(f, &line);
+            int rc = file_read_line(f, &line, NULL);
             assert_int_equal(rc, expected <= 20 ? 1 : -1);
             if (rc == 1) {
                 assert_int_equal(line.length, expected);
@@ -212,7 +215,7 @@ static void test_random_lines(void **state) {
             }
             at = end + 1;
         }
-        assert_int_equal(file_read_line(f, &line), 0);
+        assert_int_equal(file_read_line(f, &line, NULL), 0);
         fclose(f);
     }
     buf_free(&line);

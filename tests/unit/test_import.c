@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The import: the cases of tests/cases/import.cases, and what takes a program to make: huge lines and
-// files, directories, streams that break.
+// The import: the cases of tests/cases, and what takes a program to make: huge lines and files,
+// directories, streams that break.
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -14,8 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define CASES "tests/cases/import.cases"
 
 // ---- helpers -----------------------------------------------------------------
 
@@ -67,7 +65,8 @@ static int count_item(void *payload, const struct spec *spec, int64_t line, stru
 // ---- the case file -------------------------------------------------------------
 
 struct import_case {
-    char title[128], name[64], format[16], parameters[128], used[16], refusal[256];
+    const char *file;
+    char title[128], name[64], format[16], parameters[128], used[16], refusal[256], note[256];
     int priority, line;
     struct buf input, expected;
 };
@@ -75,7 +74,7 @@ struct import_case {
 static void case_reset(struct import_case *c) {
     buf_free(&c->input);
     buf_free(&c->expected);
-    memset(c, 0, sizeof *c);
+    *c = (struct import_case){.file = c->file};
     buf_init(&c->input, BUF_UNLIMITED);
     buf_init(&c->expected, BUF_UNLIMITED);
     strcpy(c->name, "in.jsonl");
@@ -117,24 +116,34 @@ static void case_run(const struct import_case *c) {
     struct import_options options = {.priority = c->priority,
                                      .parameters = *c->parameters ? c->parameters : NULL};
     enum import_format used = IMPORT_GUESS;
-    struct buf items;
+    struct buf items, notes;
     struct err e = {.code = ERR_OK};
     int64_t lines = -1;
     buf_init(&items, BUF_UNLIMITED);
+    buf_init(&notes, BUF_UNLIMITED);
+    options.notes = &notes;
     if (strcmp(c->format, "guess") != 0)
         assert_true(import_format_parse(c->format, &options.format));
     FILE *stream = stream_of(buf_borrow(&c->input), c->input.length);
     int rc = import_lines(stream, c->name, &options, note_item, &items, &used, &lines, &e);
     fclose(stream);
     if (rc != (*c->refusal ? ERR_INVALID : ERR_OK) || (*c->refusal && !matches(e.message, c->refusal)))
-        fail_msg("%s:%d: %s: got %d \"%s\", expected \"%s\"", CASES, c->line, c->title, rc, e.message,
+        fail_msg("%s:%d: %s: got %d \"%s\", expected \"%s\"", c->file, c->line, c->title, rc, e.message,
                  c->refusal);
     if (strcmp(buf_borrow(&items), buf_borrow(&c->expected)) != 0)
-        fail_msg("%s:%d: %s: got %s expected %s", CASES, c->line, c->title, buf_borrow(&items),
+        fail_msg("%s:%d: %s: got %s expected %s", c->file, c->line, c->title, buf_borrow(&items),
                  buf_borrow(&c->expected));
     if (*c->used && strcmp(import_format_name(used), c->used) != 0)
-        fail_msg("%s:%d: %s: read as %s, expected %s", CASES, c->line, c->title, import_format_name(used),
+        fail_msg("%s:%d: %s: read as %s, expected %s", c->file, c->line, c->title, import_format_name(used),
                  c->used);
+    if (rc == 0) {
+        if (notes.length)
+            notes.data[notes.length - 1] = '\0'; // its line end
+        if (!matches(buf_borrow(&notes), c->note))
+            fail_msg("%s:%d: %s: noted \"%s\", expected \"%s\"", c->file, c->line, c->title,
+                     buf_borrow(&notes), c->note);
+    }
+    buf_free(&notes);
     int64_t count = 0;
     for (size_t i = 0; i < items.length; i++)
         count += items.data[i] == '\n';
@@ -156,6 +165,8 @@ static void case_take(struct import_case *c, const char *text) {
         snprintf(c->used, sizeof c->used, "%s", rest);
     } else if (*text == '!') {
         snprintf(c->refusal, sizeof c->refusal, "%s", rest);
+    } else if (*text == '?') {
+        snprintf(c->note, sizeof c->note, "%s", rest);
     } else if (strncmp(text, "name ", 5) == 0) {
         snprintf(c->name, sizeof c->name, "%s", rest);
     } else if (strncmp(text, "format ", 7) == 0) {
@@ -165,16 +176,15 @@ static void case_take(struct import_case *c, const char *text) {
     } else if (strncmp(text, "priority ", 9) == 0) {
         c->priority = atoi(rest);
     } else {
-        fail_msg("%s:%d: not understood: %s", CASES, c->line, text);
+        fail_msg("%s:%d: not understood: %s", c->file, c->line, text);
     }
 }
 
-static void test_cases(void **state) {
-    (void)state;
-    FILE *file = fopen(CASES, "r");
+static void run_cases(const char *name, int least) {
+    FILE *file = fopen(name, "r");
     if (!file)
-        fail_msg("%s: %s (run from the top of the source tree)", CASES, strerror(errno));
-    struct import_case c = {.line = 0};
+        fail_msg("%s: %s (run from the top of the source tree)", name, strerror(errno));
+    struct import_case c = {.file = name};
     char text[1024];
     int line = 0, count = 0;
     case_reset(&c);
@@ -194,7 +204,17 @@ static void test_cases(void **state) {
     case_run(&c);
     case_reset(&c);
     fclose(file);
-    assert_true(count >= 80);
+    assert_true(count >= least);
+}
+
+static void test_cases(void **state) {
+    (void)state;
+    run_cases("tests/cases/import.cases", 80);
+}
+
+static void test_csv_cases(void **state) {
+    (void)state;
+    run_cases("tests/cases/csv.cases", 70);
 }
 
 // ---- formats ---------------------------------------------------------------------
@@ -205,11 +225,12 @@ static void test_format_names(void **state) {
     assert_true(import_format_parse("openai", &format) && format == IMPORT_OPENAI);
     assert_true(import_format_parse("jsonl", &format) && format == IMPORT_JSONL);
     assert_true(import_format_parse("txt", &format) && format == IMPORT_TEXT);
-    assert_false(import_format_parse("csv", &format));
+    assert_true(import_format_parse("csv", &format) && format == IMPORT_CSV);
+    assert_false(import_format_parse("tsv", &format));
     assert_false(import_format_parse("guess", &format));
     assert_false(import_format_parse("JSONL", &format));
     assert_false(import_format_parse("", &format));
-    assert_int_equal(format, IMPORT_TEXT);
+    assert_int_equal(format, IMPORT_CSV);
     assert_string_equal(import_format_name(IMPORT_OPENAI), "openai");
 }
 
@@ -217,7 +238,7 @@ static void test_format_names(void **state) {
 
 static int check_large(void *payload, const struct spec *spec, int64_t line, struct err *e) {
     (void)e;
-    assert_int_equal(line, 1);
+    assert_true(line <= 2);
     *(size_t *)payload = strlen(spec->prompt);
     return 0;
 }
@@ -239,6 +260,66 @@ static void test_line_of_ten_megabytes(void **state) {
     assert_int_equal(length, size);
     fclose(stream);
     buf_free(&input);
+}
+
+// A CSV of one row with a cell in quotes of `size` bytes, line ends among them.
+static void check_csv_cell(size_t size, const char *head, const char *tail, const char *refusal) {
+    struct import_options options = {.format = IMPORT_CSV};
+    struct err e = {.code = ERR_OK};
+    size_t length = 0;
+    FILE *stream = tmpfile();
+    assert_non_null(stream);
+    fputs(head, stream);
+    for (size_t i = 0; i < size / 64; i++)
+        fwrite("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n", 1, 64, stream);
+    fputs(tail, stream);
+    rewind(stream);
+    int rc = import_lines(stream, "large.csv", &options, check_large, &length, NULL, NULL, &e);
+    fclose(stream);
+    assert_int_equal(rc, refusal ? ERR_INVALID : 0);
+    assert_string_equal(e.message, refusal ? refusal : "");
+    assert_int_equal(length, refusal ? 0 : size);
+}
+
+static void test_csv_cells_of_any_size(void **state) {
+    (void)state;
+    check_csv_cell(10 << 20, "prompt\n\"", "\"\n", NULL);
+    // One byte is taken by the NUL behind the cell.
+    check_csv_cell((64 << 20) - 64, "prompt\n\"", "\"\n", NULL);
+    check_csv_cell(
+        64 << 20, "n,prompt\n1,\"", "\"\n",
+        "large.csv:2: the record is longer than 64 MiB: the quote that opens on line 2 may lack its end");
+    check_csv_cell(
+        64 << 20, "n,prompt\n\"a\nb\",\"", "",
+        "large.csv:2: the record is longer than 64 MiB: the quote that opens on line 3 may lack its end");
+}
+
+// A CSV of so many columns, the last one named prompt.
+static int import_columns(size_t count, struct err *e) {
+    struct import_options options = {.format = IMPORT_GUESS};
+    int64_t items = 0;
+    FILE *stream = tmpfile();
+    assert_non_null(stream);
+    for (size_t i = 1; i < count; i++)
+        fprintf(stream, "c%zu,", i);
+    fputs("prompt\n", stream);
+    for (size_t i = 1; i < count; i++)
+        fputs("1,", stream);
+    fputs("p\n", stream);
+    rewind(stream);
+    int rc = import_lines(stream, "wide.csv", &options, count_item, &items, NULL, NULL, e);
+    fclose(stream);
+    assert_int_equal(items, rc == 0);
+    return rc;
+}
+
+static void test_csv_columns(void **state) {
+    (void)state;
+    struct err e = {.code = ERR_OK};
+    assert_int_equal(import_columns(2000, &e), 0);
+    assert_int_equal(import_columns(2001, &e), ERR_INVALID);
+    assert_string_equal(e.message,
+                        "wide.csv:1: more than 2000 columns: leave out what is not needed, or use JSONL");
 }
 
 // A stream that gives `left` bytes 'x' and then ends.
@@ -402,8 +483,11 @@ static void test_no_room_for_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_csv_cases),
         cmocka_unit_test(test_format_names),
         cmocka_unit_test(test_line_of_ten_megabytes),
+        cmocka_unit_test(test_csv_cells_of_any_size),
+        cmocka_unit_test(test_csv_columns),
         cmocka_unit_test(test_line_beyond_the_cap),
         cmocka_unit_test(test_stream_breaks),
         cmocka_unit_test(test_directory),
