@@ -292,6 +292,25 @@ int genrun_left(genrun *g, genrun_each each, void *payload);
  * SIGTERM end the wait and what this handle runs goes back to the queue. */
 int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload);
 
+/* ---- care of the file ---------------------------------------------------------------- */
+
+/* These open the database for themselves, and leave migrations that are pending alone unless they say so. */
+
+/* Checks the file, the schema, and the rows against the counters and each other. Each problem is a row of check,
+ * problem, advice. quick leaves out the comparison of the indexes with their tables. Nothing is written; works
+ * beside a runner. GENRUN_DATABASE when there was any problem. */
+int genrun_check(genrun *g, int quick, genrun_each each, void *payload);
+/* Writes the database as it is at this moment to the new file `path`, mode 0600, checked and synced, or not at all;
+ * works beside a runner. `progress` (may be NULL) counts "bytes". GENRUN_INVALID when the file exists. */
+int genrun_backup(genrun *g, const char *path, genrun_progress progress, void *payload);
+/* Gives the space of what was deleted back to the disk; needs the owner's lock (GENRUN_CONFLICT tells who has it)
+ * and room for a copy. *before and *after (either may be NULL) are the bytes of the file and its log. */
+int genrun_vacuum(genrun *g, int64_t *before, int64_t *after);
+/* Brings the schema from version *from to *to, that of this library (either may be NULL), under the owner's lock;
+ * equal: nothing was to do. dry_run: only tells. (Opening a database for anything else does the same by itself;
+ * this is for whoever wants to choose the moment, and make a backup before.) */
+int genrun_migrate(genrun *g, int *from, int *to, int dry_run);
+
 #ifdef __cplusplus
 }
 #endif

@@ -37,6 +37,10 @@
     ENTRY(cmd_batch_retry) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
+    ENTRY(cmd_db_check) \
+    ENTRY(cmd_db_backup) \
+    ENTRY(cmd_db_vacuum) \
+    ENTRY(cmd_db_migrate) \
     ENTRY(cmd_help)
 // clang-format on
 

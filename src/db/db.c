@@ -125,6 +125,13 @@ static const char settings[] =
     "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON;"
     "PRAGMA mmap_size=0; PRAGMA foreign_keys=ON";
 
+static int set_up_looking(sqlite3 *handle, const char *path, struct err *e) {
+    if (sqlite3_exec(handle, settings, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(handle, "PRAGMA query_only=ON", NULL, NULL, NULL) != SQLITE_OK)
+        return connection_failed(handle, path, e);
+    return 0;
+}
+
 int connection_set_up(sqlite3 *handle, const char *path, struct err *e) {
     sqlite3_stmt *s = NULL;
     // Setting WAL on a file that has it already writes nothing.
@@ -178,7 +185,7 @@ static int open_once(struct db **out, const char *path, enum db_mode mode, struc
     if ((result = prepare_file(db, mode, e)) ||
         (result = header_examine(owner_descriptor(db->owner), path, migrate_newest(), &fresh, e)))
         goto out;
-    if (fresh && mode == DB_EXISTING) {
+    if (fresh && mode != DB_CREATE) {
         result = nothing_there(db, e);
         goto out;
     }
@@ -189,7 +196,7 @@ static int open_once(struct db **out, const char *path, enum db_mode mode, struc
     if ((result = migrate_examine(db->handle, path, &pending, e)))
         goto out;
     // Marked by its maker, who is still at it or died.
-    if (pending == migrate_newest() && mode == DB_EXISTING) {
+    if (pending == migrate_newest() && mode != DB_CREATE) {
         result = nothing_there(db, e);
         goto out;
     }
@@ -199,9 +206,10 @@ static int open_once(struct db **out, const char *path, enum db_mode mode, struc
         goto out;
     }
     if ((fresh && (result = migrate_mark(db->handle, path, e))) ||
-        (result = connection_set_up(db->handle, path, e)))
+        (result =
+             mode == DB_LOOK ? set_up_looking(db->handle, path, e) : connection_set_up(db->handle, path, e)))
         goto out;
-    if (pending > 0 && (result = migrate_apply(db->handle, path, e)))
+    if (pending > 0 && mode != DB_LOOK && (result = migrate_apply(db->handle, path, e)))
         goto out;
     sqlite3_wal_hook(db->handle, on_wal, db);
     *out = db;

@@ -15,7 +15,8 @@ struct db;
 
 enum db_mode {
     DB_EXISTING, // ERR_NOT_FOUND when the file does not exist, or nothing is in it yet
-    DB_CREATE    // made, with its folder, when it does not exist
+    DB_CREATE,   // made, with its folder, when it does not exist
+    DB_LOOK      // as DB_EXISTING, and left as it is: pending migrations stay pending, nothing can be written
 };
 
 // Opens and, where needed, migrates the database. Refused, with the file untouched: a database of

@@ -9,7 +9,8 @@ import tap
 
 COMMANDS = ["run", "submit", "list", "show", "output", "logs", "cancel", "retry", "stats", "models", "help",
             "batch submit", "batch list", "batch show", "batch items", "batch watch", "batch results",
-            "batch pause", "batch resume", "batch cancel", "config show", "config check"]
+            "batch pause", "batch resume", "batch cancel", "config show", "config check",
+            "db check", "db backup", "db vacuum", "db migrate"]
 
 
 def test_version(place):

@@ -33,7 +33,16 @@ def statuses(place):
     return dict(place.sql("SELECT status, count(*) FROM generations GROUP BY 1"))
 
 
+def copy_to(place, disk):
+    lines = "".join(f"{i} {TEXT}\n" for i in range(60))
+    place.run("batch", "submit", "-", "--model", "echo", "--format", "txt", "--name", "big", input=lines)
+    r = place.run("db", "backup", os.path.join(disk, "copy.db"))
+    tap.error_line(r, 1, r"cannot write \S+/copy.db \(No space left on device\): nothing was kept", "a backup that does not fit is told of")
+    tap.equal(os.listdir(disk), [], "and nothing of it is left")
+
+
 def scenario(place, disk):
+    copy_to(place, disk)
     place.database = os.path.join(disk, "test.db")
     ballast = os.path.join(disk, "ballast")
     gate = []
