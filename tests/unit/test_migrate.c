@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // From an older schema to this one's, by hand and by opening. The list of
-// migrations is this test's own (the linker then leaves the embedded one out): the
-// real first file, and a second that makes a table.
+// migrations is this test's own (the linker then leaves the embedded one out): all
+// real files as one, and a second that makes a table.
 #include "base/mem.h"
 #include "db/migrate.h"
 #include "genrun.h"
+#include <glob.h>
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -16,9 +17,9 @@
 // cmocka needs the above
 #include <cmocka.h>
 
-static char first[128 * 1024]; // schema/0001_initial.sql
+static char first[512 * 1024]; // schema/*.sql
 const struct migration migration_list[] = {
-    {"0001_initial.sql", first},
+    {"0001_all.sql", first},
     {"0002_more.sql", "CREATE TABLE more (a INTEGER) STRICT;"},
     {NULL, NULL},
 };
@@ -48,17 +49,30 @@ static genrun *open_handle(void) {
     return g;
 }
 
-// A database as a program that knew only the first file left it.
+static int read_schema(void) {
+    glob_t found;
+    size_t length = 0;
+    if (glob("schema/*.sql", 0, NULL, &found) != 0) // in the order of their names
+        return -1;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *file = fopen(found.gl_pathv[i], "r");
+        if (!file)
+            return -1;
+        length += fread(first + length, 1, sizeof first - 1 - length, file);
+        fclose(file);
+    }
+    first[length] = '\0';
+    globfree(&found);
+    return length < sizeof first - 1 ? 0 : -1;
+}
+
+// A database as a program that knew only the first list entry left it.
 static int make_old(void **state) {
     (void)state;
     char id[GENRUN_ID_SIZE];
     genrun_spec spec = GENRUN_SPEC_INIT;
-    FILE *file = fopen("schema/0001_initial.sql", "r");
-    if (!file)
+    if (read_schema() != 0)
         return -1;
-    size_t length = fread(first, 1, sizeof first - 1, file);
-    fclose(file);
-    first[length] = '\0';
     snprintf(path, sizeof path, "/tmp/genrun-migrate-%ld.db", (long)getpid());
     genrun *g = open_handle();
     spec.prompt = "kept";
