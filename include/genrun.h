@@ -219,6 +219,13 @@ int genrun_batch_cancel(genrun *g, const char *id, const char *reason);
  * dry_run nothing changes and *changed counts those that would. GENRUN_CONFLICT for a cancelled batch job. */
 int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run);
 
+/* Runs exactly one item, the next that waits, also of a paused batch job and beside every limit of concurrency: by
+ * the runner that is up, or else here; returns when its attempt has ended. *out, which the caller frees, is its row
+ * (completed, failed, cancelled, or queued when it will be tried again); NULL when no item waits. Callers that race
+ * get an item each. GENRUN_CONFLICT when the batch job is cancelled or stopped or the model parked, and when a
+ * signal (signals != 0) ended the wait: the item then waits as before. */
+int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int signals);
+
 typedef struct genrun_results_options {
     const char *format; /* openai, jsonl or csv; NULL: as the batch came, jsonl for one that came as txt */
     int errors;         /* the failed and cancelled items instead of the completed ones */

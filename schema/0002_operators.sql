@@ -39,3 +39,12 @@ CREATE INDEX generation_delayed_seq ON generation (seq) WHERE status='queued' AN
 INSERT INTO output (key, mime, content, bytes, created_at)
     SELECT g.seq * 1024, 'text/plain', '', 0, g.completed_at FROM generation g
     WHERE g.status='completed' AND NOT EXISTS (SELECT 1 FROM output o WHERE o.key = g.seq * 1024);
+-- Requests
+---------------------------------------------------------------------------------------------------
+
+-- Queued generations that a person asked to be run next, beside every limit of concurrency, also while their batch
+-- job is paused. The claim ends the request, so each is served once, whichever runner does it.
+CREATE TABLE run_request (
+    generation_seq INTEGER PRIMARY KEY,     -- generation.seq
+    requested_at   INTEGER NOT NULL
+) STRICT;

@@ -35,6 +35,7 @@
     ENTRY(cmd_batch_resume) \
     ENTRY(cmd_batch_cancel) \
     ENTRY(cmd_batch_retry) \
+    ENTRY(cmd_batch_process_next) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
     ENTRY(cmd_db_check) \

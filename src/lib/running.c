@@ -200,6 +200,7 @@ struct wait {
     const char *id; // as the caller gave it
     int64_t seq;
     bool is_batch;
+    bool is_asked; // for one attempt that was asked for, not for the end
     genrun_each each;
     void *payload;
     int64_t shown_ms;
@@ -277,11 +278,22 @@ static int ended_code(genrun *g, const struct wait *w, const char *status) {
                         : 0;
 }
 
+static int has_ended(genrun *g, const struct wait *w, bool *ended, char status[16]) {
+    bool open = false;
+    int result = queue_ended(g->db, w->is_batch, w->seq, ended, status, &g->err);
+    if (result || !w->is_asked || *ended)
+        return result;
+    // Served, and not running any more: the attempt is over, though it may be tried again later.
+    result = queue_request_is_open(g->db, w->seq, &open, &g->err);
+    *ended = !open && strcmp(status, "processing") != 0;
+    return result;
+}
+
 static int wait_until_end(genrun *g, struct wait *w) {
     char status[16];
     for (;;) {
         bool ended = false;
-        int result = queue_ended(g->db, w->is_batch, w->seq, &ended, status, &g->err);
+        int result = has_ended(g, w, &ended, status);
         if (!result)
             result = show(g, w, ended);
         if (result)
@@ -297,27 +309,56 @@ static int wait_until_end(genrun *g, struct wait *w) {
     }
 }
 
-int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
-    struct wait w = {.id = id, .each = each, .payload = payload};
+// Waits with the loop and, where wanted, the signals of this process.
+static int wait_here(genrun *g, struct wait *w, int signals) {
     bool running = g->runner != NULL;
-    g->stop = 0;
-    int result = handle_database(g);
-    if (!result)
-        result = find_waited(g, id, &w);
-    if (!result)
-        result = handle_loop(g);
+    int result = handle_loop(g);
     if (!result && signals)
         result = loop_signals(g->loop, on_signal, g, &g->err);
     if (!result) {
-        result = wait_until_end(g, &w);
+        result = wait_until_end(g, w);
         if (signals)
             loop_signals_end(g->loop);
     }
     // A runner of the host's own (genrun_step) goes on.
     if (!running)
         result = close_runner(g, "ended with what was waited for", result);
-    free(w.shown);
+    free(w->shown);
+    return result;
+}
+
+int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
+    struct wait w = {.id = id, .each = each, .payload = payload};
+    g->stop = 0;
+    int result = handle_database(g);
+    if (!result)
+        result = find_waited(g, id, &w);
+    if (!result)
+        result = wait_here(g, &w, signals);
     return handle_result(g, result);
+}
+
+int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int signals) {
+    struct wait w = {.id = id, .is_asked = true};
+    int64_t batch_seq = 0;
+    *out = NULL;
+    g->stop = 0;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_find_batch(g->db, id, &batch_seq, &g->err);
+    if (!result)
+        result = queue_request_next(g->db, batch_seq, &w.seq, &g->err);
+    if (result || w.seq == 0)
+        return handle_result(g, result);
+    result = wait_here(g, &w, signals);
+    if (result && result != ERR_WORK) {
+        // Nobody waits for it any more: it is left to the ordinary order.
+        struct err e;
+        if (queue_request_withdraw(g->db, w.seq, &e) != 0)
+            log_error("%s", e.message);
+        return handle_result(g, result);
+    }
+    return handle_result(g, queue_get(g->db, w.seq, (struct row **)out, &g->err));
 }
 
 int host_mark_hung(const char *database, const char *runner) {

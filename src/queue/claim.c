@@ -421,19 +421,45 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
     return 0;
 }
 
+static int claim_seq(struct db *db, const struct claim_scope *scope, int64_t seq, bool asked,
+                     struct claim *claims, size_t *count, size_t *taken, struct err *e) {
+    return take_rows(
+        db,
+        db_ask(
+            db, e,
+            // Bits of the lane but 4: a batch at its own limit opens again by itself. What a person asked for runs
+            // also while its batch job is paused (bit 1, which a cancelled one has, too).
+            CLAIM_SET "SELECT seq FROM generation g WHERE g.seq=?3 AND g.status='queued'"
+                      " AND (?4 OR g.run_after IS NULL OR g.run_after<=?2)"
+                      " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & (27 - ?4) = 0)"
+                      " AND NOT EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=g.batch_seq AND "
+                      "b.status='cancelled')" CLAIM_RETURNING,
+            "iiii", scope->runner_seq, scope->now_at, seq, (int64_t)asked),
+        claims, count, taken, e);
+}
+
 int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
                     size_t *count, struct err *e) {
     size_t taken;
-    return take_rows(
-        db,
-        db_ask(db, e,
-               // Bits of the lane but 4: a batch at its own limit opens again by itself.
-               CLAIM_SET
-               "SELECT seq FROM generation g WHERE g.seq=?3 AND g.status='queued'"
-               " AND (g.run_after IS NULL OR g.run_after<=?2)"
-               " AND EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.blocked & 27 = 0)" CLAIM_RETURNING,
-               "iii", scope->runner_seq, scope->now_at, seq),
-        claims, count, &taken, e);
+    return claim_seq(db, scope, seq, false, claims, count, &taken, e);
+}
+
+int queue_claim_asked(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
+                      size_t *count, struct err *e) {
+    size_t taken = 0;
+    int64_t lane = 0;
+    int lock = 0;
+    int result = scope->account_concurrency > 0
+                     ? db_integer(db, e, &lane, 0,
+                                  "SELECT lane FROM generation WHERE seq=? AND user_id IS NOT NULL", "i", seq)
+                     : 0;
+    if (!result && lane && ((result = lock_account(db, scope, lane, &lock, e)) || !lock))
+        return result;
+    if (!result)
+        result = claim_seq(db, scope, seq, true, claims, count, &taken, e);
+    if (!result && lock)
+        result = keep_lock(db, lane, lock, taken ? claims[*count - 1].id : NULL, e);
+    return result;
 }
 
 int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,

@@ -115,6 +115,10 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
 // Claims that one, if it is queued, due, and its batch job neither paused nor ended; *count grows by one when it was.
 int queue_claim_one(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
                     size_t *count, struct err *e) must_check;
+// Claims that one because a person asked for it: also while its batch job is paused, and before its time. Its account's
+// lock is taken; without one it is not claimed.
+int queue_claim_asked(struct db *db, const struct claim_scope *scope, int64_t seq, struct claim *claims,
+                      size_t *count, struct err *e) must_check;
 // The queued suspect of the model that crashed alone least often and whose batch job is open; *seq 0: none.
 int queue_next_suspect(struct db *db, const struct claim_scope *scope, const char *model_id, int64_t *seq,
                        struct err *e) must_check;
@@ -127,6 +131,22 @@ int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t 
 int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) must_check;
 // Names of all models that have lanes: mem-allocated array of mem-allocated names.
 int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) must_check;
+
+// ---- request.c: what a person asked to be run next ----
+#define REQUEST_SLICE 16 // requests looked at in one transaction
+// Asks for the next queued item of a batch job, in a transaction of its own: callers that race get one each. *seq 0:
+// none is left to ask for. ERR_CONFLICT when the batch job is cancelled or stopped, or the model parked.
+int queue_request_next(struct db *db, int64_t batch_seq, int64_t *seq, struct err *e) must_check;
+// Is the request not served yet?
+int queue_request_is_open(struct db *db, int64_t seq, bool *open, struct err *e) must_check;
+int queue_request_withdraw(struct db *db, int64_t seq, struct err *e) must_check; // none: fine
+struct request {
+    int64_t seq; // of the generation
+    bool is_queued;
+};
+// The oldest requests (only_generation not 0: that one's), at most REQUEST_SLICE.
+int queue_requests(struct db *db, int64_t only_generation, struct request list[REQUEST_SLICE], size_t *count,
+                   struct err *e) must_check;
 
 // ---- settle.c: inside the caller's transaction ----
 struct settle_output {

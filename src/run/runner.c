@@ -44,7 +44,7 @@ static int start(struct runner *r, struct err *e) {
     r->clock_offset_ms = now_at - clock_boottime_ms();
     r->slept_ms = clock_boottime_ms() - now_ms;
     r->judged_overdue_ms = now_ms; // what waited too long while nobody ran gets a try first
-    r->changed = r->claimable = r->sweeping = true;
+    r->changed = r->claimable = r->asked = r->sweeping = true;
     r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
     if (recovered > 0)
@@ -289,7 +289,7 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     int64_t now_ms = clock_monotonic_ms();
     // Asked once more: another process may have committed between the last look and the last tick.
     r->changed |= wake_has_changed(r->wake, now_ms);
-    if (r->live || r->ended || r->changed || r->claimable || r->sweeping)
+    if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping)
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;

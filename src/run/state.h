@@ -33,9 +33,11 @@ struct runner {
     bool exclusive; // a suspect runs alone
 
     // What the next tick has to do.
-    bool changed;   // another process has written
-    bool claimable; // there may be something to claim
-    bool sweeping;  // slices of a sweep are left
+    bool changed;     // another process has written
+    bool claimable;   // there may be something to claim
+    bool asked;       // a person may have asked for something to be run next
+    bool asked_later; // and it could not start yet
+    bool sweeping;    // slices of a sweep are left
     bool stopping;
     bool at_once;       // and without patience
     int64_t stop_at_ms; // then what still runs is taken back
@@ -71,6 +73,10 @@ struct runner {
 
 // One transaction with everything that is due; nothing when nothing is.
 void runner_tick(struct runner *runner, int64_t now_ms);
+// Claims for the free slots, and what a person asked for; inside of a transaction (claim.c).
+int runner_claim(struct runner *runner, int64_t now_ms, int64_t now_at, struct err *e) must_check;
+// When a gate that is closed now opens there is something to claim again.
+void runner_note_gates(struct runner *runner, int64_t now_ms);
 // Writes what ended since the last time into the throughput table; inside of a transaction.
 int runner_count_ends(struct runner *runner, int64_t now_at, struct err *e) must_check;
 bool runner_has_uncounted(const struct runner *runner);

@@ -17,8 +17,7 @@
 #define COUNT_EVERY_MS 1000  // throughput: not in every tick, one page less to write
 #define CHECKPOINT_PAGES 500 // well below the 1,000 at which a sqlite3 shell would do it, unlocked
 #define CHECKPOINT_AGAIN_MS 1000
-#define OVERDUE_EVERY_MS 10000    // between two looks at what waits for closed gates, at most
-#define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
+#define OVERDUE_EVERY_MS 10000 // between two looks at what waits for closed gates, at most
 #define TROUBLE_MAX_MS 1000
 #define PLAIN_TRIES 2 // to end a row plainly that refused its result
 
@@ -47,7 +46,7 @@ int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
     if (r->retry_at_ms > now_ms)
         return false;
-    if (r->ended || r->changed || (r->claimable && runner_free_slots(r) > 0))
+    if (r->ended || r->changed || r->asked || (r->claimable && runner_free_slots(r) > 0))
         return true;
     if (r->live && now_ms >= r->next_beat_ms)
         return true;
@@ -197,7 +196,7 @@ static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
     int result = gate_list_refresh(&r->gates, r->db, false, now_ms, e);
     if (!result)
         result = check_owned(r, e);
-    r->claimable = true;
+    r->claimable = r->asked = true;
     r->sweeping = true;
     return result;
 }
@@ -272,103 +271,6 @@ static int sweep(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e
     return result;
 }
 
-// ---- claiming ----
-
-static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms,
-                        struct err *e) {
-    size_t count = r->gates.count;
-    struct claim_slot *slots = mem_alloc(count ? count : 1, sizeof *slots);
-    for (size_t i = 0; i < count; i++)
-        slots[i] = (struct claim_slot){.model_id = r->gates.list[i]->model_id,
-                                       .free = gate_free(r->gates.list[i], room, now_ms),
-                                       .last_single = r->gates.list[i]->last_single};
-    int result = queue_claim(r->db, scope, &r->turn, slots, count, room, r->claims, &r->claim_count, e);
-    for (size_t i = 0; i < count; i++)
-        r->gates.list[i]->last_single = slots[i].last_single;
-    free(slots);
-    return result;
-}
-
-// A suspect of an open model; 0: none.
-static int find_suspect(struct runner *r, const struct claim_scope *scope, int64_t now_ms, int64_t *seq,
-                        struct err *e) {
-    *seq = 0;
-    for (size_t i = 0; i < r->gates.count && *seq == 0; i++) {
-        if (gate_free(r->gates.list[i], 1, now_ms) == 0)
-            continue;
-        int result = queue_next_suspect(r->db, scope, r->gates.list[i]->model_id, seq, e);
-        if (result)
-            return result;
-    }
-    return 0;
-}
-
-static int claim_only(struct runner *r, const struct claim_scope *scope, int64_t now_ms, struct err *e) {
-    char *model_id = NULL;
-    int result = queue_model_of(r->db, scope->only_generation, &model_id, e);
-    struct gate *gate = model_id ? gate_list_find(&r->gates, model_id) : NULL;
-    if (!result && gate && gate_free(gate, 1, now_ms) > 0)
-        result = queue_claim_one(r->db, scope, scope->only_generation, r->claims, &r->claim_count, e);
-    free(model_id);
-    return result;
-}
-
-// When a gate that is closed now opens, there is something to claim again.
-static void note_gates(struct runner *r, int64_t now_ms) {
-    r->gates_open_ms = INT64_MAX;
-    for (size_t i = 0; i < r->gates.count; i++) {
-        int64_t opens = gate_opens_ms(r->gates.list[i], now_ms);
-        if (opens < r->gates_open_ms)
-            r->gates_open_ms = opens;
-    }
-    // An account that another holds is a closed gate, too.
-    int64_t wait_ms = r->unlock_at - clock_wall_at();
-    if (r->unlock_at > 0 && now_ms + wait_ms < r->gates_open_ms)
-        r->gates_open_ms = now_ms + (wait_ms > 0 ? wait_ms : 1);
-}
-
-static int claim(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
-    int room = runner_free_slots(r);
-    int64_t suspect = 0;
-    const struct claim_scope scope = {.runner_seq = r->me.seq,
-                                      .now_at = now_at,
-                                      .only_batch = r->options.only_batch,
-                                      .only_generation = r->options.only_generation,
-                                      .account_concurrency = r->settings.account_concurrency,
-                                      .owner = r->me.id,
-                                      .lock_ms = r->options.jobs->lock_expiry_ms};
-    if (room == 0)
-        return 0;
-    if ((size_t)room > r->claim_room) {
-        r->claims = mem_resize(r->claims, (size_t)room, sizeof *r->claims);
-        r->claim_room = (size_t)room;
-    }
-    if (scope.only_generation) {
-        r->claimable = false;
-        return claim_only(r, &scope, now_ms, e);
-    }
-    int result = find_suspect(r, &scope, now_ms, &suspect, e);
-    if (suspect == 0)
-        r->suspect_since_ms = 0;
-    else if (r->suspect_since_ms == 0)
-        r->suspect_since_ms = now_ms;
-    // A suspect runs when nothing else does: at once when nothing else waits, and after some patience nothing
-    // else is started until it had its turn.
-    bool quiet = suspect && now_ms - r->suspect_since_ms >= SUSPECT_PATIENCE_MS;
-    if (!result && !quiet)
-        result = claim_normal(r, &scope, room, now_ms, e);
-    if (!result && scope.account_concurrency > 0 && r->claim_count < (size_t)room)
-        result = queue_next_unlock(r->db, r->me.id, now_at, &r->unlock_at, e);
-    // With slots left over, nothing more is to be had until something changes.
-    r->claimable = r->claim_count == (size_t)room || (!quiet && r->turn.unfinished);
-    if (!result && suspect && r->claim_count == 0 && r->live_count == 0) {
-        result = queue_claim_one(r->db, &scope, suspect, r->claims, &r->claim_count, e);
-        r->exclusive = !result && r->claim_count > 0;
-        r->suspect_since_ms = now_ms;
-    }
-    return result;
-}
-
 static void start_claimed(struct runner *r);
 
 static void drop_claims(struct runner *r) {
@@ -400,7 +302,8 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         return result;
     if (promoted > 0 || r->ended)
         r->claimable = true;
-    if (r->claimable && (result = claim(r, now_ms, now_at, e)))
+    r->asked |= r->asked_later && r->ended;
+    if ((r->claimable || r->asked) && (result = runner_claim(r, now_ms, now_at, e)))
         return result;
     if (counting && runner_has_uncounted(r) && (result = runner_count_ends(r, now_at, e)))
         return result;
@@ -441,7 +344,7 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     end_trouble(r, now_ms);
     start_claimed(r);
     // After the starts, which count against the rates.
-    note_gates(r, now_ms);
+    runner_note_gates(r, now_ms);
     plan_overdue(r, now_ms, clock_wall_at());
 }
 
@@ -529,7 +432,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         drop_claims(r);
         r->turn = turn;
         r->exclusive = exclusive;
-        r->claimable = true;
+        r->claimable = r->asked = true;
         tell_trouble(r, &e, now_ms);
         return;
     }

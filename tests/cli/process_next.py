@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""batch process-next: exactly one item a call, with and without a runner, paused or not, in races."""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+
+def submit(place, lines, *options):
+    place.write("p.txt", "".join(f"{line}\n" for line in lines))
+    return place.run("batch", "submit", "p.txt", "--model", "echo", *options).id
+
+
+def states(place, id):
+    return [o["status"] for o in place.run("batch", "items", id, "--json").jsonl]
+
+
+def test_without_a_runner(place):
+    id = submit(place, ["a", "b"], "--paused")
+    r = place.run("batch", "process-next", id[-8:])
+    tap.ok(r.code == 0 and r.out.endswith(" completed, 1 left\n"), "the first item runs here, though the batch is paused", r)
+    tap.equal(states(place, id), ["completed", "queued"], "exactly one, in the order of the file")
+    tap.equal(place.run("batch", "show", id, "--json").json["status"], "paused", "and the batch stays paused")
+    r = place.run("batch", "process-next", id, "--json").json
+    tap.equal((r["processed"], r["remaining"], r["status"]), (1, 0, "completed"), "--json: {processed, remaining, status}")
+    r = place.run("batch", "process-next", id, "--json")
+    tap.equal((r.code, r.json), (0, {"processed": 0, "remaining": 0, "status": "empty"}), "nothing is left: 0, and said")
+    tap.equal(place.value("SELECT count(*) FROM run_request"), 0, "no request is left behind")
+
+
+def test_failing_items(place):
+    place.write("f.jsonl", '{"prompt":"x","fail":"InvalidRequestError"}\n{"prompt":"y","fail":"NetworkError"}\n')
+    id = place.run("batch", "submit", "f.jsonl", "--model", "echo").id
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 1 and " failed, 1 left" in r.out and "failed: InvalidRequestError: " in r.err, "a failed one: 1, and why", r)
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 1 and " queued, 1 left" in r.out, "one that will be tried again: its attempt is over, so it returns", r)
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 1 and place.value("SELECT starts FROM generations WHERE prompt='y'") == 2,
+           "asked for again it does not wait for its time", r)
+
+
+def test_refusals(place):
+    tap.error_line(place.run("batch", "process-next", "00000000-0000-7000-8000-000000000000"), 4, "", "unknown: 4")
+    id = submit(place, ["a"])
+    place.run("batch", "cancel", id)
+    tap.error_line(place.run("batch", "process-next", id), 5, "cancelled", "a cancelled batch: 5")
+    id = submit(place, ["a"])
+    place.sql("INSERT OR REPLACE INTO model_state (model_id, state, reason, since) VALUES ('echo', 'parked', 'no key', 1)")
+    tap.error_line(place.run("batch", "process-next", id), 5, "parked.*no key.*models resume echo", "a parked model: 5, and what to do")
+    tap.equal(states(place, id), ["queued"], "and the item waits as before")
+
+
+def test_with_a_runner(place):
+    busy = place.submit("busy", "--model", "echo", "--param", "delay=60s")
+    runner = place.start_runner()
+    place.wait_status(busy, "processing")
+    id = submit(place, ["a", "b", "c", "d"], "--paused")
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 0 and " completed, 3 left" in r.out, "the runner does it, though its only slot is taken", r)
+    racing = [subprocess.Popen(place.command("batch", "process-next", id, "--json"), cwd=place.folder,
+                               env=place.environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    ids = {json.loads(p.communicate(timeout=60)[0])["id"] for p in racing}
+    tap.equal((len(ids), states(place, id)), (2, ["completed"] * 3 + ["queued"]), "two callers that race get an item each")
+    tap.ok(runner.running and place.status(busy) == "processing", "the runner and its own work go on", runner.err)
+
+
+tap.main(globals())
