@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Counts and reports: stats, models, what is left to do, results of a batch.
+// Counts and reports: stats, models, what is left to do.
 #include "base/clock.h"
-#include "base/json.h"
-#include "base/mem.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-
-#define RESULT_PAGE 64
 
 static int64_t local_midnight(int64_t now_at) {
     time_t seconds = (time_t)(now_at / 1000);
@@ -114,117 +108,4 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
 
 int queue_count_left(struct db *db, int64_t *count, struct err *e) {
     return db_integer(db, e, count, 0, "SELECT queued FROM totals", "");
-}
-
-// ---- results ----
-
-// The result's texts stay the row's.
-static struct result result_from_row(const struct row *r) {
-    size_t length;
-    struct result out = {
-        .id = row_text(r, "id"),
-        .custom_id = row_text(r, "custom_id"),
-        .item_index = row_integer(r, "item_index", 0),
-        .status = row_text(r, "status"),
-        .model_id = row_text(r, "model_id"),
-        .prompt = row_text(r, "prompt"),
-        .parameters = row_text(r, "parameters"),
-        .endpoint = row_text(r, "endpoint"),
-        .http_status = (int)row_integer(r, "http_status", 0),
-        .request_id = row_text(r, "request_id"),
-        .body = row_bytes(r, "body", &length),
-        .error_type = row_text(r, "error_type"),
-        .error_message = row_text(r, "error_message"),
-        .input_tokens = row_integer(r, "input_tokens", -1),
-        .output_tokens = row_integer(r, "output_tokens", -1),
-        .cost = row_number(r, "cost", -1),
-        .finish_reason = row_text(r, "finish_reason"),
-        .completed_at = row_integer(r, "completed_at", 0),
-    };
-    out.body_length = length;
-    out.text = row_bytes(r, "content", &length);
-    out.text_length = length;
-    out.text_mime = row_text(r, "mime");
-    return out;
-}
-
-#define RESULTS                                                                                              \
-    "SELECT g.id, g.seq, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, "          \
-    "i.endpoint,"                                                                                            \
-    " r.http_status, r.request_id, r.body, CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop'"     \
-    " ELSE r.finish_reason END AS finish_reason, g.error_type,"                                              \
-    " coalesce(g.error_message, g.cancel_reason) AS error_message, g.input_tokens, g.output_tokens, g.cost," \
-    " g.completed_at, o.mime, o.content FROM generation g"
-#define RESULT_TEXTS                                                                                         \
-    " JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq LEFT JOIN output o ON "     \
-    "o.key=g.seq*1024"
-#define RESULT_FITS                                                                                          \
-    " AND CASE WHEN ?2 THEN g.status='failed' OR g.status='cancelled' ELSE g.status='completed' END"
-
-// A page from a place in the batch on (?1 the batch, ?3 the place), or one result (?1; ?3 and ?4 are not used).
-static const char from_place[] =
-    RESULTS " INDEXED BY generation_batch" RESULT_TEXTS " WHERE g.batch_seq=?1" RESULT_FITS
-            " AND g.item_index>?3 ORDER BY g.item_index LIMIT ?4";
-static const char by_number[] =
-    RESULTS RESULT_TEXTS " WHERE g.seq=?1" RESULT_FITS " AND ?3 IS ?3 AND ?4 IS ?4";
-
-static int give_page(struct db *db, const char *sql, int64_t key, bool errors, int64_t place,
-                     struct rows *rows, queue_result_each each, void *payload, struct err *e) {
-    sqlite3_stmt *s = db_ask(db, e, sql, "iiii", key, (int64_t)errors, place, (int64_t)RESULT_PAGE);
-    int result = rows_take(db, s, rows, e);
-    db_done(db, s);
-    for (size_t i = 0; !result && i < rows->count; i++) {
-        struct result r = result_from_row(rows->list[i]);
-        result = each(payload, &r, e);
-    }
-    return result;
-}
-
-static int give_by_place(struct db *db, int64_t batch_seq, bool errors, queue_result_each each, void *payload,
-                         struct err *e) {
-    int64_t place = -1;
-    for (bool last = false; !last;) {
-        struct rows rows;
-        int result = give_page(db, from_place, batch_seq, errors, place, &rows, each, payload, e);
-        last = rows.count < RESULT_PAGE;
-        if (!last)
-            place = row_integer(rows.list[rows.count - 1], "item_index", 0);
-        rows_free(&rows);
-        if (result)
-            return result;
-    }
-    return 0;
-}
-
-// No index has this order (it would cost every item a page), so it is asked for once, as numbers only.
-static int give_by_end(struct db *db, int64_t batch_seq, bool errors, queue_result_each each, void *payload,
-                       struct err *e) {
-    int64_t *order = NULL;
-    size_t count = 0, room = 0;
-    int code = 0;
-    sqlite3_stmt *s =
-        db_ask(db, e,
-               "SELECT g.seq FROM generation g INDEXED BY generation_batch WHERE g.batch_seq=?1" RESULT_FITS
-               " ORDER BY g.completed_at, g.seq",
-               "ii", batch_seq, (int64_t)errors);
-    while (s && (code = db_next(db, s, e)) == 1) {
-        if (count == room)
-            order = mem_resize(order, room = room ? room * 2 : 1024, sizeof *order);
-        order[count++] = db_int(s, 0);
-    }
-    db_done(db, s);
-    int result = !s || code < 0 ? ERR_DATABASE : 0;
-    for (size_t i = 0; !result && i < count; i++) {
-        struct rows rows;
-        // One that was retried meanwhile is left out.
-        result = give_page(db, by_number, order[i], errors, 0, &rows, each, payload, e);
-        rows_free(&rows);
-    }
-    free(order);
-    return result;
-}
-
-int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each,
-                  void *payload, struct err *e) {
-    return (by_end ? give_by_end : give_by_place)(db, batch_seq, errors, each, payload, e);
 }
