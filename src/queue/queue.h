@@ -232,12 +232,16 @@ struct runner_identity {
     int64_t seq;
     char id[ID_SIZE];
 };
-// Inside the caller's transaction: registers the new runner and takes back what dead ones left:
-// requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows, *failed those of them
-// that were failed.
+// Runners of this boot that are dead, and whose processes may still run: those that never told of their end, and
+// those that have work. mem-allocated. The caller holds the owner's lock and is not registered yet.
+int queue_runner_dead(struct db *db, char (**ids)[ID_SIZE], size_t *count, struct err *e) must_check;
+// Inside the caller's transaction, both. The first registers the new runner. The other takes back what dead ones
+// left: requeued, suspects marked, quarantined after max_crashes alone. *recovered counts rows, *failed those of
+// them that were failed.
 int queue_runner_start(struct db *db, struct runner_identity *me, const char *version,
-                       int64_t heartbeat_timeout_ms, int max_crashes, int max_attempts, int64_t now_at,
-                       int64_t *recovered, int64_t *failed, struct err *e) must_check;
+                       int64_t heartbeat_timeout_ms, int64_t now_at, struct err *e) must_check;
+int queue_runner_recover(struct db *db, const struct runner_identity *me, int max_crashes, int max_attempts,
+                         int64_t now_at, int64_t *recovered, int64_t *failed, struct err *e) must_check;
 int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
                       struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.

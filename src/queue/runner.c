@@ -22,11 +22,12 @@ struct orphan {
 };
 
 // Dead runners get their end first: the orphans' fate depends on it.
-static int end_dead_runners(struct db *db, const char *boot, int64_t now_at, struct err *e) {
+static int end_dead_runners(struct db *db, int64_t me, const char *boot, int64_t now_at, struct err *e) {
     return db_run(db, e,
                   "UPDATE runners SET stopped_at=?1, end_reason=coalesce(end_reason,"
-                  " CASE WHEN boot_id=?2 THEN 'crashed' ELSE 'rebooted' END) WHERE stopped_at IS NULL",
-                  "it", now_at, boot);
+                  " CASE WHEN boot_id=?2 THEN 'crashed' ELSE 'rebooted' END) WHERE stopped_at IS NULL AND"
+                  " seq<>?3",
+                  "iti", now_at, boot, me);
 }
 
 static int list_orphans(struct db *db, int64_t me, struct orphan **out, size_t *count, struct err *e) {
@@ -124,18 +125,34 @@ static int recover_orphan(struct db *db, const struct orphan *o, int max_crashes
     return requeue_orphan(db, o, 0, "RunnerCrashError", message, e);
 }
 
+int queue_runner_dead(struct db *db, char (**ids)[ID_SIZE], size_t *count, struct err *e) {
+    char boot[64];
+    int code;
+    *ids = NULL;
+    *count = 0;
+    process_boot(boot, sizeof boot);
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT id FROM runners WHERE boot_id=? AND (stopped_at IS NULL OR seq IN (SELECT runner_seq"
+               " FROM generation INDEXED BY generation_processing WHERE status='processing'))",
+               "t", boot);
+    if (!s)
+        return ERR_DATABASE;
+    while ((code = db_next(db, s, e)) == 1) {
+        *ids = mem_resize(*ids, *count + 1, sizeof **ids);
+        snprintf((*ids)[(*count)++], ID_SIZE, "%s", db_text(s, 0));
+    }
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_runner_start(struct db *db, struct runner_identity *me, const char *version,
-                       int64_t heartbeat_timeout_ms, int max_crashes, int max_attempts, int64_t now_at,
-                       int64_t *recovered, int64_t *failed, struct err *e) {
-    char boot[64], host[256] = "";
-    struct orphan *orphans = NULL;
-    size_t count = 0;
+                       int64_t heartbeat_timeout_ms, int64_t now_at, struct err *e) {
+    char boot[64], host[256] = "", data[64];
     process_boot(boot, sizeof boot);
     gethostname(host, sizeof host - 1);
     id_make(me->id);
-    int result = end_dead_runners(db, boot, now_at, e);
-    if (!result)
-        result = db_run(db, e,
+    int result = db_run(db, e,
                         "INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, "
                         "started_at, heartbeat_at)"
                         " VALUES (?,?,?,?,?,?,?,?)",
@@ -143,6 +160,17 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
                         "ii",
                         me->id, (int64_t)getpid(), boot, host, version, heartbeat_timeout_ms, now_at, now_at);
     me->seq = db_last_id(db);
+    snprintf(data, sizeof data, "{\"pid\":%ld}", (long)getpid());
+    return result ? result : queue_log(db, "info", "runner.started", 0, 0, NULL, data, e);
+}
+
+int queue_runner_recover(struct db *db, const struct runner_identity *me, int max_crashes, int max_attempts,
+                         int64_t now_at, int64_t *recovered, int64_t *failed, struct err *e) {
+    char boot[64];
+    struct orphan *orphans = NULL;
+    size_t count = 0;
+    process_boot(boot, sizeof boot);
+    int result = end_dead_runners(db, me->seq, boot, now_at, e);
     if (!result)
         result = list_orphans(db, me->seq, &orphans, &count, e);
     *failed = 0;
@@ -159,11 +187,6 @@ int queue_runner_start(struct db *db, struct runner_identity *me, const char *ve
                         "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"
                         " (SELECT id FROM runners WHERE stopped_at IS NOT NULL)",
                         "");
-    if (!result) {
-        char data[128];
-        snprintf(data, sizeof data, "{\"pid\":%ld,\"recovered\":%zu}", (long)getpid(), count);
-        result = queue_log(db, "info", "runner.started", 0, 0, NULL, data, e);
-    }
     *recovered = (int64_t)count;
     free(orphans);
     return result;

@@ -24,21 +24,20 @@ static int64_t now_us(void) {
 }
 
 static int start(struct runner *r, struct err *e) {
-    int64_t recovered = 0, failed = 0;
     int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
-    int result = db_begin(r->db, 5000, e);
-    if (result)
+    int result = recovery_begin(r, e);
+    if (result || (result = db_begin(r->db, 5000, e)))
         return result;
     if ((result = queue_runner_start(r->db, &r->me, r->options.version, r->settings.heartbeat_timeout_ms,
-                                     r->settings.max_crashes, r->settings.max_attempts, now_at, &recovered,
-                                     &failed, e)) ||
+                                     now_at, e)) ||
+        (result = recovery_write(r, now_at, e)) ||
         (result = gate_list_refresh(&r->gates, r->db, true, now_ms, e))) {
         db_rollback(r->db);
         return result;
     }
     if ((result = db_commit(r->db, e)))
         return result;
-    r->failed = failed;
+    recovery_note_written(r);
     r->wake = wake_open(r->db, r->loop);
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
@@ -47,9 +46,6 @@ static int start(struct runner *r, struct err *e) {
     r->changed = r->claimable = r->asked = r->sweeping = true;
     r->gates_open_ms = r->next_overdue_ms = r->next_look_ms = INT64_MAX;
     r->seen_changes = db_total_changes(r->db);
-    if (recovered > 0)
-        log_warn("%lld generations were in flight when the last runner ended: queued again or judged",
-                 (long long)recovered);
     return 0;
 }
 
@@ -67,6 +63,7 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     r->gates.models = options->models;
     r->gates.model_count = options->model_count;
     if ((result = start(r, e))) {
+        recovery_end(r);
         gate_list_free(&r->gates);
         free(r);
         db_disown(db);
@@ -289,7 +286,7 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     int64_t now_ms = clock_monotonic_ms();
     // Asked once more: another process may have committed between the last look and the last tick.
     r->changed |= wake_has_changed(r->wake, now_ms);
-    if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping)
+    if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping || recovery_goes_on(r))
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;
@@ -358,6 +355,7 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
         attempt_free(a);
     }
     wake_close(r->wake);
+    recovery_end(r);
     gate_list_free(&r->gates);
     free(r->claims);
     db_checkpoint_final(r->db);

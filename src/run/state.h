@@ -7,6 +7,7 @@
 #include "queue/queue.h"
 #include "run/attempt.h"
 #include "run/gate.h"
+#include "run/recovery.h"
 #include "run/runner.h"
 #include "run/wake.h"
 
@@ -22,6 +23,7 @@ struct runner {
     struct loop *loop;
     struct wake *wake;
     struct runner_identity me;
+    struct recovery recovery;
     struct gate_list gates;
     struct claim_turn turn;
     struct attempt *live; // in flight

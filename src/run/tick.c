@@ -46,7 +46,8 @@ int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
     if (r->retry_at_ms > now_ms)
         return false;
-    if (r->ended || r->changed || r->asked || (r->claimable && runner_free_slots(r) > 0))
+    bool startable = !r->recovery.patient && (r->asked || (r->claimable && runner_free_slots(r) > 0));
+    if (r->ended || r->changed || recovery_has_work(r) || startable)
         return true;
     if (r->live && now_ms >= r->next_beat_ms)
         return true;
@@ -288,6 +289,8 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
     // Settled first: what these ends free is claimed in the same pass.
     if ((result = settle_all(r, now_at, e)))
         return result;
+    if ((result = recovery_write(r, now_at, e)))
+        return result;
     if (r->changed && (result = see_changes(r, now_ms, e)))
         return result;
     if (beating && (result = beat(r, now_ms, now_at, e)))
@@ -303,7 +306,8 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
     if (promoted > 0 || r->ended)
         r->claimable = true;
     r->asked |= r->asked_later && r->ended;
-    if ((r->claimable || r->asked) && (result = runner_claim(r, now_ms, now_at, e)))
+    bool claiming = !r->recovery.patient && (r->claimable || r->asked);
+    if (claiming && (result = runner_claim(r, now_ms, now_at, e)))
         return result;
     if (counting && runner_has_uncounted(r) && (result = runner_count_ends(r, now_at, e)))
         return result;
@@ -341,6 +345,7 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     if (now_ms >= r->next_sweep_ms)
         r->next_sweep_ms = now_ms + QUEUE_SLICE_MS;
     r->changed = false;
+    recovery_note_written(r);
     end_trouble(r, now_ms);
     start_claimed(r);
     // After the starts, which count against the rates.

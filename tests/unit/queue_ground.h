@@ -139,6 +139,15 @@ static void __attribute__((format(printf, 2, 3))) type_on(struct db *on, const c
 
 // ---- filling ----
 
+// A new runner that finds no process of dead ones; inside a transaction.
+static int start_runner(struct runner_identity *me, int max_crashes, int max_attempts, int64_t now_at,
+                        int64_t *recovered, int64_t *failed) {
+    int result = queue_runner_start(db, me, "test", 60000, now_at, &error);
+    return result
+               ? result
+               : queue_runner_recover(db, me, max_crashes, max_attempts, now_at, recovered, failed, &error);
+}
+
 static int64_t submit_spec(const struct spec *spec) {
     char id[ID_SIZE];
     bool created;

@@ -26,7 +26,7 @@ static int set_up(void **state) {
     memset(&turn, 0, sizeof turn);
     memset(slots, 0, sizeof slots);
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &me, "test", 60000, 3, 3, clock_wall_at(), &recovered, &failed, &error));
+    OK(start_runner(&me, 3, 3, clock_wall_at(), &recovered, &failed));
     OK(db_commit(db, &error));
     scope = (struct claim_scope){
         .runner_seq = me.seq, .now_at = clock_wall_at(), .owner = me.id, .lock_ms = 60000};

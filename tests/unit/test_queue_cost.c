@@ -73,7 +73,7 @@ static void add_the_same(void) {
     for (int i = 0; i < 10; i++)
         submit_spec(&(struct spec){.prompt = "p", .model_id = "m2", .run_after_at = now_at + 3600000});
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &w.me, "test", 60000, 3, 3, now_at, &recovered, &failed, &error));
+    OK(start_runner(&w.me, 3, 3, now_at, &recovered, &failed));
     OK(db_commit(db, &error));
     w.scope =
         (struct claim_scope){.runner_seq = w.me.seq, .now_at = now_at, .owner = w.me.id, .lock_ms = 60000};
@@ -273,7 +273,7 @@ static void runner_start(void) {
     int64_t recovered, failed;
     struct runner_identity other;
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &other, "test", 60000, 3, 3, w.scope.now_at, &recovered, &failed, &error));
+    OK(start_runner(&other, 3, 3, w.scope.now_at, &recovered, &failed));
     OK(db_commit(db, &error));
 }
 static void pause_batch(void) {

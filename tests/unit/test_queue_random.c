@@ -27,7 +27,7 @@ static int accounts;
 static void begin_runner(void) {
     int64_t recovered, failed;
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &me, "test", 60000, 3, 3, now_at, &recovered, &failed, &error));
+    OK(start_runner(&me, 3, 3, now_at, &recovered, &failed));
     OK(db_commit(db, &error));
 }
 

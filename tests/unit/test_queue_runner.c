@@ -12,8 +12,7 @@ static int64_t recovered, failed, now_at;
 // A new runner; the one before it is dead, since it holds the owner's lock no more.
 static void begin_runner(void) {
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &me, "test", 60000, MAX_CRASHES, MAX_ATTEMPTS, ++now_at, &recovered, &failed,
-                          &error));
+    OK(start_runner(&me, MAX_CRASHES, MAX_ATTEMPTS, ++now_at, &recovered, &failed));
     OK(db_commit(db, &error));
     check_counts();
     // Whatever is processing is so under the present runner, and that has just begun.

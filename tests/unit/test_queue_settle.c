@@ -10,7 +10,7 @@ static int set_up(void **state) {
     if (ground_open(state))
         return -1;
     OK(db_begin(db, 1000, &error));
-    OK(queue_runner_start(db, &me, "test", 60000, 3, 3, clock_wall_at(), &recovered, &failed, &error));
+    OK(start_runner(&me, 3, 3, clock_wall_at(), &recovered, &failed));
     OK(db_commit(db, &error));
     return 0;
 }
