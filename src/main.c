@@ -150,7 +150,10 @@ static int run_command(struct cli *cli) {
     options.database = cli->database;
     options.create = c->create;
     int code = genrun_open(&cli->g, &options);
-    return code != GENRUN_OK ? cli_report(cli, code) : c->run(cli);
+    if (code != GENRUN_OK)
+        return cli_report(cli, code);
+    host_own_process(cli->g);
+    return c->run(cli);
 }
 
 static int dispatch(struct cli *cli, int argc, char **words) {

@@ -21,6 +21,7 @@ struct genrun {
     struct runner *runner;      // NULL: not running
     struct err err;             // of the last failure
     bool create;                // the database may be made
+    bool own_process;           // the process is the program's own, not a host's
     volatile sig_atomic_t stop; // genrun_stop() was called
     struct wake *wake;          // notices other processes' writes, for waits without a runner
     char cursor[32];            // of the last list; "" at the end

@@ -7,6 +7,7 @@
 #include "lib/handle.h"
 #include "lib/host.h"
 #include "lib/watchdog.h"
+#include "loop/child.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,14 @@
 #define TURN_MS 60000    // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
-    return g->loop ? 0 : loop_open(&g->loop, &g->err);
+    int result = g->loop ? 0 : loop_open(&g->loop, &g->err);
+    if (!result && g->own_process)
+        child_adopt(g->loop);
+    return result;
+}
+
+void host_own_process(struct genrun *g) {
+    g->own_process = true;
 }
 
 static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, bool watched) {

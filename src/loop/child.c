@@ -378,6 +378,8 @@ bool child_was_short(int error) {
 
 void child_adopt(struct loop *loop) {
     struct rlimit limit;
+    if (loop->adopting)
+        return;
     // Whoever started this process may have it ignore SIGCHLD, and then exit statuses are lost.
     signal(SIGCHLD, SIG_DFL);
     loop->adopting = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;

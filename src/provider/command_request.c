@@ -45,8 +45,7 @@ static const char *name_sent(const struct provider_request *request) {
     return request->model->remote_name ? request->model->remote_name : request->model_id;
 }
 
-// The key's variable must be there when it is configured, as for any other provider.
-static int check_key(const struct model *model, struct err *e) {
+int command_request_key(const struct model *model, struct err *e) {
     struct buf key;
     buf_init(&key, BUF_UNLIMITED);
     int rc = model_api_key(model, &key, e);
@@ -60,7 +59,7 @@ int command_request_environment(const struct provider_request *request, char ***
     const struct model *model = request->model;
     struct list list = {0};
     *out = NULL;
-    int rc = check_key(model, e);
+    int rc = command_request_key(model, e);
     if (rc)
         return rc;
     // Ours first: a name of pass_env cannot stand for them.

@@ -3,10 +3,21 @@
 // else what the queue's fairness gives to the free slots. Inside of the tick's transaction.
 #include "base/clock.h"
 #include "base/mem.h"
+#include "loop/child.h"
 #include "run/state.h"
 #include <stdlib.h>
 
 #define SUSPECT_PATIENCE_MS 60000 // so long others may keep a suspect from its quiet moment
+
+// What a model takes now. A stopped process of it counts until it is gone.
+static int free_of(const struct runner *r, struct gate *gate, int most, int64_t now_ms) {
+    int left = gate_free(gate, most, now_ms);
+    int limit = gate->model ? gate->model->concurrency : 0;
+    int busy = gate->running + (limit > 0 ? (int)child_dying(r->loop, gate->model) : 0);
+    if (limit > 0 && limit - busy < left)
+        left = limit - busy;
+    return left > 0 ? left : 0;
+}
 
 static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms,
                         struct err *e) {
@@ -14,7 +25,7 @@ static int claim_normal(struct runner *r, const struct claim_scope *scope, int r
     struct claim_slot *slots = mem_alloc(count ? count : 1, sizeof *slots);
     for (size_t i = 0; i < count; i++)
         slots[i] = (struct claim_slot){.model_id = r->gates.list[i]->model_id,
-                                       .free = gate_free(r->gates.list[i], room, now_ms),
+                                       .free = free_of(r, r->gates.list[i], room, now_ms),
                                        .last_single = r->gates.list[i]->last_single};
     int result = queue_claim(r->db, scope, &r->turn, slots, count, room, r->claims, &r->claim_count, e);
     for (size_t i = 0; i < count; i++)
@@ -28,7 +39,7 @@ static int find_suspect(struct runner *r, const struct claim_scope *scope, int64
                         struct err *e) {
     *seq = 0;
     for (size_t i = 0; i < r->gates.count && *seq == 0; i++) {
-        if (gate_free(r->gates.list[i], 1, now_ms) == 0)
+        if (free_of(r, r->gates.list[i], 1, now_ms) == 0)
             continue;
         int result = queue_next_suspect(r->db, scope, r->gates.list[i]->model_id, seq, e);
         if (result)
@@ -41,7 +52,7 @@ static int claim_only(struct runner *r, const struct claim_scope *scope, int64_t
     char *model_id = NULL;
     int result = queue_model_of(r->db, scope->only_generation, &model_id, e);
     struct gate *gate = model_id ? gate_list_find(&r->gates, model_id) : NULL;
-    if (!result && gate && gate_free(gate, 1, now_ms) > 0)
+    if (!result && gate && free_of(r, gate, 1, now_ms) > 0)
         result = queue_claim_one(r->db, scope, scope->only_generation, r->claims, &r->claim_count, e);
     free(model_id);
     return result;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "loop/child.h"
 #include "run/state.h"
 #include <stdlib.h>
 #include <time.h>
@@ -224,9 +225,11 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     notice_own_changes(r);
     int64_t from_ms = clock_monotonic_ms();
     int64_t timeout_ms = least(idle_ms(r, from_ms), max_wait_ms);
+    size_t dying = child_dying(r->loop, NULL);
     int result = loop_wait(r->loop, timeout_ms, e);
     if (result)
         return result;
+    r->claimable |= child_dying(r->loop, NULL) < dying;
     int64_t now_ms = clock_monotonic_ms();
     // From turn to turn, since a process can be stopped anywhere.
     notice_gap(r, r->last_turn_ms, timeout_ms, now_ms);
@@ -278,7 +281,7 @@ static int64_t give_up_ms(const struct runner *r) {
 }
 
 bool runner_is_stopped(const struct runner *runner) {
-    return runner->stopping && !runner->live &&
+    return runner->stopping && !runner->live && (runner->at_once || child_dying(runner->loop, NULL) == 0) &&
            (!runner->ended || clock_monotonic_ms() >= give_up_ms(runner));
 }
 
@@ -286,7 +289,8 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     int64_t now_ms = clock_monotonic_ms();
     // Asked once more: another process may have committed between the last look and the last tick.
     r->changed |= wake_has_changed(r->wake, now_ms);
-    if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping || recovery_goes_on(r))
+    if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping || recovery_goes_on(r) ||
+        child_dying(r->loop, NULL) > 0)
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;
@@ -342,6 +346,7 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     if (!r)
         return 0;
     write_ends(r);
+    child_end_all(r->loop);
     if (r->ended)
         result =
             err_set(e, ERR_DATABASE,

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "loop/child.h"
 #include "run/state.h"
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,8 @@ static double share(void) {
 int runner_free_slots(const struct runner *r) {
     if (r->stopping || r->exclusive)
         return 0;
-    int64_t left = r->settings.concurrency - (int64_t)r->live_count;
+    // A stopped process keeps its slot until it is gone, lest there are more than the limit.
+    int64_t left = r->settings.concurrency - (int64_t)(r->live_count + child_dying(r->loop, NULL));
     return left > 0 ? (int)left : 0;
 }
 
