@@ -121,11 +121,12 @@ typedef struct genrun_filter {
     const char *error_type;
     int64_t since;     /* created at or after this Unix ms; 0: always */
     int64_t until;     /* created before this Unix ms; 0: always */
-    int limit;         /* rows at most; 0: 20 for lists, no limit for changes */
+    int limit;         /* rows at most; 0: 20 for lists, no limit for changes, what is stuck and groups */
     const char *after; /* cursor from genrun_cursor() of the page before */
+    int dismissed;     /* of failures: what is dismissed, too */
 } genrun_filter;
 #define GENRUN_FILTER_INIT                                                                                   \
-    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL }
+    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, 0 }
 
 /* Lists generations, newest first (items of a batch in their order when filter->batch is set). A page may be
  * short of filter->limit, even empty, and not the last: when the filter passes over very many rows. Only
@@ -164,6 +165,30 @@ int genrun_fail_all(genrun *g, int64_t *changed, const genrun_filter *filter, co
 int genrun_retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
 int genrun_recover_all(genrun *g, int64_t *changed, const genrun_filter *filter, int dry_run);
 int genrun_dismiss_all(genrun *g, int64_t *changed, const genrun_filter *filter, int undo, int dry_run);
+
+/* ---- what went wrong ------------------------------------------------------- */
+
+/* What is processing and hangs, the longest running first: rows of the view `stuck_generations`, of which `why`
+ * tells the reason, and slow (0 or 1). With slow_after_ms >= 0 also, behind them and marked slow, what was
+ * started longer ago and does not hang. Of the filter (may be NULL) user, session, model, batch and limit hold. */
+int genrun_stuck(genrun *g, const genrun_filter *filter, int64_t slow_after_ms, genrun_each each,
+                 void *payload);
+/* What failed from filter->since to filter->until, the newest first, with the names of user, session and project
+ * where they are known. Or, `by` "model", "user", "type" or "hour" (of UTC), counts of it: rows of failure_count,
+ * latest_failure, affected_users or affected_models, and what they are of, the largest (of hours the newest)
+ * first. Dismissed ones are left out unless filter->dismissed is set. filter->status and after do not hold. */
+int genrun_failures(genrun *g, const genrun_filter *filter, const char *by, genrun_each each, void *payload);
+
+/* ---- people and places -------------------------------------------------------- */
+
+/* Names for reports. NULL keeps what there was; what was not known is made. *out (may be NULL), which the
+ * caller frees, is the row as it is then: of `profiles`, `sessions`, `projects`. Refused: text that is empty, not
+ * UTF-8 or has control characters. */
+int genrun_user_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *username,
+                    const char *email);
+int genrun_session_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *project,
+                       const char *user);
+int genrun_project_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *user);
 
 /* ---- batch jobs ------------------------------------------------------------ */
 

@@ -21,6 +21,14 @@
     ENTRY(cmd_logs) \
     ENTRY(cmd_cancel) \
     ENTRY(cmd_retry) \
+    ENTRY(cmd_fail) \
+    ENTRY(cmd_recover) \
+    ENTRY(cmd_dismiss) \
+    ENTRY(cmd_stuck) \
+    ENTRY(cmd_failures) \
+    ENTRY(cmd_user_set) \
+    ENTRY(cmd_session_set) \
+    ENTRY(cmd_project_set) \
     ENTRY(cmd_stats) \
     ENTRY(cmd_models) \
     ENTRY(cmd_models_check) \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// cancel, retry, pause, resume: what they have in common.
+// cancel, fail, retry, recover, dismiss, pause, resume: what they have in common.
 #include "cli/change.h"
 #include "base/clock.h"
 #include "cli/rows.h"
@@ -26,7 +26,8 @@ static int change_one(struct cli *cli, const struct change *change, const char *
         return GENRUN_OK;
     }
     if (!cli->quiet)
-        printf("%s %s\n", genrun_row_text(row, "id"), genrun_row_text(row, "status"));
+        printf("%s %s%s\n", genrun_row_text(row, "id"), genrun_row_text(row, "status"),
+               genrun_row_integer(row, "dismissed_at", 0) > 0 ? ", dismissed" : "");
     genrun_row_free(row);
     return GENRUN_OK;
 }

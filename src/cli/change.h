@@ -22,9 +22,10 @@ struct change {
 int change_run(struct cli *cli, const struct change *change);
 
 // clang-format off
-#define CHANGE_FILTER_OPTIONS \
+// `states` are those that the change leads from.
+#define CHANGE_FILTER_OPTIONS(states) \
     {"all", 0, ARGS_FLAG, NULL, "all of them", 0, 0}, \
-    ROWS_FILTER_OPTIONS("queued|processing|completed|failed|cancelled"), \
+    ROWS_FILTER_OPTIONS(states), \
     {"type", 0, ARGS_TEXT, "T", "only those with this error type, such as TimeoutError", 0, 0}, \
     {"older-than", 0, ARGS_DURATION, "D", "only those created longer ago", 0, 0}, \
     {"dry-run", 0, ARGS_FLAG, NULL, "only count what would change", 0, 0}, \

@@ -148,11 +148,13 @@ static void fill_item(struct rows *rows, genrun_row *row) {
 static int run_items(struct cli *cli) {
     genrun_filter filter = GENRUN_FILTER_INIT;
     filter.status = args_text(cli->args, "status");
-    filter.limit = (int)args_integer(cli->args, "limit", 20);
+    int code, wanted = filter.limit = (int)args_integer(cli->args, "limit", 20);
     filter.after = args_text(cli->args, "after");
     struct rows rows;
     rows_begin(&rows, cli, item_columns, sizeof item_columns / sizeof item_columns[0], fill_item);
-    int code = genrun_batch_items(cli->g, args_operand(cli->args, 0), &filter, rows_each, &rows);
+    do
+        code = genrun_batch_items(cli->g, args_operand(cli->args, 0), &filter, rows_each, &rows);
+    while (rows_go_on(&rows, code, &filter, wanted));
     return rows_end_page(&rows, code, "no item found");
 }
 

@@ -4,7 +4,7 @@
 #include "cli/rows.h"
 
 static const struct args_option options[] = {
-    CHANGE_FILTER_OPTIONS,
+    CHANGE_FILTER_OPTIONS("queued|processing|stuck"),
     {"reason", 0, ARGS_TEXT, "TEXT", "why, for the log and the reports", 0, 0},
     ARGS_END,
 };

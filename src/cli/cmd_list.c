@@ -10,7 +10,7 @@ static const struct table_column columns[] = {
 
 static void fill(struct rows *rows, genrun_row *row) {
     table_cell_id(rows->table, genrun_row_text(row, "id"));
-    rows_cell_status(rows, genrun_row_text(row, "status"));
+    rows_cell_state(rows, row);
     table_cell(rows->table, genrun_row_text(row, "model_id"), STYLE_PLAIN);
     table_cell(rows->table, genrun_row_text(row, "user_id"), STYLE_PLAIN);
     rows_cell_age(rows, genrun_row_integer(row, "created_at", 0));
@@ -33,11 +33,15 @@ static int run(struct cli *cli) {
     rows_filter(cli, &filter);
     if (args_has(cli->args, "since"))
         filter.since = clock_wall_at() - args_integer(cli->args, "since", 0);
-    filter.limit = (int)args_integer(cli->args, "limit", 20);
+    int wanted = filter.limit = (int)args_integer(cli->args, "limit", 20);
     filter.after = args_text(cli->args, "after");
     struct rows rows;
     rows_begin(&rows, cli, columns, sizeof columns / sizeof columns[0], fill);
-    return rows_end_page(&rows, genrun_list(cli->g, &filter, rows_each, &rows), "no generation found");
+    int code;
+    do
+        code = genrun_list(cli->g, &filter, rows_each, &rows);
+    while (rows_go_on(&rows, code, &filter, wanted));
+    return rows_end_page(&rows, code, "no generation found");
 }
 
 const struct command cmd_list = {

@@ -15,7 +15,7 @@ static int retry_all(genrun *g, int64_t *changed, const genrun_filter *filter, c
 }
 
 static const struct args_option options[] = {
-    CHANGE_FILTER_OPTIONS,
+    CHANGE_FILTER_OPTIONS("failed|cancelled"),
     ARGS_END,
 };
 

@@ -42,6 +42,15 @@ int rows_end(struct rows *rows, int code, const char *nothing) {
     return cli_report(rows->cli, code);
 }
 
+bool rows_go_on(struct rows *rows, int code, genrun_filter *filter, int wanted) {
+    const char *cursor = genrun_cursor(rows->cli->g);
+    if (code != GENRUN_OK || cursor == NULL || rows->count >= (size_t)wanted || !cli_out_ok(rows->cli))
+        return false;
+    filter->after = cursor;
+    filter->limit = wanted - (int)rows->count;
+    return true;
+}
+
 int rows_end_page(struct rows *rows, int code, const char *nothing) {
     code = rows_end(rows, code, nothing);
     const char *cursor = code == GENRUN_OK && cli_out_ok(rows->cli) ? genrun_cursor(rows->cli->g) : NULL;
@@ -54,9 +63,23 @@ void rows_cell_status(struct rows *rows, const char *status) {
     table_cell(rows->table, status, terminal_status_style(status));
 }
 
+void rows_cell_state(struct rows *rows, const genrun_row *row) {
+    const char *status = genrun_row_text(row, "status");
+    char text[40];
+    bool dismissed = genrun_row_integer(row, "dismissed_at", 0) > 0;
+    snprintf(text, sizeof text, "%s%s", status, dismissed ? ", dismissed" : "");
+    table_cell(rows->table, text, dismissed ? STYLE_DIM : terminal_status_style(status));
+}
+
 void rows_cell_age(struct rows *rows, int64_t at) {
     char text[24];
     terminal_format_age(at, rows->now, text, sizeof text);
+    table_cell(rows->table, text, STYLE_PLAIN);
+}
+
+void rows_cell_time(struct rows *rows, int64_t at) {
+    char text[32];
+    terminal_format_time(at, text, sizeof text);
     table_cell(rows->table, text, STYLE_PLAIN);
 }
 

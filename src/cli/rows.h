@@ -23,12 +23,17 @@ int rows_each(void *payload, genrun_row *row);
 // Prints what is pending and reports `code`, which the list ended with. On a terminal an empty list is told
 // of with `nothing`. Returns the code of the command.
 int rows_end(struct rows *rows, int code, const char *nothing);
-// The same, and tells how to get the next page where there is one.
+// A page may end early (genrun.h). True when the filter is to be asked again for what is missing of `wanted` rows.
+bool rows_go_on(struct rows *rows, int code, genrun_filter *filter, int wanted);
+// As rows_end, and tells how to get the next page where there is one.
 int rows_end_page(struct rows *rows, int code, const char *nothing);
 
 // Cells.
 void rows_cell_status(struct rows *rows, const char *status);
+// The state of a generation, and whether it is dismissed.
+void rows_cell_state(struct rows *rows, const genrun_row *row);
 void rows_cell_age(struct rows *rows, int64_t at);
+void rows_cell_time(struct rows *rows, int64_t at);
 // From `start` to `end`, or to now where end is 0: "1.2s", "3m20s"; "-" where it did not start.
 void rows_cell_took(struct rows *rows, int64_t start, int64_t end);
 

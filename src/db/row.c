@@ -133,8 +133,8 @@ double row_number(const struct row *row, const char *name, double fallback) {
 // Times are known by their names, as everywhere in the schema.
 static bool is_time(const char *name) {
     return text_ends_with(name, "_at") || strcmp(name, "last_heartbeat") == 0 ||
-           strcmp(name, "last_progress") == 0 || strcmp(name, "run_after") == 0 ||
-           strcmp(name, "until") == 0 || strcmp(name, "since") == 0;
+           strcmp(name, "last_progress") == 0 || strcmp(name, "latest_failure") == 0 ||
+           strcmp(name, "run_after") == 0 || strcmp(name, "until") == 0 || strcmp(name, "since") == 0;
 }
 
 static bool is_json(const char *name) {

@@ -264,7 +264,7 @@ int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, ge
     int64_t next = 0;
     int result = handle_filter(g, filter, &f);
     if (!result && f.limit == 0)
-        f.limit = 20;
+        f.limit = HANDLE_LIST_ROWS;
     if (!result)
         result = lister(g->db, &f, handle_each_row, &e, &next, &g->err);
     handle_cursor(g, next);
@@ -370,6 +370,28 @@ int genrun_stats(genrun *g, genrun_row **out) {
     int result = handle_database(g);
     if (!result)
         result = queue_stats(g->db, runner_is_up(g), (struct row **)out, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_stuck(genrun *g, const genrun_filter *filter, int64_t slow_after_ms, genrun_each each,
+                 void *payload) {
+    struct each e = {each, payload};
+    struct filter f;
+    int result = handle_filter(g, filter, &f);
+    if (!result)
+        result = queue_stuck(g->db, &f, slow_after_ms, handle_each_row, &e, &g->err);
+    return handle_result(g, result);
+}
+
+int genrun_failures(genrun *g, const genrun_filter *filter, const char *by, genrun_each each, void *payload) {
+    struct each e = {each, payload};
+    struct filter f;
+    int result = handle_filter(g, filter, &f);
+    f.dismissed = filter && filter->dismissed ? 0 : -1;
+    if (f.limit == 0 && !by)
+        f.limit = HANDLE_LIST_ROWS;
+    if (!result)
+        result = queue_failures(g->db, &f, by, handle_each_row, &e, &g->err);
     return handle_result(g, result);
 }
 

@@ -42,7 +42,8 @@ int handle_text(genrun *g, const char *what, const char *text) must_check;
 // From the public filter; a batch id is looked up.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
 void handle_cursor(genrun *g, int64_t next);
-// A page of generations or of batch jobs, 20 rows unless the filter says how many; keeps the cursor.
+#define HANDLE_LIST_ROWS 20 // unless the filter says how many
+// A page of generations or of batch jobs; keeps the cursor.
 typedef int (*handle_lister)(struct db *db, const struct filter *filter, queue_each each, void *payload,
                              int64_t *next, struct err *e);
 int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,

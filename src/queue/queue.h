@@ -330,4 +330,20 @@ typedef int (*queue_result_each)(void *payload, const struct result *result, str
 int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, queue_result_each each,
                   void *payload, struct err *e) must_check;
 
+// ---- failures.c ----
+// Rows of the view stuck_generations and of `slow?`, the longest running first; behind them what has been running for
+// longer than slow_after_ms (negative: none) without being stuck. Of the filter user, session, model, batch and limit hold.
+int queue_stuck(struct db *db, const struct filter *filter, int64_t slow_after_ms, queue_each each,
+                void *payload, struct err *e) must_check;
+// What failed from filter->since to filter->until, newest first; or counts of it `by` model, user, type or hour.
+int queue_failures(struct db *db, const struct filter *filter, const char *by, queue_each each, void *payload,
+                   struct err *e) must_check;
+
+// ---- people.c ----
+enum people { PEOPLE_USER, PEOPLE_SESSION, PEOPLE_PROJECT };
+// values: the id, then display_name, username, email of a user; name, project_id, user_id of a session; name, user_id of
+// a project. NULL keeps what there was. *out is the row as it is then.
+int queue_people_set(struct db *db, enum people which, const char *const values[4], struct row **out,
+                     struct err *e) must_check;
+
 #endif

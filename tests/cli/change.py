@@ -97,7 +97,8 @@ def test_misuse(place):
     tap.error_line(place.run("cancel", "--yes"), 2, "needs ids, a filter or --all", "--yes selects nothing")
     tap.error_line(place.run("cancel", id, "--all", "--yes"), 2, "exclude each other", "both")
     tap.error_line(place.run("cancel", id, "--dry-run"), 2, "--dry-run", "--dry-run with ids")
-    tap.error_line(place.run("cancel", "--status", "stuck", "--yes"), 2, "one of queued", "a state that is none")
+    tap.error_line(place.run("cancel", "--status", "completed", "--yes"), 2, "one of queued", "a state that nothing leads out of")
+    tap.error_line(place.run("retry", "--status", "queued", "--yes"), 2, r"one of failed\|cancelled", "or not this way")
     tap.error_line(place.run("retry", id, "--reason", "x"), 2, "unknown option --reason", "retry takes no reason")
     tap.equal(place.status(id), "queued", "nothing was changed")
 

@@ -7,7 +7,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
 
-COMMANDS = ["run", "submit", "list", "show", "output", "logs", "cancel", "retry", "stats", "models", "help",
+COMMANDS = ["run", "submit", "list", "show", "output", "logs", "cancel", "retry", "fail", "recover", "dismiss",
+            "stuck", "failures", "user set", "session set", "project set", "stats", "models", "help",
             "batch submit", "batch list", "batch show", "batch items", "batch watch", "batch results",
             "batch pause", "batch resume", "batch cancel", "config show", "config check",
             "db check", "db backup", "db vacuum", "db migrate"]
