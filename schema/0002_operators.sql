@@ -39,6 +39,8 @@ CREATE INDEX generation_delayed_seq ON generation (seq) WHERE status='queued' AN
 INSERT INTO output (key, mime, content, bytes, created_at)
     SELECT g.seq * 1024, 'text/plain', '', 0, g.completed_at FROM generation g
     WHERE g.status='completed' AND NOT EXISTS (SELECT 1 FROM output o WHERE o.key = g.seq * 1024);
+
+---------------------------------------------------------------------------------------------------
 -- Requests
 ---------------------------------------------------------------------------------------------------
 
