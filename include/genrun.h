@@ -204,10 +204,11 @@ typedef struct genrun_batch_options {
     const char *max_failures; /* "N" or "N%" of the items; NULL: any number */
     double max_cost;          /* USD; the batch pauses when it is reached; 0: no limit */
     int priority;
-    int paused; /* opened, but started by a person */
+    int paused;              /* opened, but started by a person */
+    const char *template_id; /* name or id of the template for items that name none */
 } genrun_batch_options;
 #define GENRUN_BATCH_OPTIONS_INIT                                                                            \
-    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0 }
+    { NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, 0.0, 0, 0, NULL }
 
 /* Called now and then during long work with what is done and, where known (else 0), the total, in `unit`s
  * ("kB" of a file whose size is known, else "lines"). Non-zero interrupts, and nothing is stored. Also called
@@ -262,6 +263,21 @@ typedef struct genrun_results_options {
  * may hold line ends); *written (may be NULL) counts them. */
 int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
                          const genrun_results_options *options);
+
+/* ---- templates --------------------------------------------------------------- */
+
+/* Request texts with {{column}} in them: a prompt, or a JSON object that is the whole request body. They are filled
+ * at submit from an item's columns (prompt, model, custom_id, topic, tier, type, session_id) and parameters. An item
+ * names one by name or id in template_id; one without a request of its own, or with the nil UUID, gets that of
+ * its type and tier. GENRUN_CONFLICT when one has that name, or that pair of type and tier (NULL: any). */
+int genrun_template_add(genrun *g, char id[GENRUN_ID_SIZE], const char *name, const char *body, size_t length,
+                        const char *type, const char *tier);
+/* Rows of id, name, type, tier, bytes, created_at, by name. */
+int genrun_templates(genrun *g, genrun_each each, void *payload);
+/* By name or id; the row has the body, too. */
+int genrun_template_get(genrun *g, genrun_row **out, const char *name);
+/* What was submitted with it stays as it is. */
+int genrun_template_remove(genrun *g, const char *name);
 
 /* ---- looking ------------------------------------------------------------------ */
 

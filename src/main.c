@@ -44,6 +44,10 @@
     ENTRY(cmd_batch_cancel) \
     ENTRY(cmd_batch_retry) \
     ENTRY(cmd_batch_process_next) \
+    ENTRY(cmd_template_add) \
+    ENTRY(cmd_template_list) \
+    ENTRY(cmd_template_show) \
+    ENTRY(cmd_template_remove) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
     ENTRY(cmd_db_check) \

@@ -281,6 +281,7 @@ int import_lines(FILE *stream, const char *name, const struct import_options *op
     csv_init(&im.csv);
     im.seen = seen_new(SEEN_IN_MEMORY);
     int rc = item_reader_init(&im.reader, options->parameters, options->priority, e);
+    im.reader.prompt_optional = options->prompt_optional;
     if (rc)
         goto out;
     int fd = fileno(stream); // -1 for a stream over memory

@@ -47,6 +47,8 @@ struct import_options {
     int priority; // for items that name none
     // NULL, or where it is noted, a line each, what was taken for granted and should be known: a format
     // guessed by the first line alone, numbers that are text because of their quotes.
+    bool
+        prompt_optional; // a template may make the request: an item without prompt and messages is no mistake here
     struct buf *notes;
 };
 

@@ -273,7 +273,7 @@ int item_read_jsonl(struct item_reader *r, const struct buf *line, const cJSON *
         return err_set(e, ERR_INVALID, "messages is %s: make it an array of messages", kind_of(messages));
     if (messages && spec->prompt)
         return err_set(e, ERR_INVALID, "both prompt and messages are given: keep one of them");
-    if (!messages && !spec->prompt)
+    if (!messages && !spec->prompt && !r->prompt_optional)
         return err_set(e, ERR_INVALID,
                        "prompt is missing or empty: give each line a \"prompt\" or \"messages\"");
     if (parameters || r->default_count)

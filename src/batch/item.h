@@ -32,7 +32,8 @@ struct item_default {
 
 // What holds for all lines of a file, and the memory that one line after the other uses.
 struct item_reader {
-    int priority; // for items that name none
+    int priority;         // for items that name none
+    bool prompt_optional; // an item may have neither prompt nor messages: a template makes its request
     struct item_default *defaults;
     size_t default_count;
     bool default_stream; // "stream": true is among them

@@ -176,6 +176,7 @@ static const struct args_option options[] = {
     {"max-cost", 0, ARGS_DECIMAL, "USD", "pause when it has cost so much", 0, 0},
     {"priority", 0, ARGS_INTEGER, "N", "higher goes first, -1000 to 1000 (0)", -1000, 1000},
     {"param", 0, ARGS_LIST, "K=V", "a parameter of every item that does not set it itself", 0, 0},
+    {"template", 0, ARGS_TEXT, "T", "the template that makes the request of items that name none", 0, 0},
     {"paused", 0, ARGS_FLAG, NULL, "do not start it: 'batch resume' does", 0, 0},
     {"dry-run", 0, ARGS_FLAG, NULL, "check and count the lines, estimate tokens and cost, store nothing", 0,
      0},
@@ -195,6 +196,7 @@ static void read_options(const struct cli *cli, genrun_batch_options *o) {
     o->max_failures = args_text(cli->args, "max-failures");
     o->max_cost = args_decimal(cli->args, "max-cost", 0);
     o->priority = (int)args_integer(cli->args, "priority", 0);
+    o->template_id = args_text(cli->args, "template");
     o->paused = args_has(cli->args, "paused");
 }
 

@@ -55,7 +55,7 @@ static int find_prompt(struct cli *cli, const char *parameters, struct buf *read
     *prompt = operand;
     if (operand != NULL && strcmp(operand, "-") != 0)
         return GENRUN_OK;
-    if (operand == NULL && is_whole_request(parameters))
+    if (operand == NULL && (is_whole_request(parameters) || args_has(cli->args, "template")))
         return GENRUN_OK;
     if (operand == NULL && isatty(STDIN_FILENO))
         return cli_usage(cli, "a prompt is missing");
@@ -112,6 +112,7 @@ static const struct args_option options[] = {
     {"key", 0, ARGS_TEXT, "CLIENT_ID", "submit once: the same key gives the first one's id", 0, 0},
     {"priority", 0, ARGS_INTEGER, "N", "higher goes first, -1000 to 1000 (0)", -1000, 1000},
     {"delay", 0, ARGS_DURATION, "D", "do not start before this time has passed", 0, 0},
+    {"template", 0, ARGS_TEXT, "T", "the template that makes the request from prompt and parameters", 0, 0},
     {"wait", 0, ARGS_FLAG, NULL, "wait for the end and print the output", 0, 0},
     ARGS_END,
 };
@@ -137,6 +138,7 @@ static int run(struct cli *cli) {
     spec.user = args_text(cli->args, "user");
     spec.session = args_text(cli->args, "session");
     spec.client_id = args_text(cli->args, "key");
+    spec.template_id = args_text(cli->args, "template");
     spec.priority = (int)args_integer(cli->args, "priority", 0);
     spec.delay_ms = args_integer(cli->args, "delay", 0);
     code = submit(cli, &spec);
@@ -153,6 +155,7 @@ const struct command cmd_submit = {
     .detail =
         "The prompt is read from standard input for '-', and when there is none and standard input is no\n"
         "terminal, unless the parameters bring messages, prompt or input: then they are the whole request.\n"
+        "With --template it is read for '-' only.\n"
         "With --wait the output is printed in place of the id. When no runner is up, this command\n"
         "runs the generation itself, and nothing else of the queue.",
     .example = "genrun submit \"Name a colour\" --model echo --wait",

@@ -5,6 +5,7 @@
 #include "batch/export.h"
 #include "lib/handle.h"
 #include "lib/reading.h"
+#include "lib/template.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@ struct genrun_batch {
     char id[ID_SIZE];
     char *model;
     char *user;
+    struct template_set templates;
+    char *template_name; // of the batch
 };
 
 // "N" or "N%".
@@ -65,6 +68,14 @@ static int make_spec(genrun *g, const genrun_batch_options *o, struct batch_spec
     return parse_failures(g, o->max_failures, out);
 }
 
+static void batch_free(genrun_batch *b) {
+    free(b->model);
+    free(b->user);
+    free(b->template_name);
+    template_set_free(&b->templates);
+    free(b);
+}
+
 int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options *options) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
     struct batch_spec spec;
@@ -83,6 +94,13 @@ int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options
     if (result)
         return handle_result(g, result);
     genrun_batch *b = mem_alloc(1, sizeof *b);
+    b->template_name = mem_copy(options->template_id);
+    result = template_set_load(&b->templates, g, b->template_name);
+    if (result) {
+        batch_writer_abandon(writer);
+        batch_free(b);
+        return handle_result(g, result);
+    }
     b->g = g;
     b->writer = writer;
     b->model = mem_copy(options->model);
@@ -103,15 +121,13 @@ int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec) {
             err_set(&g->err, ERR_INVALID, "an item of a batch job has no client id: give the batch job one");
     if (!result) {
         s.user_id = s.user_id ? s.user_id : batch->user;
+        if (template_set_is_meant(&batch->templates, &s))
+            result = template_set_apply(&batch->templates, &s, &g->err);
+    }
+    if (!result) {
         result = batch_writer_add(batch->writer, &s, &g->err);
     }
     return handle_result(g, result);
-}
-
-static void batch_free(genrun_batch *b) {
-    free(b->model);
-    free(b->user);
-    free(b);
 }
 
 int genrun_batch_open(genrun_batch *batch, char id[GENRUN_ID_SIZE]) {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/handle.h"
+#include "lib/template.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,7 @@ int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struc
         result = config_model(g->config, in->model ? in->model : batch_model, &model_id, &model, &g->err);
     if (result)
         return result;
-    if (!in->prompt && !in->parameters)
+    if (!in->prompt && !in->parameters && !in->template_id && !in->type && !in->tier)
         return err_set(&g->err, ERR_INVALID, "there is neither a prompt nor a request body: give a prompt");
     if (in->priority < -SPEC_PRIORITY_LIMIT || in->priority > SPEC_PRIORITY_LIMIT)
         return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", in->priority);
@@ -169,12 +170,18 @@ static char *without_end_names(const char *parameters) {
 
 int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun_spec *spec) {
     struct spec s;
+    struct template_set templates = {0};
     bool made = false;
     char *parameters = NULL;
     g->create = true;
     int result = handle_spec(g, spec, NULL, &s);
     if (!result)
         result = handle_database(g);
+    if (!result && template_set_is_meant(&templates, &s)) {
+        result = template_set_load(&templates, g, NULL);
+        if (!result)
+            result = template_set_apply(&templates, &s, &g->err);
+    }
     if (!result) {
         parameters = without_end_names(s.parameters);
         if (parameters)
@@ -184,6 +191,7 @@ int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun
     if (created)
         *created = made;
     free(parameters);
+    template_set_free(&templates);
     return handle_result(g, result);
 }
 

@@ -26,7 +26,10 @@ static int take_item(void *payload, const struct spec *spec, int64_t line, struc
         if ((r->interrupted = tell(r)))
             return ERR_CONFLICT;
     }
-    int result = r->each(r->each_payload, spec, line, e);
+    struct spec item = *spec;
+    int result = template_set_apply(&r->templates, &item, e);
+    if (!result)
+        result = r->each(r->each_payload, &item, line, e);
     if (!result)
         r->lines++;
     return result;
@@ -45,7 +48,11 @@ int reading_run(struct reading *r, const genrun_batch_options *o, const char **f
                        o->format);
     r->size = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : 0;
     r->told_ms = clock_monotonic_ms();
-    int result = import_lines(r->stream, r->name, &import, take_item, r, &used, &lines, &r->g->err);
+    int result = template_set_load(&r->templates, r->g, o->template_id);
+    import.prompt_optional = r->templates.count > 0;
+    if (!result)
+        result = import_lines(r->stream, r->name, &import, take_item, r, &used, &lines, &r->g->err);
+    template_set_free(&r->templates);
     if (result && !r->interrupted && ferror(r->stream))
         r->interrupted = tell(r); // a signal may have ended the read
     if (format)

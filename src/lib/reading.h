@@ -6,6 +6,7 @@
 
 #include "batch/import.h"
 #include "lib/handle.h"
+#include "lib/template.h"
 
 struct reading {
     genrun *g;
@@ -17,6 +18,7 @@ struct reading {
     void *each_payload;
     int64_t lines; // items handed on
     // Its own:
+    struct template_set templates;
     int64_t told_ms;
     int64_t size; // of the file in bytes, 0: not known
     bool interrupted;

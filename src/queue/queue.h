@@ -148,6 +148,24 @@ struct request {
 int queue_requests(struct db *db, int64_t only_generation, struct request list[REQUEST_SLICE], size_t *count,
                    struct err *e) must_check;
 
+// ---- template.c ----
+struct template_row {
+    const char *name;
+    const char *type; // matches items of this type; NULL: of any
+    const char *tier;
+    const char *body;
+};
+// ERR_CONFLICT when one has that name, or that pair of type and tier.
+int queue_template_add(struct db *db, const struct template_row *row, char id[ID_SIZE],
+                       struct err *e) must_check;
+// Rows of id, name, type, tier, bytes, created_at and, where wanted, body, by name.
+typedef int (*queue_each)(void *payload, struct row *row); // takes the row; non-zero ends
+int queue_template_list(struct db *db, bool with_bodies, queue_each each, void *payload,
+                        struct err *e) must_check;
+// By name or id: ERR_NOT_FOUND. The row has the body.
+int queue_template_get(struct db *db, const char *name, struct row **out, struct err *e) must_check;
+int queue_template_remove(struct db *db, const char *name, struct err *e) must_check;
+
 // ---- settle.c: inside the caller's transaction ----
 struct settle_output {
     const char *mime;
@@ -292,7 +310,6 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
               const char *message, const char *data, struct err *e) must_check;
 
 // ---- read.c ----
-typedef int (*queue_each)(void *payload, struct row *row); // takes the row; non-zero ends
 int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
 // Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end. With a limit a page may be short
 // of it, even empty, and not the last: when it would pass over very many rows.
