@@ -55,10 +55,10 @@ static const char **sorted_names(const struct sheet *s) {
     return names;
 }
 
-static int check_names(const struct sheet *s, struct err *e) {
+static int check_names(const struct sheet *s, bool prompt_optional, struct err *e) {
     const char **names = sorted_names(s);
     int rc = ERR_OK;
-    bool has_prompt = false;
+    bool has_prompt = prompt_optional;
     for (size_t i = 0; !rc && i < s->count; i++) {
         has_prompt = has_prompt || strcmp(names[i], "prompt") == 0;
         if (i > 0 && strcmp(names[i - 1], names[i]) == 0)
@@ -106,7 +106,7 @@ int sheet_init(struct sheet *s, const struct csv *header, const struct item_read
         *column = (struct sheet_column){mem_copy(name), item_column_find(name), buf_take(&key)};
     }
     if (!rc)
-        rc = check_names(s, e);
+        rc = check_names(s, r->prompt_optional, e);
     s->default_columns = mem_alloc(r->default_count + 1, sizeof *s->default_columns);
     for (size_t i = 0; i < r->default_count; i++)
         s->default_columns[i] = find_column(s, r->defaults[i].key);
@@ -208,7 +208,7 @@ int sheet_read(struct sheet *s, const struct csv *row, struct item_reader *r, st
         if (rc)
             return rc;
     }
-    if (!spec->prompt)
+    if (!spec->prompt && !r->prompt_optional)
         return err_set(e, ERR_INVALID, "prompt is empty: give each row one, or remove the row");
     add_defaults(s, row, r, parameters);
     if (parameters->length) {

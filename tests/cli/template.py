@@ -57,6 +57,17 @@ def test_filled(place):
     tap.equal(prompts(place, r.id), ["Say hi to Ann.", "Say hi to Bo."], "each line of a text is the prompt that it names")
 
 
+def test_csv(place):
+    add(place, "explain", "Explain {{topic}} to {{who}} {{n}} times.", "--type", "explain")
+    place.write("items.csv", 'type,topic,who,n\nexplain,"tides, and more",sailors,2\n')
+    r = place.run("batch", "submit", "items.csv", "--model", "echo")
+    tap.equal(prompts(place, r.id), ["Explain tides, and more to sailors 2 times."], "a sheet needs no prompt where a template makes it")
+    place.write("items.csv", "type,topic,who,n\nexplain,tides,sailors,\n")
+    tap.error_line(place.run("batch", "submit", "items.csv", "--model", "echo"), 2, r"items\.csv:2: n is missing or empty", "an empty cell: the line")
+    place.write("items.csv", "topic,who\ntides,sailors\n")
+    tap.error_line(place.run("batch", "submit", "items.csv", "--model", "echo"), 2, r"items\.csv:2: prompt is missing", "no type: the line")
+
+
 def test_matched(place):
     for name, options in [("both", ("--type", "a", "--tier", "gold")), ("type", ("--type", "a")), ("tier", ("--tier", "gold"))]:
         add(place, name, name + " {{x}}", *options)
