@@ -149,7 +149,9 @@ static int give_by_place(struct db *db, struct page *p, int64_t batch_seq, bool 
     return result;
 }
 
-// No index has this order (it would cost every item a page), so it is asked for once, as numbers only.
+// By the log, which alone has one order of all ends: of those in one millisecond, and whatever the clock did
+// in between. Where retention took the log the time of the end must do. No index has this order (it would
+// cost every item a page), so it is asked for once, as numbers only: who ends meanwhile changes nothing.
 static int give_by_end(struct db *db, struct page *p, int64_t batch_seq, bool errors, queue_result_each each,
                        void *payload, struct err *e) {
     int64_t *order = NULL;
@@ -158,7 +160,9 @@ static int give_by_end(struct db *db, struct page *p, int64_t batch_seq, bool er
     sqlite3_stmt *s =
         db_ask(db, e,
                "SELECT g.seq FROM generation g INDEXED BY generation_batch WHERE g.batch_seq=?1" RESULT_FITS
-               " ORDER BY g.completed_at, g.seq",
+               " ORDER BY coalesce((SELECT max(v.id) FROM event v INDEXED BY event_generation"
+               " WHERE v.generation_seq=g.seq AND v.event='generation.' || g.status), 0),"
+               " g.completed_at, g.seq",
                "ii", batch_seq, (int64_t)errors);
     while (s && (code = db_next(db, s, e)) == 1) {
         if (count == room)

@@ -3,9 +3,13 @@
 // of echo generations, prepared once, on a database of the same schema without its triggers, with
 // synchronous=FULL. No checks, no fence, no fairness, no loop: what SQLite alone can do here.
 //
-//   bare DATABASE ITEMS CONCURRENCY < prompts.jsonl
+//   bare DATABASE ITEMS CONCURRENCY < prompts
+//   bare DATABASE > results
 //
-// Inserts ITEMS prompts (one a line, taken as they are) in transactions of 2,000, then runs them: each
+// The second form selects what results show of the batch of a database that genrun made and writes it, without
+// any format; its times go to stderr.
+//
+// The first inserts ITEMS prompts (one a line, taken as they are) in transactions of 2,000, then runs them: each
 // transaction settles CONCURRENCY of them and claims as many. Prints one JSON object of times in seconds and
 // of bytes written to disk.
 #include "base/id.h"
@@ -210,9 +214,33 @@ static void run_items(int64_t items, int concurrency) {
     }
 }
 
+static void export_items(void) {
+    sqlite3_stmt *s =
+        prepare("SELECT g.id, i.custom_id, g.status, g.model_id, i.prompt, i.parameters, o.content, "
+                "g.input_tokens, g.output_tokens, g.completed_at FROM generation g "
+                "JOIN generation_input i ON i.seq=g.seq LEFT JOIN output o ON o.key=g.seq*1024 "
+                "WHERE g.batch_seq=1 AND g.status='completed' ORDER BY g.item_index");
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        for (int i = 0; i < sqlite3_column_count(s); i++) {
+            const void *bytes = sqlite3_column_text(s, i);
+            fwrite(bytes ? bytes : "", 1, (size_t)sqlite3_column_bytes(s, i), stdout);
+            putchar('\t');
+        }
+        putchar('\n');
+    }
+    sqlite3_finalize(s);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && sqlite3_open(argv[1], &db) == SQLITE_OK) {
+        double began = now_s();
+        export_items();
+        fprintf(stderr, "{\"export_s\": %.6f}\n", now_s() - began);
+        return 0;
+    }
     if (argc != 4) {
-        fputs("usage: bare DATABASE ITEMS CONCURRENCY < prompts\n", stderr);
+        fputs("usage: bare DATABASE [ITEMS CONCURRENCY < prompts]\n", stderr);
         return 2;
     }
     int64_t items = atoll(argv[2]);

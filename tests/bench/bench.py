@@ -107,12 +107,16 @@ def peak_memory_of(pid):
         return int(next(line.split()[1] for line in f if line.startswith("VmHWM:"))) * 1024
 
 
-def write_prompts(path, count, size, as_json):
+LINE = {"jsonl": '{{"prompt": "{}"}}\n', "csv": '"{}"\n', "txt": "{}\n"}
+
+
+def write_prompts(path, count, size, kind):
     """One prompt of `size` bytes a line, each different."""
     with open(path, "w", encoding="ascii") as f:
+        if kind == "csv":
+            f.write("prompt\n")
         for i in range(count):
-            text = f"prompt {i} ".ljust(size, "x")
-            f.write(f'{{"prompt": "{text}"}}\n' if as_json else text + "\n")
+            f.write(LINE[kind].format(f"prompt {i} ".ljust(size, "x")))
 
 
 # ---- the two things that are compared ------------------------------------------------------
@@ -156,11 +160,11 @@ def median_of(results, key):
 
 def bench_throughput(table, options, folder):
     lines, plain = os.path.join(folder, "prompts.jsonl"), os.path.join(folder, "prompts.txt")
-    write_prompts(lines, options.items, PROMPT_BYTES, True)
-    write_prompts(plain, options.items, PROMPT_BYTES, False)
+    write_prompts(lines, options.items, PROMPT_BYTES, "jsonl")
+    write_prompts(plain, options.items, PROMPT_BYTES, "txt")
     few = max(1, options.items // 10)
     few_lines = os.path.join(folder, "few.jsonl")
-    write_prompts(few_lines, few, PROMPT_BYTES, True)
+    write_prompts(few_lines, few, PROMPT_BYTES, "jsonl")
     many, many_bare, single, single_bare = [], [], [], []
     for _ in range(options.rounds):
         many.append(end_to_end(os.path.join(folder, "many"), options.items, 64, lines))
@@ -182,12 +186,61 @@ def bench_throughput(table, options, folder):
     table.row("  by the bare loop", median_of(many_bare, "run_bytes") / options.items / 1024, "KiB")
     table.row("written to disk an item, one at a time", median_of(single, "run_bytes") / few / 1024, "KiB", 45)
     table.row("  by the bare loop", median_of(single_bare, "run_bytes") / few / 1024, "KiB")
-    submit, insert = options.items / median_of(many, "insert_s"), options.items / median_of(many_bare, "insert_s")
-    table.row(f"batch submit of {options.items:,} lines of {PROMPT_BYTES} bytes", submit, "lines/s")
-    table.row("  the bare insert", insert, "rows/s")
-    table.row("  submit / bare", submit / insert, "", 0.7, at_least=True)
-    table.row(f"  peak memory / that of {few:,} lines", median_of(many, "submit_memory") / median_of(single, "submit_memory"),
+    table.row(f"batch submit of {options.items:,} lines: peak memory / that of {few:,} lines", median_of(many, "submit_memory") / median_of(single, "submit_memory"),
               "", 1.5)
+
+
+# ---- files in and out -----------------------------------------------------------------------
+
+
+def seconds_of_submit(folder, path):
+    place = Place(folder, 64)
+    out, seconds, _, _ = place.run("batch", "submit", path, "--model", "echo")
+    return place, out.strip(), seconds
+
+
+def seconds_of_results(place, id, kind):
+    path = os.path.join(place.folder, "results." + kind)
+    seconds = place.run("batch", "results", id, "--format", kind, "-o", path)[1]
+    with open(path, "rb") as f:
+        if f.read().count(b"\n") < 1:
+            raise RuntimeError("no results")
+    return seconds
+
+
+def bare_export(place):
+    with open(os.path.join(place.folder, "results.bare"), "wb") as out:
+        done = subprocess.run([os.path.join(BUILD, "bench", "bare"), place.database], stdout=out, stderr=subprocess.PIPE, check=True)
+        os.fsync(out.fileno())
+    return json.loads(done.stderr)["export_s"]
+
+
+def bench_formats(table, options, folder):
+    """Batch files of the same prompts in each format, and their results."""
+    kinds = ("jsonl", "csv", "txt")
+    paths = {k: os.path.join(folder, "formats." + k) for k in kinds}
+    for kind, path in paths.items():
+        write_prompts(path, options.items, PROMPT_BYTES, kind)
+    submits, results = {k: [] for k in (*kinds, "bare")}, {k: [] for k in ("jsonl", "csv", "bare")}
+    place, id, _ = seconds_of_submit(os.path.join(folder, "done"), paths["txt"])
+    place.run("run", "--drain")
+    for _ in range(options.rounds):
+        for kind in kinds:
+            submits[kind].append(seconds_of_submit(os.path.join(folder, "in"), paths[kind])[2])
+        submits["bare"].append(bare(os.path.join(folder, "bare"), options.items, 64, paths["txt"])["insert_s"])
+        for kind in ("jsonl", "csv"):
+            results[kind].append(seconds_of_results(place, id, kind))
+        results["bare"].append(bare_export(place))
+    rates = {k: options.items / statistics.median(v) for k, v in submits.items()}
+    table.row(f"the bare insert of {options.items:,} prompts of {PROMPT_BYTES} bytes", rates["bare"], "rows/s")
+    for kind in kinds:
+        table.row(f"batch submit of {kind}", rates[kind], "lines/s")
+        table.row("  submit / bare", rates[kind] / rates["bare"], "", 0.7, at_least=True)
+    rates = {k: options.items / statistics.median(v) for k, v in results.items()}
+    table.row("the bare SELECT and write of as many results", rates["bare"], "rows/s")
+    for kind in ("jsonl", "csv"):
+        table.row(f"batch results as {kind}", rates[kind], "lines/s")
+        table.row("  results / bare", rates[kind] / rates["bare"], "")
 
 
 # ---- the size of the queue ------------------------------------------------------------------
@@ -197,7 +250,7 @@ def fill(folder, rows):
     """A database of `rows` queued generations."""
     place = Place(folder, 1)
     path = os.path.join(folder, "prompts.jsonl")
-    write_prompts(path, rows, 40, True)
+    write_prompts(path, rows, 40, "jsonl")
     place.run("batch", "submit", path, "--model", "echo")
     os.remove(path)
     return place
@@ -284,9 +337,9 @@ def main():
     parser.add_argument("--rows", type=int, default=1000000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default=os.path.join(ROOT, "build", "bench", "work"))
-    parser.add_argument("only", nargs="*", help="throughput, size, idle; all of them unless named")
+    parser.add_argument("only", nargs="*", help="throughput, formats, size, idle; all of them unless named")
     options = parser.parse_args()
-    parts = {"throughput": bench_throughput, "size": bench_size, "idle": bench_idle}
+    parts = {"throughput": bench_throughput, "formats": bench_formats, "size": bench_size, "idle": bench_idle}
     unknown = set(options.only) - set(parts)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")

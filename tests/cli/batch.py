@@ -139,7 +139,8 @@ def test_results_in_order(place):
 
     there = [f"c{i}" for i in range(150)]
     tap.equal(names(), there, "results stand in the order of the file")
-    done = [x[0] for x in place.sql("SELECT custom_id FROM generations ORDER BY completed_at, seq")]
+    done = [x[0] for x in place.sql("SELECT g.custom_id FROM logs l JOIN generations g ON g.id = l.generation_id "
+                                           "WHERE l.event = 'generation.completed' ORDER BY l.id")]
     tap.equal(names("--order", "done"), done, "--order done: in the order of their ends")
     tap.ok(done != there, "which is another one")
 
