@@ -112,7 +112,9 @@ int file_read_line(FILE *stream, struct buf *line, const char **ending) {
             buf_char(line, '\r');
         }
         held_cr = piece != PIECE_LAST && length && chunk[length - 1] == '\r';
-        buf_append(line, chunk, length - held_cr);
+        if (!buf_append(line, chunk, length - held_cr)) {
+            return -1; // the line may never end, as that of /dev/zero
+        }
         if (piece == PIECE_LINE) {
             end = held_cr || ends_crlf ? "\r\n" : "\n";
             break;

@@ -12,7 +12,7 @@
 int file_read(const char *path, size_t maximum, struct buf *out, struct err *e) must_check;
 // Reads one line, without its LF or CRLF, into `line` (cleared first); *ending (may be NULL) is that "\n",
 // "\r\n", or "" for a last line without. Returns 1 with a line, 0 at the end, -1 on a read error (errno is
-// set) or a line over the buffer's maximum (line->overflow; the rest of that line is skipped).
+// set) or a line over the buffer's maximum (line->overflow; where the stream stands then is not told).
 int file_read_line(FILE *stream, struct buf *line, const char **ending);
 // `path` itself when absolute, else joined to the folder of `base_file` (or the current one for NULL).
 // The caller frees it.
