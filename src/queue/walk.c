@@ -34,37 +34,53 @@ static const struct way by_output = {"output o CROSS JOIN generation g ON g.seq=
 static const struct way by_processing = {
     "generation g INDEXED BY generation_processing WHERE g.status='processing'", "g.seq"};
 
-#define OPENED(g)                                                                                            \
-    "(" g ".batch_seq IS NULL OR EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=" g                           \
-    ".batch_seq AND b.opened_at IS NOT NULL))"
-#define READY(g)                                                                                             \
-    g ".status='queued' AND " g ".run_after IS NULL AND " g ".suspect=0 AND " g ".seq BETWEEN ?1 AND ?2"
+// Conditions on a row %1$s of `generation`.
+#define OPENED                                                                                               \
+    "(%1$s.batch_seq IS NULL OR EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=%1$s.batch_seq"                \
+    " AND b.opened_at IS NOT NULL))"
+#define IN_RANGE "%1$s.status='queued' AND %1$s.seq BETWEEN ?1 AND ?2"
+#define READY IN_RANGE " AND %1$s.run_after IS NULL AND %1$s.suspect=0"
+
+// What tells lanes apart, on a lane or on a row.
+static void write_owner(struct buf *sql, const struct filter *f, const char *of) {
+    if (f->user_id)
+        buf_format(sql, " AND %s.user_id=?4", of);
+    if (f->model_id)
+        buf_format(sql, " AND %s.model_id=?6", of);
+    if (f->batch_seq)
+        buf_format(sql, " AND %s.batch_seq=%lld", of, (long long)f->batch_seq);
+}
 
 // What waits: the first rows of those lanes whose first row comes first, of the delayed ones and of the suspects.
 static void write_waiting(struct buf *sql, const struct filter *f) {
     bool down = f->batch_seq == 0;
     const char *order = down ? "DESC" : "ASC", *first = down ? "max" : "min";
+    buf_text(sql, "(SELECT r.seq AS seq FROM (SELECT l.id AS lane FROM lane l WHERE l.ready=1");
+    write_owner(sql, f, "l");
+    buf_format(sql,
+               " AND l.blocked & 8=0 ORDER BY (SELECT %s(h.seq) FROM generation h INDEXED BY generation_ready"
+               " WHERE h.lane=l.id AND ",
+               first);
+    buf_format(sql, READY, "h");
     buf_format(
         sql,
-        "(SELECT r.seq AS seq FROM (SELECT l.id AS lane FROM lane l WHERE l.ready=1 AND l.blocked & 8=0"
-        "%s%s",
-        f->user_id ? " AND l.user_id=?4" : "", f->model_id ? " AND l.model_id=?6" : "");
-    if (f->batch_seq)
-        buf_format(sql, " AND l.batch_seq=%lld", (long long)f->batch_seq);
+        ") %s NULLS LAST LIMIT ?8) t CROSS JOIN generation r ON r.seq IN (SELECT q.seq FROM generation q"
+        " INDEXED BY generation_ready WHERE q.lane=t.lane AND ",
+        order);
+    buf_format(sql, READY, "q");
     buf_format(sql,
-               " ORDER BY (SELECT %s(h.seq) FROM generation h INDEXED BY generation_ready WHERE h.lane=l.id"
-               " AND " READY("h") ") %s NULLS LAST LIMIT ?8) t CROSS JOIN generation r ON r.seq IN"
-                                  " (SELECT q.seq FROM generation q INDEXED BY generation_ready WHERE "
-                                  "q.lane=t.lane AND " READY("q") " ORDER BY q.seq %s LIMIT ?8)",
-               first, order, order);
-    buf_format(sql,
-               " UNION ALL SELECT seq FROM (SELECT d.seq FROM generation d INDEXED BY generation_delayed_seq"
-               " WHERE d.status='queued' AND d.run_after IS NOT NULL AND d.seq BETWEEN ?1 AND ?2"
-               " AND " OPENED("d") " ORDER BY d.seq %s LIMIT ?8)",
+               " ORDER BY q.seq %s LIMIT ?8) UNION ALL SELECT seq FROM (SELECT d.seq FROM generation d"
+               " INDEXED BY generation_delayed_seq WHERE d.run_after IS NOT NULL AND ",
                order);
-    buf_text(sql, " UNION ALL SELECT s.seq FROM generation s INDEXED BY generation_suspect"
-                  " WHERE s.status='queued' AND s.suspect=1 AND s.run_after IS NULL"
-                  " AND s.seq BETWEEN ?1 AND ?2) w CROSS JOIN generation g ON g.seq=w.seq WHERE 1");
+    buf_format(sql, IN_RANGE " AND " OPENED, "d");
+    write_owner(sql, f, "d");
+    buf_format(sql,
+               " ORDER BY d.seq %s LIMIT ?8) UNION ALL SELECT s.seq FROM generation s"
+               " INDEXED BY generation_suspect WHERE s.suspect=1 AND s.run_after IS NULL AND ",
+               order);
+    buf_format(sql, IN_RANGE, "s");
+    write_owner(sql, f, "s");
+    buf_text(sql, ") w CROSS JOIN generation g ON g.seq=w.seq WHERE 1");
 }
 
 // All conditions of a filter on `g`.
@@ -72,14 +88,9 @@ static void write_fits(struct buf *sql, const struct filter *f) {
     buf_text(sql, "1");
     if (f->status && strcmp(f->status, "stuck") != 0)
         buf_format(sql, " AND g.status='%s'", f->status);
-    if (f->batch_seq)
-        buf_format(sql, " AND g.batch_seq=%lld", (long long)f->batch_seq);
-    if (f->user_id)
-        buf_text(sql, " AND g.user_id=?4");
+    write_owner(sql, f, "g");
     if (f->session_id)
         buf_text(sql, " AND g.session_id=?5");
-    if (f->model_id)
-        buf_text(sql, " AND g.model_id=?6");
     if (f->error_type)
         buf_text(sql, " AND g.error_type=?7");
     if (f->since)
@@ -144,7 +155,8 @@ static void write_trial(struct buf *sql, const struct way *way, const struct fil
         buf_text(sql, way->from);
     else
         write_waiting(sql, f);
-    buf_text(sql, " AND g.seq BETWEEN ?1 AND ?2 AND " OPENED("g"));
+    buf_text(sql, " AND g.seq BETWEEN ?1 AND ?2 AND ");
+    buf_format(sql, OPENED, "g");
     if (f->status && strcmp(f->status, "stuck") == 0)
         buf_text(sql, " AND g.id IN (SELECT id FROM stuck_generations)");
     buf_format(sql, " ORDER BY %s %s LIMIT ?3", way ? way->key : "g.seq", range->down ? "DESC" : "ASC");
