@@ -111,9 +111,6 @@ void child_remove(struct child *child) {
     *child->back = child->next;
     if (child->next)
         child->next->back = child->back;
-    for (char **mark = child->marks; *mark; mark++)
-        free(*mark);
-    free(child->marks);
     free(child);
 }
 
@@ -185,14 +182,11 @@ static bool is_dying(const struct child *child) {
     return child->stray || !child->listener.on_end;
 }
 
-void child_hurry(struct loop *loop, const char *mark) {
-    for (struct child *child = loop->children; child; child = child->next) {
-        bool is_marked = false;
-        for (char **own = child->marks; *own; own++)
-            is_marked |= strcmp(*own, mark) == 0;
-        if (is_marked && is_dying(child) && !child->stray && !child->exited)
+void child_hurry(struct loop *loop, const char *generation_id) {
+    for (struct child *child = loop->children; child; child = child->next)
+        if (is_dying(child) && !child->stray && !child->exited &&
+            strcmp(child->mark.generation, generation_id) == 0)
             kill(-child->pid, SIGKILL);
-    }
 }
 
 size_t child_dying(const struct loop *loop, const void *family) {
@@ -222,17 +216,11 @@ void child_end_all(struct loop *loop) {
 
 // ---- the start ----
 
-struct child *child_add(struct loop *loop, pid_t pid, char *const *marks, const void *family) {
+struct child *child_add(struct loop *loop, pid_t pid, const struct leftover_mark *mark, const void *family) {
     struct child *child = mem_alloc(1, sizeof *child);
-    size_t count = 0;
-    *child = (struct child){.loop = loop, .pid = pid, .family = family};
+    *child = (struct child){.loop = loop, .pid = pid, .mark = *mark, .family = family};
     child->in.fd = child->out[CHILD_STDOUT].fd = child->out[CHILD_STDERR].fd = -1;
     child->timer = (struct loop_timer){.on_due = on_time, .payload = child};
-    while (marks[count])
-        count++;
-    child->marks = mem_alloc(count + 1, sizeof *child->marks);
-    for (size_t i = 0; i < count; i++)
-        child->marks[i] = mem_copy(marks[i]);
     child->pidfd = pidfd_open(pid, 0);
     child->next = loop->children;
     child->back = &loop->children;
@@ -351,7 +339,7 @@ int child_start(struct child **out, struct loop *loop, const struct child_reques
         close_all(ends.ours);
         return error;
     }
-    struct child *child = child_add(loop, pid, (char *const *)request->marks, request->family);
+    struct child *child = child_add(loop, pid, &request->mark, request->family);
     child->in.fd = ends.ours[STDIN_FILENO];
     child->out[CHILD_STDOUT].fd = ends.ours[STDOUT_FILENO];
     child->out[CHILD_STDERR].fd = ends.ours[STDERR_FILENO];

@@ -7,6 +7,7 @@
 #ifndef GENRUN_LOOP_CHILD_H
 #define GENRUN_LOOP_CHILD_H
 
+#include "loop/leftover.h"
 #include "loop/loop.h"
 
 struct child; // owned by the loop
@@ -20,9 +21,8 @@ struct child_request {
     const char *folder;       // where it runs; NULL: here
     const char *input;        // for its stdin; borrowed until the end or child_stop()
     size_t input_length;
-    // Entries of the environment ("NAME=value", NULL-terminated) that all its descendants carry, and nothing else
-    // does. Copied.
-    const char *const *marks;
+    struct leftover_mark
+        mark;           // what the environment says, of it and nothing else: its descendants carry it, too
     const void *family; // for child_dying(); only compared
 };
 
@@ -48,8 +48,8 @@ int child_start(struct child **out, struct loop *loop, const struct child_reques
 bool child_was_short(int error);
 // Ends it: SIGTERM to the group now, SIGKILL after a grace of 2 s. Returns at once; nobody is told of it any more.
 void child_stop(struct child *child);
-// Cuts the grace of stopped children that carry the mark.
-void child_hurry(struct loop *loop, const char *mark);
+// Cuts the grace of stopped children that ran for the generation.
+void child_hurry(struct loop *loop, const char *generation_id);
 // The number of stopped children, and strays of theirs, that are not yet gone; `family` NULL: of all.
 size_t child_dying(const struct loop *loop, const void *family);
 // Kills all children and what they left, and waits until they are gone (seconds at most, where the kernel holds

@@ -102,17 +102,31 @@ static bool is_meant(const struct leftover_mark *mark, const struct leftover_mar
            (mark->attempt == 0 || mark->attempt == carried->attempt);
 }
 
-// Whether the process carries one of the marks; an environment that may not be read is nobody's we know.
-static bool is_marked(struct leftover *l, pid_t pid, struct leftover_mark *carried) {
+// What the process carries; false for one whose environment may not be read: it is nobody's we know.
+static bool read_process(pid_t pid, struct buf *environment, struct leftover_mark *carried) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%ld/environ", (long)pid);
-    if (pid == getpid() || file_read(path, ENVIRONMENT_MAX, &l->environment, NULL) != 0)
+    if (pid == getpid() || file_read(path, ENVIRONMENT_MAX, environment, NULL) != 0)
         return false;
-    read_mark(&l->environment, carried);
-    for (size_t i = 0; i < l->mark_count; i++)
-        if (is_meant(&l->marks[i], carried))
-            return true;
-    return false;
+    read_mark(environment, carried);
+    return true;
+}
+
+static bool is_marked(struct leftover *l, pid_t pid, struct leftover_mark *carried) {
+    bool marked = false;
+    if (read_process(pid, &l->environment, carried))
+        for (size_t i = 0; i < l->mark_count && !marked; i++)
+            marked = is_meant(&l->marks[i], carried);
+    return marked;
+}
+
+bool leftover_carries(pid_t pid, const struct leftover_mark *mark) {
+    struct buf environment;
+    struct leftover_mark carried;
+    buf_init(&environment, ENVIRONMENT_MAX);
+    bool carries = read_process(pid, &environment, &carried) && is_meant(mark, &carried);
+    buf_free(&environment);
+    return carries;
 }
 
 static bool has_ended(const struct process_stat *stat) {

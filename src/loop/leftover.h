@@ -23,6 +23,9 @@ struct leftover_mark {
     int attempt;              // 0: of any
 };
 
+// False also for a process that is gone, that has ended, or whose environment may not be read.
+bool leftover_carries(pid_t pid, const struct leftover_mark *mark);
+
 struct leftover_process {
     pid_t pid;
     char name[16];             // of its program

@@ -3,7 +3,6 @@
 // it is found among our own children. Else it may be anywhere, and /proc is searched.
 #include "loop/stray.h"
 
-#include "loop/mark.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +32,7 @@ static bool none_runs(const struct loop *loop) {
 static void end_stray(struct loop *loop, pid_t pid, const struct child *of) {
     if (kill(pid, SIGKILL) != 0)
         return; // it became another user: out of our reach
-    struct child *stray = child_add(loop, pid, of->marks, of->family);
+    struct child *stray = child_add(loop, pid, &of->mark, of->family);
     stray->stray = true;
     if (stray->pidfd < 0)
         child_remove(stray);
@@ -42,10 +41,10 @@ static void end_stray(struct loop *loop, pid_t pid, const struct child *of) {
 static void look_at(struct loop *loop, pid_t pid, const struct child *of) {
     if (is_known(loop, pid))
         return;
-    if (mark_is_on(pid, (const char *const *)of->marks))
+    if (leftover_carries(pid, &of->mark))
         end_stray(loop, pid, of);
     else if (waitpid(pid, NULL, WNOHANG) == 0 && none_runs(loop) && getpid() != INIT)
-        end_stray(loop, pid, of); // it hid its marks, but there is nobody else whose it could be
+        end_stray(loop, pid, of); // it hid its mark, but there is nobody else whose it could be
 }
 
 static void end_adopted(struct loop *loop, const struct child *of) {
@@ -66,10 +65,9 @@ static void end_adopted(struct loop *loop, const struct child *of) {
 }
 
 void stray_end(struct loop *loop, const struct child *child) {
-    const char *const *marks = (const char *const *)child->marks;
     if (loop->adopting)
         end_adopted(loop, child);
     else
-        for (int i = 0; i < ROUNDS && mark_kill(marks) > 0; i++) {
+        for (int i = 0; i < ROUNDS && leftover_kill(&child->mark, 1) > 0; i++) {
         }
 }

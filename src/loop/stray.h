@@ -25,15 +25,15 @@ struct child {
     struct child_listener listener; // empty: it was stopped, or is a stray
     bool exited, stray;
     struct loop_timer timer; // to SIGKILL; after the exit: to the end of its streams
-    char **marks;
+    struct leftover_mark mark;
     const void *family;
 };
 
 // Puts a process under the loop's eye. Without a pidfd (none is left) its exit is not seen: errno says why.
-struct child *child_add(struct loop *loop, pid_t pid, char *const *marks, const void *family);
+struct child *child_add(struct loop *loop, pid_t pid, const struct leftover_mark *mark, const void *family);
 void child_remove(struct child *child);
 
-// Ends what carries the marks of the child, which has just been reaped, and reaps what this process adopted. Strays
+// Ends what carries the mark of the child, which has just been reaped, and reaps what this process adopted. Strays
 // that die later are seen by the loop, and theirs are ended in turn.
 void stray_end(struct loop *loop, const struct child *child);
 

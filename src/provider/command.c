@@ -16,6 +16,7 @@
 #include "provider/said.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -220,6 +221,14 @@ static enum failure_kind kind_of(int rc) {
     return rc == ERR_CONFIG ? FAILURE_CONFIGURATION : FAILURE_REQUEST;
 }
 
+// No two starts have the same, so it tells this one's descendants.
+static struct leftover_mark mark_of(const struct provider_request *request) {
+    struct leftover_mark mark = {.attempt = request->start};
+    snprintf(mark.runner, sizeof mark.runner, "%s", request->runner_id);
+    snprintf(mark.generation, sizeof mark.generation, "%s", request->generation_id);
+    return mark;
+}
+
 static void start(struct provider_call *call) {
     const struct model *model = call->request.model;
     struct err e;
@@ -232,29 +241,21 @@ static void start(struct provider_call *call) {
         command_request_free(environment);
         return;
     }
-    // With these no two starts are the same, so they tell this one's descendants.
-    char *id = mem_format(COMMAND_ID "=%s", call->request.generation_id);
-    char *attempt = mem_format(COMMAND_ATTEMPT "=%d", call->request.start);
-    char *runner = mem_format(COMMAND_RUNNER "=%s", call->request.runner_id);
-    const char *const marks[] = {id, attempt, runner, NULL};
     const struct child_request child = {.program = model->program,
                                         .words = model->command,
                                         .environment = environment,
                                         .folder = model->folder,
                                         .input = buf_borrow(&call->input),
                                         .input_length = call->input.length,
-                                        .marks = marks,
+                                        .mark = mark_of(&call->request),
                                         .family = model};
     const struct child_listener listener = {.on_bytes = on_bytes, .on_end = on_child_end, .payload = call};
     // An attempt before it that was stopped may still be in its grace.
-    child_hurry(call->loop, id);
+    child_hurry(call->loop, call->request.generation_id);
     int error = child_start(&call->child, call->loop, &child, &listener);
     if (error)
         fail_start(call, error);
     command_request_free(environment);
-    free(id);
-    free(attempt);
-    free(runner);
 }
 
 static struct provider_call *command_start(struct loop *loop, const struct provider_request *request,

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "loop/leftover.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,9 +64,9 @@ int command_request_environment(const struct provider_request *request, char ***
     if (rc)
         return rc;
     // Ours first: a name of pass_env cannot stand for them.
-    add(&list, mem_format(COMMAND_RUNNER "=%s", request->runner_id));
-    add(&list, mem_format(COMMAND_ID "=%s", request->generation_id));
-    add(&list, mem_format(COMMAND_ATTEMPT "=%d", request->start));
+    add(&list, mem_format(LEFTOVER_RUNNER "=%s", request->runner_id));
+    add(&list, mem_format(LEFTOVER_GENERATION "=%s", request->generation_id));
+    add(&list, mem_format(LEFTOVER_ATTEMPT "=%d", request->start));
     add(&list, mem_format(COMMAND_MODEL "=%s", name_sent(request)));
     if (!model->input_json) {
         const char *parameters = parameters_of(request);

@@ -60,16 +60,18 @@ static void on_end(void *payload, const struct child_end *end) {
 static int start_words(struct watcher *w, char *const *words, const char *input, size_t length,
                        const char *where) {
     static int number;
-    snprintf(mark, sizeof mark, "TEST_MARK=%d-%d", (int)getpid(), ++number);
-    char *const environment[] = {path, mark, NULL};
-    const char *const marks[] = {mark, NULL};
+    struct leftover_mark carried = {0};
+    snprintf(carried.runner, sizeof carried.runner, "test-%d-%d", (int)getpid(), ++number);
+    snprintf(mark, sizeof mark, LEFTOVER_RUNNER "=%s", carried.runner);
+    char *const environment[] = {path, mark, (char *)LEFTOVER_GENERATION "=g", NULL};
+    memcpy(carried.generation, "g", 2);
     const struct child_request request = {.program = words[0],
                                           .words = words,
                                           .environment = environment,
                                           .folder = where,
                                           .input = input,
                                           .input_length = length,
-                                          .marks = marks,
+                                          .mark = carried,
                                           .family = w};
     const struct child_listener listener = {.on_bytes = on_bytes, .on_end = on_end, .payload = w};
     buf_init(&w->out[0], BUF_UNLIMITED);
@@ -254,7 +256,7 @@ static void starts_as_a_fresh_program(void **state) {
     assert_string_equal(out(&w) + at, "0 1 2 3 "); // 3: of ls
     clear(&w);
     run(&w, "env | grep -v -E '^(PWD|SHLVL|_|OLDPWD)='", NULL);
-    char *all_of_it = mem_format("%s\n%s\n", path, mark);
+    char *all_of_it = mem_format("%s\n%s\n%s\n", path, mark, LEFTOVER_GENERATION "=g");
     assert_string_equal(out(&w), all_of_it);
     free(all_of_it);
     clear(&w);
@@ -434,7 +436,7 @@ static void kills_what_ignores_sigterm(void **state) {
         assert_true(read_pids(&w, pids) > 0);
         assert_true(lives(pids[0]));
         if (i > 0)
-            child_hurry(loop, mark); // its grace is cut
+            child_hurry(loop, "g"); // its grace is cut
         wait_until_gone(&w);
         assert_false(lives(pids[0]));
         clear(&w);
