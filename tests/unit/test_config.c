@@ -120,6 +120,45 @@ static void test_every_option(void **state) {
     config_free(c);
 }
 
+static void expect_words(char *const *words, const char *const *expected) {
+    for (; *expected != NULL; words++, expected++) {
+        assert_non_null(*words);
+        assert_string_equal(*words, *expected);
+    }
+    assert_null(*words);
+}
+
+static void test_commands(void **state) {
+    (void)state;
+    struct config *c =
+        load_text("[model a]\ncommand = ././bin/run.sh --name 'two words' \"a \\\"b\\\" $HOME\" c\\ d *\n"
+                  "input = json\noutput = json\npass_env = A_B  C\non_exit.3 = fail\non_exit.75 = wait\n"
+                  "[model b]\nprovider = command\ncommand = python3 -u model.py\n"
+                  "[model c]\ncommand = ../up/x\n[model d]\ncommand = /abs/x\n");
+    const struct model *m = &c->models[0];
+    assert_string_equal(m->provider, "command");
+    assert_in_folder(m->program, "bin/run.sh");
+    assert_string_equal(m->folder, folder);
+    expect_words(m->command,
+                 (const char *const[]){m->program, "--name", "two words", "a \"b\" $HOME", "c d", "*", NULL});
+    assert_true(m->input_json && m->output_json);
+    expect_words(m->pass_env, (const char *const[]){"A_B", "C", NULL});
+    assert_int_equal(m->exit_rule_count, 2);
+    assert_int_equal(m->exit_rules[0].status, 3);
+    assert_int_equal(m->exit_rules[0].action, VERDICT_FAIL);
+    assert_int_equal(m->exit_rules[1].action, VERDICT_WAIT);
+    assert_null(m->base_url);
+    m = &c->models[1];
+    assert_string_equal(m->provider, "command");
+    assert_string_equal(m->program, "python3");
+    expect_words(m->command, (const char *const[]){"python3", "-u", "model.py", NULL});
+    assert_false(m->input_json || m->output_json);
+    assert_null(m->pass_env);
+    assert_in_folder(c->models[2].program, "../up/x");
+    assert_string_equal(c->models[3].program, "/abs/x");
+    config_free(c);
+}
+
 static void test_model_defaults(void **state) {
     (void)state;
     struct config *c = load_text("[model a]\n[scheduler]\nfirst_byte_timeout = 7m\nprogress_timeout = 8m\n"
@@ -423,10 +462,11 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        CASE(test_every_default),       CASE(test_every_option),   CASE(test_model_defaults),
-        CASE(test_forms_of_text),       CASE(test_places),         CASE(test_without_file),
-        CASE(test_environment),         CASE(test_implied_models), CASE(test_choices),
-        CASE(test_sample_is_the_table), CASE(test_sample_loads),   CASE(test_presets_are_valid),
+        CASE(test_every_default),     CASE(test_every_option),        CASE(test_model_defaults),
+        CASE(test_commands),          CASE(test_forms_of_text),       CASE(test_places),
+        CASE(test_without_file),      CASE(test_environment),         CASE(test_implied_models),
+        CASE(test_choices),           CASE(test_sample_is_the_table), CASE(test_sample_loads),
+        CASE(test_presets_are_valid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

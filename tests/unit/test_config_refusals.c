@@ -150,6 +150,47 @@ static const struct refusal {
                                            "in on_status.404"},
     {"[model x]\napi_key_env = A\napi_key_file = b\n",
      "genrun.ini:3: [model x] has both api_key_env and api_key_file: keep one of them"},
+    // commands
+    {"[model x]\ncommand = a 'b\n",
+     "genrun.ini:2: command has a quote that is left open: close it (or write \\' and "
+     "\\\" for the characters themselves)"},
+    {"[model x]\ncommand = '' b\n",
+     "genrun.ini:2: command begins with an empty word: begin it with the program"},
+    {"[model x]\ncommand = ~/bin/x\n",
+     "genrun.ini:2: command begins with '~', which only a shell expands: write the whole path"},
+    {"[model x]\ncommand = ./scripts/ x\n",
+     "genrun.ini:2: command begins with a folder: write the path of a program"},
+    {"[model x]\ncommand = x --key sk-1234567890abcdefghij\n",
+     "genrun.ini:2: command holds what looks like a key, and keys do not stand here: use api_key_env"},
+    {"[model x]\nprovider = command\n",
+     "genrun.ini:2: [model x] has provider command and no command: add command = PROGRAM"},
+    {"[model x]\ncommand = a\nprovider = openai\n",
+     "genrun.ini:2: [model x] has a command, and provider openai: remove one of the two lines"},
+    {"[model x]\ncommand = a\nbase_url = http://x\nheader.A = b\n",
+     "genrun.ini:3: [model x] has base_url, which says nothing to a command: remove it (a command takes "
+     "arguments, "
+     "and a key by api_key_env)\n"
+     "genrun.ini:4: [model x] has header.A, which says nothing to a command: remove it (a command takes "
+     "arguments, "
+     "and a key by api_key_env)"},
+    {"[model x]\noutput = json\non_exit.3 = fail\n",
+     "genrun.ini:2: [model x] has output, but no command, which it is for: add one, or remove this line\n"
+     "genrun.ini:3: [model x] has on_exit.3, but no command, which it is for: add one, or remove this line"},
+    {"[model x]\ncommand = a\ninput = xml\noutput = yes\n",
+     "genrun.ini:3: input = 'xml' is unknown: give prompt or json\n"
+     "genrun.ini:4: output = 'yes' is unknown: give text or json"},
+    {"[model x]\ncommand = a\npass_env = A, B\n",
+     "genrun.ini:3: pass_env is not a list of names of environment variables: write names (letters, digits "
+     "and _) "
+     "with blanks between them, not values"},
+    {"[model x]\ncommand = a\non_exit.0 = fail\n",
+     "genrun.ini:3: on_exit.0 does not name an exit status of a "
+     "failure: write a number from 1 to 255, as in on_exit.3"},
+    {"[model x]\ncommand = a\non_exit.256 = fail\n",
+     "genrun.ini:3: on_exit.256 does not name an exit status of a "
+     "failure: write a number from 1 to 255, as in on_exit.3"},
+    {"[model x]\ncommand = a\non_exit.3 = ignore\n",
+     "genrun.ini:3: on_exit.3 = 'ignore' is unknown: give wait, retry, park or fail, N from 1 to 255"},
     // secrets: refused, and not repeated
     {"[model x]\napi_key = sk-1234567890abcdefghij\n", "genrun.ini:2: api_key does not stand here, for keys "
                                                        "are not kept in this file: use api_key_env (the name "
