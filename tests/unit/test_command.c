@@ -28,6 +28,7 @@ static struct loop *loop;
 static struct err reason;
 static char folder[] = "/tmp/genrun-command-XXXXXX";
 static struct model model; // of the case under way
+static char runner_id[37]; // its own: what carries another one's marks is ended
 
 struct watcher {
     struct provider_call *call;
@@ -81,7 +82,7 @@ static void begin(struct watcher *w, const char *prompt, const char *parameters)
     const struct provider_request request = {.model = &model,
                                              .model_id = "asked",
                                              .generation_id = id,
-                                             .runner_id = "00000000-0000-7000-8000-000000000000",
+                                             .runner_id = runner_id,
                                              .start = 2,
                                              .prompt = prompt,
                                              .parameters = parameters,
@@ -595,7 +596,7 @@ static void stop_right_after_start(void **state) {
         const struct provider_request request = {.model = &model,
                                                  .model_id = "m",
                                                  .generation_id = "g",
-                                                 .runner_id = "r",
+                                                 .runner_id = runner_id,
                                                  .start = 1,
                                                  .prompt = "x"};
         const struct provider_listener listener = {.on_progress = progressed, .on_end = ended, .payload = &w};
@@ -666,6 +667,7 @@ static void what_was_said_is_kept_whatever_its_pieces(void **state) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
+    snprintf(runner_id, sizeof runner_id, "test-%d", (int)getpid());
     if (!mkdtemp(folder))
         return 1;
     const struct CMUnitTest tests[] = {
