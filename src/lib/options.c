@@ -172,13 +172,12 @@ static const struct option rows[] = {
       "park (stop sending to this model), fail."},
      OPTION_STATUS, 0, 300, 599, NULL},
     {{MODEL_SECTION, "command", "", "none", "command = python3 model.py --device cuda",
-      "A local program that is the model: it gets the prompt on stdin, and what it writes to stdout is the "
-      "answer when it exits with 0. Split into words as a shell does (quotes, backslash), but no shell runs; "
-      "a longer line belongs into a script. It runs in this file's folder. A program with a slash in its "
-      "name is relative to this file, any other is looked for in PATH. Each line on stderr and each byte on "
-      "stdout is progress: first_byte_timeout counts until the first one, progress_timeout between them (so "
-      "one that is silent to its end needs a long first_byte_timeout, and no other clock than max_runtime "
-      "after that). A process that is stopped gets SIGTERM, and SIGKILL after 2s, with all its children."},
+      "A local program that is the model: the prompt is its stdin, its stdout the answer, exit status 0 "
+      "success. Split into words as a shell does, but no shell runs; what does not fit into a line belongs "
+      "into a script. It runs in this file's folder; a program named with a slash is relative to it, any "
+      "other is looked for in PATH. Any byte on stdout or stderr is progress: first_byte_timeout counts "
+      "until the first one (all the time, when it is silent to its end), then progress_timeout. When it is "
+      "stopped it gets SIGTERM and, with all that it started, SIGKILL 2s later."},
      OPTION_COMMAND, 0, 0, 0, NULL},
     {{MODEL_SECTION, "input", "prompt", "", NULL,
       "What the command reads on stdin: the prompt's text, or one JSON object with id, model, prompt, "
@@ -192,7 +191,7 @@ static const struct option rows[] = {
     {{MODEL_SECTION, "pass_env", "", "none", "pass_env = CUDA_VISIBLE_DEVICES HF_HOME",
       "Environment variables that the command gets besides PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ, "
       "TMPDIR, the one of api_key_env, and genrun's own: GENRUN_GENERATION_ID, GENRUN_ATTEMPT, "
-      "GENRUN_MODEL, GENRUN_PARAMETERS (JSON), GENRUN_RUNNER."},
+      "GENRUN_MODEL, GENRUN_RUNNER and, without input = json, GENRUN_PARAMETERS (JSON)."},
      OPTION_NAMES, IN_MODEL(pass_env), 0, 0, NULL},
     {{MODEL_SECTION, "on_exit.N", "",
       "0 success; 64, 65 and 66 fail; 69 the service is down; 75 retry; 77 and 78 park; others retry",

@@ -162,8 +162,7 @@ static void gets_the_prompt(void **state) {
 static void refuses_a_body_that_is_not_one_text(void **state) {
     (void)state;
     static const char *const bodies[] = {
-        "{\"messages\":[{\"role\":\"system\",\"content\":\"be "
-        "brief\"},{\"role\":\"user\",\"content\":\"x\"}]}",
+        "{\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"content\":\"x\"}]}",
         "{\"messages\":[]}",
         "{\"messages\":[{\"content\":[{\"type\":\"image_url\"}]}]}",
         "{\"input\":[]}",
