@@ -4,6 +4,7 @@
 #include "loop/child.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "loop/state.h"
 #include "loop/stray.h"
@@ -20,10 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GRACE_MS 2000   // from SIGTERM to SIGKILL
-#define EOF_WAIT_MS 200 // for output of descendants that outlive the child
-#define READ_SIZE 65536 // what a pipe holds
-#define END_ALL_MS 5000 // the kernel may hold a killed process in a disk's or driver's call
+#define GRACE_MS 2000    // from SIGTERM to SIGKILL
+#define EOF_WAIT_MS 200  // for output of descendants that outlive the child
+#define READ_SIZE 65536  // what a pipe holds
+#define PATIENCE_MS 5000 // after SIGKILL: the kernel may hold a process in a disk's or driver's call
+#define REAP_EVERY_MS 5000
 #define FILES_MOST 65536
 
 // ---- pipes ----
@@ -157,12 +159,24 @@ static void on_exit_seen(void *payload, int fd, short ready) {
         loop_timer_set(child->loop, &child->timer, clock_monotonic_ms() + EOF_WAIT_MS);
 }
 
+void child_kill(struct child *child) {
+    kill(child->stray ? child->pid : -child->pid, SIGKILL);
+    child->killed = true;
+    loop_timer_set(child->loop, &child->timer, clock_monotonic_ms() + PATIENCE_MS);
+}
+
 static void on_time(void *payload) {
     struct child *child = payload;
-    if (child->exited)
+    if (child->exited) {
         conclude(child);
-    else
-        kill(-child->pid, SIGKILL);
+    } else if (!child->killed) {
+        child_kill(child);
+    } else {
+        child->given_up = true;
+        log_error(
+            "process %ld does not end after SIGKILL, the kernel holds it: it is not waited for any longer",
+            (long)child->pid);
+    }
 }
 
 void child_stop(struct child *child) {
@@ -179,14 +193,14 @@ void child_stop(struct child *child) {
 }
 
 static bool is_dying(const struct child *child) {
-    return child->stray || !child->listener.on_end;
+    return !child->given_up && (child->stray || !child->listener.on_end);
 }
 
 void child_hurry(struct loop *loop, const char *generation_id) {
     for (struct child *child = loop->children; child; child = child->next)
-        if (is_dying(child) && !child->stray && !child->exited &&
+        if (is_dying(child) && !child->killed && !child->exited &&
             strcmp(child->mark.generation, generation_id) == 0)
-            kill(-child->pid, SIGKILL);
+            child_kill(child);
 }
 
 size_t child_dying(const struct loop *loop, const void *family) {
@@ -199,9 +213,9 @@ size_t child_dying(const struct loop *loop, const void *family) {
 void child_end_all(struct loop *loop) {
     for (struct child *child = loop->children; child; child = child->next) {
         child->listener = (struct child_listener){0};
-        kill(child->stray ? child->pid : -child->pid, SIGKILL);
+        child_kill(child);
     }
-    int64_t end_ms = clock_monotonic_ms() + END_ALL_MS;
+    int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
     while (loop->children) {
         struct child *child = loop->children;
         struct pollfd ask = {.fd = child->pidfd, .events = POLLIN};
@@ -356,12 +370,21 @@ int child_start(struct child **out, struct loop *loop, const struct child_reques
     for (int i = 0; i < 2; i++)
         child->out[i].watch = loop_watch_add(loop, child->out[i].fd, POLLIN, on_readable, child);
     child->in.watch = loop_watch_add(loop, child->in.fd, POLLOUT, on_writable, child);
+    if (loop->adopting && !loop->reaper.slot)
+        loop_timer_set(loop, &loop->reaper, clock_monotonic_ms() + REAP_EVERY_MS);
     *out = child;
     return 0;
 }
 
 bool child_was_short(int error) {
     return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+static void reap(void *payload) {
+    struct loop *loop = payload;
+    stray_reap(loop);
+    if (loop->children)
+        loop_timer_set(loop, &loop->reaper, clock_monotonic_ms() + REAP_EVERY_MS);
 }
 
 void child_adopt(struct loop *loop) {
@@ -371,6 +394,7 @@ void child_adopt(struct loop *loop) {
     // Whoever started this process may have it ignore SIGCHLD, and then exit statuses are lost.
     signal(SIGCHLD, SIG_DFL);
     loop->adopting = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
+    loop->reaper = (struct loop_timer){.on_due = reap, .payload = loop};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     rlim_t before = limit.rlim_cur;

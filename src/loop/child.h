@@ -50,7 +50,8 @@ bool child_was_short(int error);
 void child_stop(struct child *child);
 // Cuts the grace of stopped children that ran for the generation.
 void child_hurry(struct loop *loop, const char *generation_id);
-// The number of stopped children, and strays of theirs, that are not yet gone; `family` NULL: of all.
+// The number of stopped children, and strays of theirs, that are not yet gone; `family` NULL: of all. One that the
+// kernel holds for seconds after SIGKILL counts no more.
 size_t child_dying(const struct loop *loop, const void *family);
 // Kills all children and what they left, and waits until they are gone (seconds at most, where the kernel holds
 // one). Nobody is told. loop_close() does it, too.

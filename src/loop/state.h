@@ -55,7 +55,8 @@ struct loop {
 
     // child.c
     struct child *children;
-    bool adopting;       // this process takes in descendants that lost their parent
+    bool adopting; // this process takes in descendants that lost their parent
+    struct loop_timer reaper;
     rlim_t files_before; // the limit on open files before it was raised; 0: it was not
 
     int wake_fd; // eventfd

@@ -30,24 +30,26 @@ static bool none_runs(const struct loop *loop) {
 }
 
 static void end_stray(struct loop *loop, pid_t pid, const struct child *of) {
-    if (kill(pid, SIGKILL) != 0)
+    if (kill(pid, 0) != 0)
         return; // it became another user: out of our reach
     struct child *stray = child_add(loop, pid, &of->mark, of->family);
     stray->stray = true;
+    child_kill(stray);
     if (stray->pidfd < 0)
         child_remove(stray);
 }
 
+// `of` NULL: whatever ended is reaped, and nothing else done.
 static void look_at(struct loop *loop, pid_t pid, const struct child *of) {
     if (is_known(loop, pid))
         return;
-    if (leftover_carries(pid, &of->mark))
+    if (of && leftover_carries(pid, &of->mark))
         end_stray(loop, pid, of);
-    else if (waitpid(pid, NULL, WNOHANG) == 0 && none_runs(loop) && getpid() != INIT)
+    else if (waitpid(pid, NULL, WNOHANG) == 0 && of && none_runs(loop) && getpid() != INIT)
         end_stray(loop, pid, of); // it hid its mark, but there is nobody else whose it could be
 }
 
-static void end_adopted(struct loop *loop, const struct child *of) {
+static void look_at_adopted(struct loop *loop, const struct child *of) {
     char path[320];
     struct dirent *task;
     DIR *tasks = opendir("/proc/self/task");
@@ -66,8 +68,12 @@ static void end_adopted(struct loop *loop, const struct child *of) {
 
 void stray_end(struct loop *loop, const struct child *child) {
     if (loop->adopting)
-        end_adopted(loop, child);
+        look_at_adopted(loop, child);
     else
         for (int i = 0; i < ROUNDS && leftover_kill(&child->mark, 1) > 0; i++) {
         }
+}
+
+void stray_reap(struct loop *loop) {
+    look_at_adopted(loop, NULL);
 }

@@ -23,8 +23,8 @@ struct child {
     const char *input;
     size_t input_left;
     struct child_listener listener; // empty: it was stopped, or is a stray
-    bool exited, stray;
-    struct loop_timer timer; // to SIGKILL; after the exit: to the end of its streams
+    bool exited, stray, killed, given_up;
+    struct loop_timer timer; // to SIGKILL, then to giving up; after the exit: to the end of its streams
     struct leftover_mark mark;
     const void *family;
 };
@@ -32,9 +32,13 @@ struct child {
 // Puts a process under the loop's eye. Without a pidfd (none is left) its exit is not seen: errno says why.
 struct child *child_add(struct loop *loop, pid_t pid, const struct leftover_mark *mark, const void *family);
 void child_remove(struct child *child);
+// Sends SIGKILL, to a child's whole group.
+void child_kill(struct child *child);
 
 // Ends what carries the mark of the child, which has just been reaped, and reaps what this process adopted. Strays
 // that die later are seen by the loop, and theirs are ended in turn.
 void stray_end(struct loop *loop, const struct child *child);
+// Reaps strays that ended by themselves while the child that left them runs on.
+void stray_reap(struct loop *loop);
 
 #endif

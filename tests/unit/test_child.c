@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/process.h"
-#include "loop/child.h"
+#include "loop/stray.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -526,20 +526,19 @@ static void spares_the_strays_of_others(void **state) {
     (void)state;
     struct watcher long_one = {0}, short_one = {0};
     pid_t pids[8];
+    char script[256], go[128];
+    snprintf(go, sizeof go, "%s/go", folder);
+    snprintf(script, sizeof script, "(setsid sleep 1000 & echo $!); until [ -e %s ]; do sleep 0.01; done",
+             go);
     child_adopt(loop);
-    start(&long_one, "(setsid sleep 1000 & echo $!); read line; echo over", "");
-    while (!strchr(out(&long_one), '\n'))
-        pass(&long_one);
-    assert_int_equal(read_pids(&long_one, pids), 1);
-    finish(&long_one);
-    assert_gone(pids[0]);
-    clear(&long_one);
-    start(&long_one, "(setsid sleep 1000 & echo $!); sleep 0.5", NULL);
+    start(&long_one, script, NULL);
     while (!strchr(out(&long_one), '\n'))
         pass(&long_one);
     assert_int_equal(read_pids(&long_one, pids), 1);
     run(&short_one, "exit 0", NULL);
     assert_true(lives(pids[0]));
+    assert_false(long_one.ended);
+    write_script("go", "", 0644);
     finish(&long_one);
     wait_until_gone(&long_one);
     assert_gone(pids[0]);
@@ -552,6 +551,28 @@ static void reaps_zombies(void **state) {
     struct watcher w = {0};
     child_adopt(loop);
     run(&w, "sleep 0 & sleep 0 & exec sleep 0.2", NULL); // which waits for neither
+    wait_until_gone(&w);
+    assert_no_children();
+    clear(&w);
+}
+
+static void reaps_while_the_child_runs_on(void **state) {
+    (void)state;
+    struct watcher w = {0};
+    pid_t pids[8];
+    struct process_stat stat;
+    child_adopt(loop);
+    start(&w, "(sh -c 'echo $$' &); exec sleep 1000", NULL);
+    while (!strchr(out(&w), '\n'))
+        pass(&w);
+    assert_int_equal(read_pids(&w, pids), 1);
+    assert_gone(pids[0]);
+    assert_true(process_read(pids[0], &stat)); // a zombie
+    assert_int_equal(stat.parent, getpid());
+    stray_reap(loop);
+    assert_false(process_read(pids[0], &stat));
+    assert_int_equal(child_dying(loop, NULL), 0);
+    child_stop(w.child);
     wait_until_gone(&w);
     assert_no_children();
     clear(&w);
@@ -612,6 +633,7 @@ int main(void) {
         CASE(ends_what_is_left),
         CASE(spares_the_strays_of_others),
         CASE(reaps_zombies),
+        CASE(reaps_while_the_child_runs_on),
         CASE(its_output_is_whole_though_others_hold_the_pipe),
         CASE(many_at_once),
     };
