@@ -45,11 +45,25 @@ static void write_usage(struct buf *out, const struct command *c) {
     buf_char(out, '\n');
 }
 
-static void write_summary(struct buf *out, const struct command *c) {
-    char name[64];
-    snprintf(name, sizeof name, "%s%s%s", c->group != NULL ? c->group : "", c->group != NULL ? " " : "",
-             c->name);
-    buf_format(out, "  %-14s  %s\n", name, c->summary);
+static bool is_in(const struct command *c, const char *group) {
+    return group == NULL || (c->group != NULL && strcmp(c->group, group) == 0);
+}
+
+static size_t name_width(const struct command *c) {
+    return (c->group != NULL ? strlen(c->group) + 1 : 0) + strlen(c->name);
+}
+
+// The commands of a group (NULL: all), aligned.
+static void write_summaries(struct buf *out, const struct cli *cli, const char *group) {
+    size_t width = 0;
+    for (const struct command *const *c = cli->commands; *c != NULL; c++)
+        if (is_in(*c, group) && name_width(*c) > width)
+            width = name_width(*c);
+    for (const struct command *const *c = cli->commands; *c != NULL; c++)
+        if (is_in(*c, group))
+            buf_format(out, "  %s%s%s%*s  %s\n", (*c)->group != NULL ? (*c)->group : "",
+                       (*c)->group != NULL ? " " : "", (*c)->name, (int)(width - name_width(*c)), "",
+                       (*c)->summary);
 }
 
 void command_help(const struct cli *cli, const struct command *command) {
@@ -72,9 +86,7 @@ void command_help(const struct cli *cli, const struct command *command) {
     // A command that is a group, too, such as models.
     if (command->group == NULL && command_is_group(cli->commands, command->name)) {
         buf_text(&out, "\nCommands\n");
-        for (const struct command *const *c = cli->commands; *c != NULL; c++)
-            if ((*c)->group != NULL && strcmp((*c)->group, command->name) == 0)
-                write_summary(&out, *c);
+        write_summaries(&out, cli, command->name);
     }
     fputs(buf_borrow(&out), stdout);
     buf_free(&out);
@@ -84,9 +96,7 @@ void command_help_group(const struct cli *cli, const char *group) {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     buf_format(&out, "Usage: genrun %s COMMAND [ARGUMENT …]\n\n", group);
-    for (const struct command *const *c = cli->commands; *c != NULL; c++)
-        if ((*c)->group != NULL && strcmp((*c)->group, group) == 0)
-            write_summary(&out, *c);
+    write_summaries(&out, cli, group);
     buf_format(&out, "\n'genrun help %s COMMAND' shows the options of one and an example.\n", group);
     fputs(buf_borrow(&out), stdout);
     buf_free(&out);
@@ -115,8 +125,7 @@ void command_help_all(const struct cli *cli) {
                    "       genrun --version\n\n"
                    "R");
     buf_format(&out, "%s.\n\nCommands\n", help_purpose + 1);
-    for (const struct command *const *c = cli->commands; *c != NULL; c++)
-        write_summary(&out, *c);
+    write_summaries(&out, cli, NULL);
     buf_text(&out, "\nOptions of all commands, before or after their names\n");
     args_write_help(&out, command_globals);
     buf_format(&out, "\n%s\n", help_values);
