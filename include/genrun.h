@@ -6,7 +6,10 @@
  *   - A function returns 0 or a code of enum genrun_code; the same numbers are the
  *     exit codes of the command line. genrun_message() has the reason in one line.
  *   - A handle belongs to one thread at a time. Use a handle a thread; any number
- *     of handles and processes may have the same file open.
+ *     of handles and processes may have the same file open, one of them runs it. Rows and
+ *     batches belong to their handle's thread. Only genrun_stop() may come from elsewhere.
+ *   - Callbacks are called in the thread of the call that takes them, before it returns.
+ *   - After fork() only exec() is safe in the child: it must not use or close a handle.
  *   - Out-parameters come before options. Text handed in is copied. Text handed out
  *     is valid until the row it belongs to is freed, or until the callback returns.
  *   - A generation or batch job is named by its whole id or by its last 8 or more
@@ -81,7 +84,8 @@ double genrun_row_number(const genrun_row *row, const char *column, double fallb
 const char *genrun_row_json(genrun_row *row);
 void genrun_row_free(genrun_row *row);
 
-/* Called for each row of a list; the row is freed afterwards. Non-zero ends the list. */
+/* Called for each row of a list; the row is freed afterwards. Non-zero ends the list. It must not call a function
+ * of the same handle: keep what is needed, and call after the list. */
 typedef int (*genrun_each)(void *payload, genrun_row *row);
 
 /* ---- single generations ------------------------------------------------ */
@@ -325,10 +329,24 @@ typedef struct genrun_run_options {
  * 0 all completed, GENRUN_WORK_FAILED when any failed in this run, GENRUN_CONFLICT when work is
  * left; genrun_left() then tells what and why. */
 int genrun_run(genrun *g, const genrun_run_options *options);
-/* One turn for a host with a loop of its own: does what is due and waits at most timeout_ms.
- * The first call takes the owner's lock (GENRUN_CONFLICT when another runner has it). */
+/* One turn for a host with a loop of its own: waits at most timeout_ms (0: not at all) for anything to happen and
+ * does what is due. The first call takes the owner's lock (GENRUN_CONFLICT when another runner has it).
+ *
+ * Transfers, timers and other processes' commits are waited for on many descriptors that come and go, so there is
+ * no single one to poll. A host has three ways:
+ *   - let genrun_step() do the waiting, and give it the host's descriptors with genrun_watch(): nobody polls in vain;
+ *   - keep its own wait, and call genrun_step(g, 0) from it every 20 to 50 ms, or at once after it has submitted;
+ *   - run genrun_run() in a thread with a handle of its own; every other thread uses its own handle. */
 int genrun_step(genrun *g, int64_t timeout_ms);
-/* Asks genrun_run() to stop gracefully; may be called from a signal handler or another thread. */
+/* Called from genrun_step(), genrun_run(), genrun_wait() and genrun_wait_change() of this handle when a descriptor is
+ * ready; events are poll(2) bits. It may call anything of the handle but these four and genrun_close(). */
+typedef void (*genrun_ready)(void *payload, int fd, short events);
+/* Watches a descriptor of the host's for `events` (POLLIN, POLLOUT); a second call for the same one changes what is
+ * watched for, events 0 ends it (before the descriptor is closed). ready may be NULL then. */
+int genrun_watch(genrun *g, int fd, short events, genrun_ready ready, void *payload);
+/* Ends what the handle waits in: genrun_run() stops gracefully (a second time: at once), genrun_wait() returns
+ * GENRUN_CONFLICT, genrun_step() and genrun_wait_change() return 0. Asked for before such a call, it ends that one.
+ * May be called from a signal handler or another thread, as the only one of all functions. */
 void genrun_stop(genrun *g);
 /* What a drain left: rows of reason, model_id, count. */
 int genrun_left(genrun *g, genrun_each each, void *payload);

@@ -23,7 +23,7 @@ static struct {
     enum log_level level;
     bool as_json;
     bool to_journal;
-} settings = {.level = LOG_LEVEL_INFO};
+} settings = {.level = LOG_LEVEL_WARN};
 
 static const struct {
     const char *name;

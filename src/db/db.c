@@ -98,10 +98,9 @@ static int make_folder(const char *path, struct err *e) {
 }
 
 int connection_open(sqlite3 **out, const char *path, struct err *e) {
-    // The files hold prompts: only their owner may read them, whatever the umask of the caller.
-    mode_t before = umask(077);
+    // The files hold prompts: those beside the database get its rights, which owner_open() made 0600. (A umask would
+    // be that of all threads.)
     int code = sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    umask(before);
     if (code != SQLITE_OK) {
         err_set(e, ERR_DATABASE, "database %s cannot be opened: %s", path,
                 *out ? sqlite3_errmsg(*out) : "no memory");

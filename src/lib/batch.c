@@ -58,7 +58,7 @@ static int make_spec(genrun *g, const genrun_batch_options *o, struct batch_spec
     if (o->priority < -SPEC_PRIORITY_LIMIT || o->priority > SPEC_PRIORITY_LIMIT)
         return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", o->priority);
     if (o->max_cost < 0)
-        return err_set(&g->err, ERR_INVALID, "a budget cannot be negative");
+        return err_set(&g->err, ERR_INVALID, "a budget cannot be negative: give 0 (no limit) or more USD");
     if (o->model) {
         int result = config_model(g->config, o->model, &model_id, &model, &g->err);
         if (result)

@@ -11,7 +11,7 @@
 static int open_database(genrun *g, struct db **out, enum db_mode mode) {
     *out = NULL;
     if (!g->config)
-        return err_set(&g->err, ERR_CONFIG, "the handle could not be opened: close it and open another");
+        return err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
     return db_open(out, g->config->database, mode, &g->err);
 }
 

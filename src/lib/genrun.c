@@ -34,6 +34,7 @@ void genrun_close(genrun *g) {
         return;
     runner_close(g->runner, "stopped");
     wake_close(g->wake);
+    handle_watch_none(g);
     loop_close(g->loop);
     db_close(g->db);
     config_free(g->config);
@@ -125,7 +126,7 @@ static int check_parameters(genrun *g, const char *parameters) {
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) {
     const struct model *model;
     const char *model_id;
-    int result = check_texts(g, in);
+    int result = g->config ? check_texts(g, in) : err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
     if (!result)
         result = check_parameters(g, in->parameters);
     if (!result)
@@ -137,9 +138,9 @@ int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struc
     if (in->priority < -SPEC_PRIORITY_LIMIT || in->priority > SPEC_PRIORITY_LIMIT)
         return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", in->priority);
     if (in->delay_ms < 0)
-        return err_set(&g->err, ERR_INVALID, "a delay cannot be negative");
+        return err_set(&g->err, ERR_INVALID, "a delay cannot be negative: give 0 or more milliseconds");
     if (in->endpoint && in->endpoint[0] != '/')
-        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /", in->endpoint);
+        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /: write it as in /v1/embeddings", in->endpoint);
     *out = (struct spec){.prompt = in->prompt,
                          .model_id = model_id,
                          .parameters = in->parameters,

@@ -12,20 +12,21 @@
 #include "queue/queue.h"
 #include "run/runner.h"
 #include "run/wake.h"
-#include <signal.h>
+#include <stdatomic.h>
 
 struct genrun {
     struct config *config;
     struct db *db;
-    struct loop *loop;          // made with the first run
-    struct runner *runner;      // NULL: not running
-    struct err err;             // of the last failure
-    bool create;                // the database may be made
-    bool own_process;           // the process is the program's own, not a host's
-    volatile sig_atomic_t stop; // genrun_stop() was called
-    struct wake *wake;          // notices other processes' writes, for waits without a runner
-    char cursor[32];            // of the last list; "" at the end
-    struct buf notes;           // of the last import, for genrun_notes()
+    struct loop *_Atomic loop; // made with the first run; genrun_stop() wakes it from other threads
+    struct runner *runner;     // NULL: not running
+    struct err err;            // of the last failure
+    bool create;               // the database may be made
+    bool own_process;          // the process is the program's own, not a host's
+    atomic_int stop;           // how often genrun_stop() was called, until what it ends has ended
+    struct watched *watched;   // descriptors of the host
+    struct wake *wake;         // notices other processes' writes, for waits without a runner
+    char cursor[32];           // of the last list; "" at the end
+    struct buf notes;          // of the last import, for genrun_notes()
 };
 
 #define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"
@@ -33,6 +34,8 @@ struct genrun {
 int handle_result(genrun *g, int result);
 // The loop, made on first use.
 int handle_loop(genrun *g) must_check;
+// Ends the watch of every descriptor of the host.
+void handle_watch_none(genrun *g);
 // Opens the database on first use: commands that only look must not make one.
 int handle_database(genrun *g) must_check;
 // Checks a specification from outside and resolves its model; the texts stay the caller's.

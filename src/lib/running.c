@@ -18,9 +18,13 @@
 #define TURN_MS 60000    // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
-    int result = g->loop ? 0 : loop_open(&g->loop, &g->err);
-    if (!result && g->own_process)
-        child_adopt(g->loop);
+    struct loop *loop = NULL;
+    int result = g->loop ? 0 : loop_open(&loop, &g->err);
+    if (!loop)
+        return result;
+    g->loop = loop;
+    if (g->own_process)
+        child_adopt(loop);
     return result;
 }
 
@@ -89,6 +93,7 @@ static int drained_code(genrun *g) {
 static int run_until_end(genrun *g, const genrun_run_options *options, const char **reason) {
     int taken = 0;
     *reason = "stopped";
+    take_stop(g, &taken); // asked for before this one began
     for (;;) {
         int result = runner_turn(g->runner, TURN_MS, &g->err);
         if (result)
@@ -148,7 +153,6 @@ int genrun_run(genrun *g, const genrun_run_options *options) {
     if (!options)
         options = &none;
     g->create = true;
-    g->stop = 0;
     int result = handle_database(g);
     if (!result)
         result = handle_loop(g);
@@ -159,6 +163,7 @@ int genrun_run(genrun *g, const genrun_run_options *options) {
         if (options->signals)
             loop_signals_end(g->loop);
     }
+    g->stop = 0;
     return handle_result(g, result);
 }
 
@@ -169,14 +174,16 @@ int genrun_step(genrun *g, int64_t timeout_ms) {
         (result = open_runner(g, 0, 0, false)))
         db_unserve(g->db);
     if (!result)
-        result = runner_turn(g->runner, timeout_ms, &g->err);
+        result = runner_turn(g->runner, g->stop ? 0 : timeout_ms, &g->err);
+    g->stop = 0;
     return handle_result(g, result);
 }
 
 void genrun_stop(genrun *g) {
     g->stop++;
-    if (g->loop)
-        loop_wake(g->loop);
+    struct loop *loop = g->loop;
+    if (loop)
+        loop_wake(loop);
 }
 
 // ---- waiting ----
@@ -201,7 +208,10 @@ static int wait_for_change(genrun *g, int64_t timeout_ms) {
 
 int genrun_wait_change(genrun *g, int64_t timeout_ms) {
     int result = handle_database(g);
-    return handle_result(g, result ? result : wait_for_change(g, timeout_ms));
+    if (!result)
+        result = wait_for_change(g, timeout_ms);
+    g->stop = 0;
+    return handle_result(g, result);
 }
 
 struct wait {
@@ -332,12 +342,12 @@ static int wait_here(genrun *g, struct wait *w, int signals) {
     if (!running)
         result = close_runner(g, "ended with what was waited for", result);
     free(w->shown);
+    g->stop = 0;
     return result;
 }
 
 int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
     struct wait w = {.id = id, .each = each, .payload = payload};
-    g->stop = 0;
     int result = handle_database(g);
     if (!result)
         result = find_waited(g, id, &w);
@@ -350,7 +360,6 @@ int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int s
     struct wait w = {.id = id, .is_asked = true};
     int64_t batch_seq = 0;
     *out = NULL;
-    g->stop = 0;
     int result = handle_database(g);
     if (!result)
         result = queue_find_batch(g->db, id, &batch_seq, &g->err);
