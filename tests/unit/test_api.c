@@ -202,6 +202,29 @@ static void test_changes(void **state) {
     refused(g, genrun_wait(g, id, 0, NULL, NULL), GENRUN_WORK_FAILED, "failed");
 }
 
+static void test_reports(void **state) {
+    genrun *g = *state;
+    char id[GENRUN_ID_SIZE];
+    genrun_row *row = NULL;
+    int rows = 0;
+    submit(g, id, "x", "ann");
+    ok(g, genrun_fail(g, id, "by hand"));
+    ok(g, genrun_stuck(g, NULL, 0, count, &rows));
+    assert_int_equal(rows, 0);
+    ok(g, genrun_failures(g, NULL, NULL, count, &rows));
+    assert_int_equal(rows, 1);
+    ok(g, genrun_failures(g, NULL, "model", count, &rows));
+    assert_int_equal(rows, 2);
+    refused(g, genrun_failures(g, NULL, "weather", count, &rows), GENRUN_INVALID, "weather");
+    ok(g, genrun_project_set(g, NULL, "p", "a project", "ann"));
+    ok(g, genrun_session_set(g, NULL, "s", "a session", "p", NULL));
+    ok(g, genrun_user_set(g, &row, "ann", "Ann", NULL, NULL));
+    assert_string_equal(genrun_row_text(row, "display_name"), "Ann");
+    genrun_row_free(row);
+    refused(g, genrun_user_set(g, &row, "", "Ann", NULL, NULL), GENRUN_INVALID, "empty");
+    assert_null(row);
+}
+
 // ---- batch jobs ----
 
 static void test_batch_from_code(void **state) {
@@ -549,6 +572,7 @@ int main(void) {
         CASE(test_one),
         CASE(test_lists),
         CASE(test_changes),
+        CASE(test_reports),
         CASE(test_batch_from_code),
         CASE(test_batch_from_lines),
         CASE(test_interrupted_submit),
