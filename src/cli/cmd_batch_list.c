@@ -19,8 +19,9 @@ static const struct args_option page_options[] = {
 // ---- list ----
 
 static const struct table_column list_columns[] = {
-    {"ID", false, false},   {"STATUS", false, false}, {"DONE", true, false}, {"FAILED", true, false},
-    {"MODEL", false, true}, {"USER", false, true},    {"AGE", true, false},  {"NAME", false, true},
+    {"ID", false, false},        {"STATUS", false, false},       {"DONE", true, false},
+    {"FAILED", true, false},     {"MODEL", false, TABLE_LEAVES}, {"USER", false, TABLE_LEAVES},
+    {"AGE", true, TABLE_LEAVES}, {"NAME", false, true},
 };
 
 static void fill_batch(struct rows *rows, genrun_row *row) {
@@ -131,8 +132,8 @@ static int run_show(struct cli *cli) {
 // ---- items ----
 
 static const struct table_column item_columns[] = {
-    {"#", true, false},    {"GENERATION", false, false}, {"STATUS", false, false},
-    {"TOOK", true, false}, {"CUSTOM ID", false, true},   {"ERROR", false, true},
+    {"#", true, TABLE_LEAVES},    {"GENERATION", false, false},       {"STATUS", false, false},
+    {"TOOK", true, TABLE_LEAVES}, {"CUSTOM ID", false, TABLE_LEAVES}, {"ERROR", false, true},
 };
 
 static void fill_item(struct rows *rows, genrun_row *row) {

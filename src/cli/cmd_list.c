@@ -4,8 +4,9 @@
 #include "cli/rows.h"
 
 static const struct table_column columns[] = {
-    {"ID", false, false}, {"STATUS", false, false}, {"MODEL", false, true},  {"USER", false, true},
-    {"AGE", true, false}, {"TOOK", true, false},    {"PROMPT", false, true}, {"ERROR", false, true},
+    {"ID", false, false},          {"STATUS", false, false},    {"MODEL", false, TABLE_LEAVES},
+    {"USER", false, TABLE_LEAVES}, {"AGE", true, TABLE_LEAVES}, {"TOOK", true, TABLE_LEAVES},
+    {"PROMPT", false, true},       {"ERROR", false, true},
 };
 
 static void fill(struct rows *rows, genrun_row *row) {

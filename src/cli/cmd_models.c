@@ -8,8 +8,9 @@
 #include <string.h>
 
 static const struct table_column columns[] = {
-    {"MODEL", false, true},  {"PROVIDER", false, false}, {"STATE", false, false}, {"RUNNING", true, false},
-    {"QUEUED", true, false}, {"UNTIL", false, false},    {"REASON", false, true},
+    {"MODEL", false, true},          {"PROVIDER", false, TABLE_LEAVES}, {"STATE", false, false},
+    {"RUNNING", true, TABLE_LEAVES}, {"QUEUED", true, TABLE_LEAVES},    {"UNTIL", false, TABLE_LEAVES},
+    {"REASON", false, true},
 };
 
 static void fill(struct rows *rows, genrun_row *row) {
@@ -80,8 +81,10 @@ const struct command cmd_models_resume = {
 // ---- check ----
 
 static const struct table_column check_columns[] = {
-    {"MODEL", false, true}, {"PROVIDER", false, false}, {"CHECK", false, false}, {"REACHABLE", false, false},
-    {"KEY", false, false},  {"KNOWN", false, false},    {"MS", true, false},     {"FOUND", false, true},
+    {"MODEL", false, true},  {"PROVIDER", false, TABLE_LEAVES},
+    {"CHECK", false, false}, {"REACHABLE", false, false},
+    {"KEY", false, false},   {"KNOWN", false, false},
+    {"MS", true, false},     {"FOUND", false, true},
 };
 
 struct check {

@@ -81,9 +81,9 @@ const struct command cmd_template_add = {
         "parameters; what is used is not sent as a parameter any more. An item names its template by\n"
         "template_id (name or id) or --template; one without prompt and messages, or with the nil UUID,\n"
         "gets that of its type and tier. A missing column refuses the file, with the line.",
-    .example = "echo 'Explain {{topic}} to {{who}}.' > explain.txt\n"
+    .example = "echo 'Explain {{subject}} to {{who}}.' > explain.txt\n"
                "genrun template add explain --file explain.txt --type explain\n"
-               "genrun submit --template explain --param topic=tides --param who=sailors --model echo --wait",
+               "genrun submit --template explain --param subject=tides --param who=sailors --model echo --wait",
     .options = add_options,
     .operands_minimum = 1,
     .operands_maximum = 1,

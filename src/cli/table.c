@@ -24,6 +24,7 @@ struct table {
     size_t column_count;
     size_t *widths;     // natural, the widest seen so far
     size_t *shown;      // as they fit the terminal
+    bool *left_out;     // columns for which it is too narrow
     struct cell *cells; // of BLOCK_ROWS rows
     size_t cell_count;
     size_t rows;
@@ -39,6 +40,7 @@ struct table *table_new(FILE *out, const struct terminal *terminal, const struct
     t->column_count = count;
     t->widths = mem_alloc(count, sizeof *t->widths);
     t->shown = mem_alloc(count, sizeof *t->shown);
+    t->left_out = mem_alloc(count, sizeof *t->left_out);
     t->cells = mem_alloc(count * BLOCK_ROWS, sizeof *t->cells);
     for (size_t i = 0; i < count; i++)
         t->widths[i] = text_width(columns[i].title);
@@ -57,30 +59,41 @@ void table_free(struct table *t) {
     drop_cells(t);
     free(t->widths);
     free(t->shown);
+    free(t->left_out);
     free(t->cells);
     free(t);
 }
 
-// Takes columns away from the widest that may be cut, one by one, until the line fits or all are at their
-// narrowest. What is then still too long is cut at the terminal's edge.
-static void fit_widths(struct table *t) {
-    size_t total = GAP * (t->column_count - 1);
+// Takes columns away from the widest that may be cut, one by one, until the line fits; false when all are at
+// their narrowest before it does.
+static bool narrow_cells(struct table *t) {
+    size_t total = 0;
     for (size_t i = 0; i < t->column_count; i++) {
-        t->shown[i] = t->widths[i];
-        total += t->widths[i];
+        t->shown[i] = t->left_out[i] ? 0 : t->widths[i];
+        total += t->left_out[i] ? 0 : t->widths[i] + (total > 0 ? GAP : 0);
     }
-    if (!t->terminal->present)
-        return;
-    while (total > t->terminal->width) {
+    for (; t->terminal->present && total > t->terminal->width; total--) {
         size_t widest = t->column_count;
         for (size_t i = 0; i < t->column_count; i++)
             if (t->columns[i].cut && t->shown[i] > NARROWEST &&
                 (widest == t->column_count || t->shown[i] > t->shown[widest]))
                 widest = i;
         if (widest == t->column_count)
-            return;
+            return false;
         t->shown[widest]--;
-        total--;
+    }
+    return true;
+}
+
+// Where that is not enough, the columns that are worth the least leave, from the right. What is then still too
+// long is cut at the terminal's edge.
+static void fit_widths(struct table *t) {
+    for (size_t i = t->column_count; !narrow_cells(t);) {
+        while (i > 0 && (t->left_out[i - 1] || t->columns[i - 1].cut != TABLE_LEAVES))
+            i--;
+        if (i == 0)
+            return;
+        t->left_out[--i] = true;
     }
 }
 
@@ -94,6 +107,8 @@ static void write_row(struct table *t, const struct cell *cells) {
     size_t room = t->terminal->present ? t->terminal->width : (size_t)-1;
     for (size_t i = 0; i < t->column_count && room > 0; i++) {
         bool last = i + 1 == t->column_count;
+        if (t->left_out[i])
+            continue;
         size_t width = t->shown[i] < room ? t->shown[i] : room;
         struct buf text;
         buf_init(&text, BUF_UNLIMITED);

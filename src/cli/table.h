@@ -12,8 +12,9 @@
 struct table_column {
     const char *title;
     bool right; // numbers
-    bool cut;   // may be shortened to fit the terminal
+    int cut; // true: may be shortened to fit the terminal; TABLE_LEAVES: also left out when that is not enough
 };
+#define TABLE_LEAVES 2
 
 struct table;
 

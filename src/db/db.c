@@ -87,7 +87,10 @@ static int make_folder(const char *path, struct err *e) {
             char held = *p;
             *p = 0;
             if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-                result = err_set(e, ERR_DATABASE, "folder %s cannot be made: %s", folder, strerror(errno));
+                result = err_set(
+                    e, ERR_DATABASE,
+                    "folder %s for the database cannot be made (%s): make it, or name another place with -d",
+                    folder, strerror(errno));
             *p = held;
             if (!held)
                 break;

@@ -289,10 +289,12 @@ static int ended_code(genrun *g, const struct wait *w, const char *status) {
         unsuccessful = row_integer(row, "failed_items", 0) + row_integer(row, "cancelled_items", 0);
         row_free(row);
         if (unsuccessful > 0)
-            return err_set(&g->err, ERR_WORK, "%lld items failed or were cancelled", (long long)unsuccessful);
+            return err_set(&g->err, ERR_WORK,
+                           "%lld items failed or were cancelled: genrun batch results %s --errors shows them",
+                           (long long)unsuccessful, w->id);
     }
-    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s",
-                                  w->is_batch ? "batch job is" : "generation is", status)
+    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s: genrun logs %s tells why",
+                                  w->is_batch ? "batch job is" : "generation is", status, w->id)
                         : 0;
 }
 
