@@ -10,6 +10,7 @@
 #include "loop/child.h"
 #include "provider/answer.h"
 #include "provider/command_answer.h"
+#include "provider/command_probe.h"
 #include "provider/command_request.h"
 #include "provider/provider.h"
 #include "provider/redact.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SHOWN_END 1500 // bytes of stderr in the message; the rest of what is kept is in the log
@@ -168,7 +168,7 @@ static void on_child_end(void *payload, const struct child_end *end) {
 
 // ---- the beginning ----
 
-static const char *why_not(int error, const struct model *model) {
+const char *command_why_not(int error, const struct model *model) {
     bool is_path = strchr(model->program, '/') != NULL;
     switch (error) {
     case ENOENT:
@@ -211,10 +211,10 @@ static void fail_start(struct provider_call *call, int error) {
                                model->program, model->folder, strerror(errno)),
                     NULL, 0);
     else
-        answer_fail(
-            outcome, FAILURE_CONFIGURATION, 0,
-            mem_format("cannot start %s (%s): %s", model->program, strerror(error), why_not(error, model)),
-            NULL, 0);
+        answer_fail(outcome, FAILURE_CONFIGURATION, 0,
+                    mem_format("cannot start %s (%s): %s", model->program, strerror(error),
+                               command_why_not(error, model)),
+                    NULL, 0);
 }
 
 static enum failure_kind kind_of(int rc) {
@@ -298,55 +298,8 @@ static bool command_is_opaque(const struct provider_call *call) {
     return false;
 }
 
-// ---- the probe ----
-
-// 0, or why the program of that name cannot be started.
-static int look_for(const char *program) {
-    struct stat info;
-    if (strchr(program, '/'))
-        return stat(program, &info) != 0 || access(program, X_OK) != 0 ? errno
-               : S_ISREG(info.st_mode)                                 ? 0
-                                                                       : EACCES;
-    const char *path = getenv("PATH");
-    int error = ENOENT;
-    while (path && *path) {
-        size_t length = strcspn(path, ":");
-        char *whole = mem_format("%.*s/%s", (int)length, path, program);
-        bool found = access(whole, X_OK) == 0;
-        error = errno == EACCES ? EACCES : error;
-        free(whole);
-        if (found)
-            return 0;
-        path += length + (path[length] == ':');
-    }
-    return error;
-}
-
-// Nothing is run: whether the program is there, and the key that it is to get.
-static struct probe *command_probe(struct loop *loop, const struct model *model, const char *model_id,
-                                   probe_end on_end, void *payload) {
-    struct probe *probe = probe_new(sizeof *probe, loop, on_end, payload);
-    struct err e;
-    (void)model_id;
-    int error = look_for(model->program);
-    probe->result.reachable = error ? PROBE_NO : PROBE_YES;
-    probe->result.key = PROBE_YES;
-    if (error) {
-        err_set(&e, ERR_CONFIG, "cannot start %s (%s): %s", model->program, strerror(error),
-                why_not(error, model));
-        probe_found_unconfigured(probe, &e);
-    } else if (command_request_key(model, &e)) {
-        probe->result.key = PROBE_NO;
-        probe_found_unconfigured(probe, &e);
-    } else {
-        probe_found(probe, true, mem_format("%s is there", model->program), NULL);
-    }
-    probe_tell(probe);
-    return probe;
-}
-
 const struct provider provider_command = {.name = "command",
                                           .start = command_start,
                                           .stop = command_stop,
                                           .is_opaque = command_is_opaque,
-                                          .probe = command_probe};
+                                          .probe = command_probe_start};

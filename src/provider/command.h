@@ -7,4 +7,8 @@
 #define COMMAND_MODEL "GENRUN_MODEL"           // the name sent
 #define COMMAND_PARAMETERS "GENRUN_PARAMETERS" // a JSON object
 
+struct model;
+// What to do about an errno of starting the model's program.
+const char *command_why_not(int error, const struct model *model);
+
 #endif

@@ -179,6 +179,30 @@ def test_silence(place):
         tap.equal([line.split()[0] for line in r.lines[1:]], [f"m{i}" for i in range(8)] + ["echo"], "and told of in their order")
 
 
+def test_commands(place):
+    for name, content, mode in (("good", "#!/bin/sh\n", 0o755), ("plain", "#!/bin/sh\n", 0o644), ("lost", "#!/no/such/sh\n", 0o755),
+                                ("empty", "", 0o755)):
+        os.chmod(place.write(name, content), mode)
+    cases = [
+        ("./good", 0, "/good can be started$", None),
+        ("sh -c true", 0, "/sh can be started$", None),
+        ("./missing", 3, r"cannot start .*/missing \(No such file", "there is no such file"),
+        ("no-such-program", 3, r"cannot start .*no-such-program \(No such file", "no such program in PATH"),
+        ("./plain", 3, r"cannot start .*/plain \(Permission denied", "chmod"),
+        ("./lost", 3, r"cannot start .*/lost \(No such file", "the interpreter that its first line names"),
+        ("./empty", 3, r"cannot start .*/empty \(Exec format error", "#!/bin/sh"),
+    ]
+    for command, code, message, advice in cases:
+        place.configure(f"[model c]\nprovider = command\ncommand = {command}\n")
+        r = place.run("models", "check", "c", "--json")
+        tap.ok(r.code == code and r.json["reachable"] == ("no" if code else "yes"), f"{command}: exit {code}", r)
+        tap.matches(r.json["message"], message, f"{command}: what was found")
+        tap.matches(r.json["advice"] or "", advice or "^$", f"{command}: what to do")
+    place.configure("[model c]\nprovider = command\ncommand = ./good\napi_key_env = TEST_KEY\n")
+    r = place.run("models", "check", "c", "--json")
+    tap.ok(r.code == 3 and r.json["key"] == "no" and r.json["advice"] == "set the environment variable TEST_KEY", "its key is missing: 3", r)
+
+
 def test_parked(place):
     with Server(with_key) as server:
         place.configure(f"[model gpt-small]\nbase_url = {server.url}\napi_key_env = TEST_KEY\n")
