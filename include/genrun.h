@@ -311,6 +311,10 @@ int genrun_models(genrun *g, genrun_each each, void *payload);
  * three yes, no or unknown), http_status, latency_ms, message, advice. Parked models stay parked. GENRUN_REMOTE when
  * any failed, GENRUN_CONFIG when only keys or addresses are missing here, GENRUN_NOT_FOUND when nothing serves `name`. */
 int genrun_models_check(genrun *g, const char *name, genrun_each each, void *payload);
+/* Looks at everything: the configuration, the database, its runner and its work, the system, the models (not with
+ * offline). Rows of check, state (ok, note, wrong), message, advice (NULL: nothing to do). Needs no handle, since it
+ * is for when none can be opened, too; changes and makes nothing. GENRUN_WORK_FAILED when anything is wrong. */
+int genrun_doctor(const genrun_options *options, int offline, genrun_each each, void *payload);
 /* Opens a parked or cooling model again; GENRUN_NOT_FOUND when nothing is known of it. */
 int genrun_model_resume(genrun *g, const char *name);
 

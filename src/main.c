@@ -54,6 +54,7 @@
     ENTRY(cmd_db_backup) \
     ENTRY(cmd_db_vacuum) \
     ENTRY(cmd_db_migrate) \
+    ENTRY(cmd_doctor) \
     ENTRY(cmd_help)
 // clang-format on
 

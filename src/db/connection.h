@@ -17,6 +17,7 @@ struct db {
     size_t statement_count; // used slots
     size_t statement_slots; // a power of two
     int64_t wait_ms;
+    int64_t cut_at_ms;     // monotonic: when a running statement is cut; 0: never
     int64_t busy_until_ms; // monotonic: when a wait for the lock gives up
     int wal_pages;
     int last_code; // SQLite's primary code of the last failure

@@ -214,6 +214,9 @@ static int open_once(struct db **out, const char *path, enum db_mode mode, struc
     if (pending > 0 && mode != DB_LOOK && (result = migrate_apply(db->handle, path, e)))
         goto out;
     sqlite3_wal_hook(db->handle, on_wal, db);
+    // What a look made beside the file goes with it: with no log before and nobody else there, nothing is copied.
+    if (mode == DB_LOOK && !had_log)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     *out = db;
     return 0;
 out:

@@ -68,8 +68,18 @@ bool db_was_refused(
     const struct db *db); // the last failure lay in what was to be written: a constraint, a trigger, a size
 // How long statements outside db_begin wait for a lock (default 5 s).
 void db_set_wait(struct db *db, int64_t wait_ms);
+// A statement that still runs limit_ms from now fails, and db_was_cut() is then true. 0: no limit.
+void db_limit(struct db *db, int64_t limit_ms);
+bool db_was_cut(const struct db *db); // the last failure was that limit
 // Changes with every commit of another connection, not with own ones; -1 on failure.
 int64_t db_data_version(struct db *db);
+
+// ---- what goes on around the file ----
+// The process that holds SQLite's writer lock at this moment, as /proc/locks tells; 0: none, or none to be seen.
+int64_t db_writer(struct db *db);
+// True for the versions of SQLite, as sqlite3_libversion_number() gives them, in which a commit that meets the
+// checkpoint of another connection can be lost (https://www.sqlite.org/wal.html#walresetbug).
+bool db_has_wal_reset_bug(int version);
 
 // ---- ownership: the right to run work and to checkpoint ----
 // Takes the flock on the database's own inode. ERR_CONFLICT when another process, or another

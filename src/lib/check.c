@@ -121,11 +121,11 @@ int config_check(const char *path, const char *database,
         each(payload, true, e.message);
     }
     mistakes_clear(&mistakes);
-    if (rc != 0)
-        return rc;
     look.config = config;
-    look_at_database(&look);
-    for (size_t i = 0; i < config->configured_count; i++)
+    look.failed = rc != 0;
+    if (rc == 0)
+        look_at_database(&look);
+    for (size_t i = 0; rc == 0 && i < config->configured_count; i++)
         look_at_key(&look, &config->models[i]);
     config_free(config);
     return look.failed ? ERR_CONFIG : ERR_OK;

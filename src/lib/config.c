@@ -538,7 +538,7 @@ int config_load_all(struct config **out, const char *path, const char *database,
     loader.config = mem_alloc(1, sizeof *loader.config);
     *out = NULL;
     int rc = load(&loader, path, database, e);
-    if (rc != 0) {
+    if (rc != 0 && mistakes->count == 0) { // it cannot even be read
         config_free(loader.config);
     } else {
         *out = loader.config;
@@ -555,6 +555,10 @@ int config_load(struct config **out, const char *path, const char *database, str
     struct mistakes mistakes = {0};
     int rc = config_load_all(out, path, database, &mistakes, e);
     mistakes_clear(&mistakes);
+    if (rc != 0) {
+        config_free(*out);
+        *out = NULL;
+    }
     return rc;
 }
 

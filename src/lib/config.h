@@ -38,7 +38,8 @@ struct config {
 int config_load(struct config **out, const char *path, const char *database, struct err *e) must_check;
 void config_free(struct config *config);
 struct mistakes;
-// The same with every mistake in `mistakes` (lib/mistakes.h), which the caller clears, also after success.
+// The same with every mistake in `mistakes` (lib/mistakes.h), which the caller clears, also after success. With
+// mistakes *out is what could be understood all the same.
 int config_load_all(struct config **out, const char *path, const char *database, struct mistakes *mistakes,
                     struct err *e) must_check;
 // Tells every mistake of the configuration and, when there is none, what cannot be used though it can be read

@@ -32,6 +32,10 @@ class Shim:
         """The machine was suspended for so long."""
         self._map[16:24] = struct.pack("q", int(seconds * 1000))
 
+    def lacking(self, *words):
+        """The environment for commands that find missing what the words name (the end of shim.c)."""
+        return {**self.env, "GENRUN_SHIM_LACKS": ",".join(words)}
+
     def set_full(self, full):
         """No file grows."""
         self._map[8:16] = struct.pack("q", int(full))

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Preloaded into genrun by tests: sets the wall clock off and makes the disk full,
 // as a control file of three numbers says: wall clock offset in ms; 1: no file can
-// grow; for how many ms the machine was suspended. Only this process sees it, so no machine is changed and no root is needed.
+// grow; for how many ms the machine was suspended. What $GENRUN_SHIM_LACKS names is missing for those who ask (see the
+// end). Only this process sees it, so no machine is changed and no root is needed.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,4 +100,74 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "pwrite64");
     return refuses(fd, at + (off_t)length) ? -1 : real(fd, bytes, length, at);
+}
+
+// ---- what is missing: words of $GENRUN_SHIM_LACKS ----
+
+static int lacks(const char *word) {
+    const char *words = getenv("GENRUN_SHIM_LACKS");
+    return words && strstr(words, word) != NULL;
+}
+
+// "space", "inodes": none; "much-space", "many-inodes": only few are left.
+int statvfs(const char *restrict path, struct statvfs *restrict out) {
+    static int (*real)(const char *, struct statvfs *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "statvfs");
+    int result = real(path, out);
+    if (result == 0) {
+        unsigned long mib = (1ul << 20) / (out->f_frsize ? out->f_frsize : 1) + 1;
+        out->f_bavail = lacks("much-space") ? 100 * mib : lacks("space") ? mib : 10000 * mib;
+        out->f_files = 1000000;
+        out->f_favail = lacks("many-inodes") ? 500 : lacks("inodes") ? 5 : 500000;
+    }
+    return result;
+}
+
+// "local": the disk is a network's.
+int statfs(const char *path, struct statfs *out) {
+    static int (*real)(const char *, struct statfs *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "statfs");
+    int result = real(path, out);
+    if (result == 0 && lacks("local"))
+        out->f_type = 0x6969; // NFS
+    return result;
+}
+
+// "sync": nothing keeps the clock.
+int adjtimex(struct timex *out) {
+    memset(out, 0, sizeof *out);
+    out->status = lacks("sync") ? STA_UNSYNC : 0;
+    return lacks("sync") ? TIME_ERROR : TIME_OK;
+}
+
+// "instances", "watches": of inotify.
+int inotify_init1(int flags) {
+    static int (*real)(int);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "inotify_init1");
+    errno = EMFILE;
+    return lacks("instances") ? -1 : real(flags);
+}
+
+int inotify_add_watch(int fd, const char *path, uint32_t mask) {
+    static int (*real)(int, const char *, uint32_t);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "inotify_add_watch");
+    errno = ENOSPC;
+    return lacks("watches") ? -1 : real(fd, path, mask);
+}
+
+// "owner": the index beside the database belongs to another. "self": everything does.
+int stat(const char *restrict path, struct stat *restrict out) {
+    static int (*real)(const char *, struct stat *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "stat");
+    int result = real(path, out);
+    size_t length = strlen(path);
+    if (result == 0 &&
+        (lacks("self") || (lacks("owner") && length > 4 && strcmp(path + length - 4, "-shm") == 0)))
+        out->st_uid += 1;
+    return result;
 }
