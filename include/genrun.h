@@ -304,7 +304,7 @@ int genrun_wait_change(genrun *g, int64_t timeout_ms);
  * runner_started_at (NULL: no runner is up), parked_models (JSON: a list of {name, reason, until}). */
 int genrun_stats(genrun *g, genrun_row **out);
 /* The configured and used models with their state: rows of name, provider, state, reason,
- * until, running, queued. */
+ * since, until, running, queued. */
 int genrun_models(genrun *g, genrun_each each, void *payload);
 /* Asks the server of each configured model (name NULL), or of one, whether it could be called now, all at once and
  * at no cost; takes 10 s at most. Rows of name, provider, ok, reachable, key (accepted), model (known there; these

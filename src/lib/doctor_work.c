@@ -85,24 +85,29 @@ static void look_at_stuck(struct doctor *d) {
             orphans ? ": nobody runs them any more" : "");
 }
 
-static int tell_closed(void *payload, struct row *row) {
+// One that is parked without an end waits for a person.
+static int tell_model(void *payload, struct row *row) {
     struct doctor *d = payload;
-    const char *name = row_text(row, "name"), *reason = row_text(row, "reason");
-    bool parked = strcmp(row_text(row, "state"), "parked") == 0;
+    const char *name = row_text(row, "name"), *state = row_text(row, "state"),
+               *reason = row_text(row, "reason");
     int64_t since_at = row_integer(row, "since", 0), until_at = row_integer(row, "until", 0);
+    long long queued = (long long)row_integer(row, "queued", 0);
     char since[CLOCK_ISO_SIZE] = "an unknown time", until[CLOCK_ISO_SIZE] = "";
-    if (since_at > 0)
-        clock_format_iso(since_at, since);
-    if (until_at > 0)
-        clock_format_iso(until_at, until);
-    char *advice =
-        parked ? mem_format("mend that, and 'genrun models resume %s' sends to it again", name) : NULL;
-    char *check = mem_format("model %s", name);
-    doctor_tell(d, check, parked && until_at == 0 ? DOCTOR_WRONG : DOCTOR_NOTE, advice, "%s since %s%s%s: %s",
-                row_text(row, "state"), since, until_at > 0 ? ", until " : "", until,
-                reason ? reason : "no reason is known");
-    free(advice);
-    free(check);
+    if (strcmp(state, "ok") != 0) {
+        bool parked = strcmp(state, "parked") == 0;
+        char *advice =
+            parked ? mem_format("mend that, and 'genrun models resume %s' sends to it again", name) : NULL;
+        char *check = mem_format("model %s", name);
+        if (since_at > 0)
+            clock_format_iso(since_at, since);
+        if (until_at > 0)
+            clock_format_iso(until_at, until);
+        doctor_tell(d, check, parked && until_at == 0 ? DOCTOR_WRONG : DOCTOR_NOTE, advice,
+                    "%s since %s%s%s, with %lld in its queue: %s", state, since,
+                    until_at > 0 ? ", until " : "", until, queued, reason ? reason : "no reason is known");
+        free(advice);
+        free(check);
+    }
     row_free(row);
     return 0;
 }
@@ -122,7 +127,7 @@ void doctor_look_at_work(struct doctor *d) {
         return;
     look_at_runner(d, now_at);
     look_at_stuck(d);
-    if (queue_closed_models(d->db, tell_closed, d, &e) != 0)
+    if (queue_models(d->db, tell_model, d, &e) != 0)
         doctor_tell_message(d, "database", DOCTOR_WRONG, e.message);
     look_at_future(d, now_at);
 }

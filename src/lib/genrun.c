@@ -420,6 +420,13 @@ struct model_names {
     bool ended;
 };
 
+static void add_time(struct row *row, struct row *from, const char *name) {
+    if (from && row_text(from, name))
+        row_add_integer(row, name, row_integer(from, name, 0));
+    else
+        row_add_text(row, name, NULL);
+}
+
 // A row of the queue, with the provider that the configuration gives it.
 static int give_model(struct model_names *m, struct row *from, const char *name, const struct model *model) {
     struct row *row = row_new();
@@ -427,10 +434,8 @@ static int give_model(struct model_names *m, struct row *from, const char *name,
     row_add_text(row, "provider", model ? model->provider : NULL);
     row_add_text(row, "state", from ? row_text(from, "state") : "ok");
     row_add_text(row, "reason", from ? row_text(from, "reason") : NULL);
-    if (from && row_text(from, "until"))
-        row_add_integer(row, "until", row_integer(from, "until", 0));
-    else
-        row_add_text(row, "until", NULL);
+    add_time(row, from, "since");
+    add_time(row, from, "until");
     row_add_integer(row, "running", from ? row_integer(from, "running", 0) : 0);
     row_add_integer(row, "queued", from ? row_integer(from, "queued", 0) : 0);
     return handle_each_row(&m->each, row);
@@ -475,5 +480,9 @@ int genrun_model_resume(genrun *g, const char *name) {
     int result = handle_database(g);
     if (!result)
         result = queue_model_resume(g->db, name, &g->err);
+    // One that is configured and was never used is open.
+    for (size_t i = 0; result == ERR_NOT_FOUND && i < g->config->model_count; i++)
+        if (strcmp(g->config->models[i].name, name) == 0)
+            result = 0;
     return handle_result(g, result);
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "queue/health.h"
 #include "base/process.h"
-#include "queue/rows.h"
-#include <string.h>
 
 int queue_health(struct db *db, struct health *out, struct err *e) {
     char boot[64];
@@ -33,19 +31,4 @@ int queue_health(struct db *db, struct health *out, struct err *e) {
     }
     db_done(db, s);
     return code < 0 ? ERR_DATABASE : 0;
-}
-
-int queue_closed_models(struct db *db, queue_each each, void *payload, struct err *e) {
-    struct rows rows;
-    sqlite3_stmt *s = db_ask(db, e,
-                             "SELECT model_id AS name, state, reason, since, until FROM model_state"
-                             " WHERE state<>'ok' ORDER BY 1",
-                             "");
-    int result = rows_take(db, s, &rows, e);
-    db_done(db, s);
-    if (result)
-        return result;
-    rows_give(&rows, each, payload);
-    rows_free(&rows);
-    return 0;
 }

@@ -16,7 +16,5 @@ struct health {
 };
 
 int queue_health(struct db *db, struct health *out, struct err *e) must_check;
-// Models that are not open: rows of name, state, reason, since, until.
-int queue_closed_models(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 
 #endif

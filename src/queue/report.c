@@ -58,16 +58,19 @@ int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t f
 int queue_models(struct db *db, queue_each each, void *payload, struct err *e) {
     sqlite3_stmt *s = db_ask(
         db, e,
-        "SELECT m.model_id AS name, coalesce(s.state,'ok') AS state, s.reason, s.until,"
+        "SELECT m.model_id AS name, coalesce(s.state,'ok') AS state, s.reason, s.since, s.until,"
         " (SELECT count(*) FROM generation g INDEXED BY generation_processing WHERE g.status='processing'"
         "   AND g.model_id=m.model_id) AS running,"
         " (SELECT count(*) FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
         "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
-        "   WHERE l.model_id=m.model_id AND l.ready=1)"
+        "   WHERE l.model_id=m.model_id AND l.ready=1 AND l.blocked & 8 = 0)"
         "  + (SELECT count(*) FROM generation g INDEXED BY generation_suspect WHERE g.status='queued'"
-        "   AND g.suspect=1 AND g.run_after IS NULL AND g.model_id=m.model_id) AS queued"
+        "   AND g.suspect=1 AND g.run_after IS NULL AND g.model_id=m.model_id) + coalesce(d.count, 0) AS "
+        "queued"
         " FROM (SELECT DISTINCT model_id FROM lane UNION SELECT model_id FROM model_state) m"
-        " LEFT JOIN model_state s ON s.model_id=m.model_id ORDER BY 1",
+        " LEFT JOIN model_state s ON s.model_id=m.model_id"
+        " LEFT JOIN (SELECT model_id, count(*) AS count FROM generation INDEXED BY generation_delayed"
+        "  WHERE status='queued' AND run_after IS NOT NULL GROUP BY 1) d ON d.model_id=m.model_id ORDER BY 1",
         "");
     return rows_give_all(db, s, each, payload, e);
 }

@@ -212,7 +212,7 @@ def test_runner(place):
     runner.kill()
     judge(place, "stuck", "wrong", "1 generation is stuck: nobody runs", "start a runner with 'genrun run'")
     place.sql("INSERT INTO model_state (model_id, state, reason, since) VALUES ('m', 'parked', 'a wrong key', 1767225600000)")
-    judge(place, "model m", "wrong", "parked since 2026-01-01T00:00:00.000Z: a wrong key", "genrun models resume m")
+    judge(place, "model m", "wrong", "parked since 2026-01-01T00:00:00.000Z, with 0 in its queue: a wrong key", "genrun models resume m")
     place.sql("UPDATE model_state SET state = 'cooling', until = 1767225660000")
     judge(place, "model m", "note", r"cooling since .*, until 2026-01-01T00:01:00.000Z", "")
 

@@ -216,6 +216,18 @@ def test_parked(place):
         tap.equal(place.value("SELECT count(*) FROM generations WHERE status='queued'"), 1, "and nothing ran")
 
 
+def test_models(place):
+    place.configure("[model unused]\nbase_url = http://127.0.0.1:9/v1\n")
+    place.submit("x", "--model", "echo")
+    place.submit("x", "--model", "echo", "--delay", "1h")
+    place.sql("INSERT INTO model_state (model_id, state, reason, since) VALUES ('echo', 'parked', 'a reason', 1767225600000)")
+    o = {m["name"]: m for m in place.run("models", "--json").jsonl}
+    tap.equal((o["echo"]["queued"], o["echo"]["since"]), (2, "2026-01-01T00:00:00.000Z"), "models: what is delayed is queued, too; since when it is parked")
+    tap.equal((o["unused"]["queued"], o["unused"]["since"]), (0, None), "one that was never used")
+    tap.result(place.run("models", "resume", "unused"), 0, "it is open", out="^unused ok\n$")
+    tap.error_line(place.run("models", "resume", "unsued"), 4, "not known", "a name that is none: 4")
+
+
 def test_without_database(place):
     r = place.run("models", "check", "--json")
     tap.equal((r.code, r.json["name"]), (0, "echo"), "no database is needed")
