@@ -182,6 +182,21 @@ def test_retry(place):
     tap.result(r, 0, "nothing failed: nothing changes", out=rf"^{id} completed, 0 items queued\n$")
 
 
+def test_retry_beside_a_runner(place):
+    """More than a slice, and the runner works on meanwhile."""
+    place.configure("[scheduler]\nconcurrency = 16\n")
+    place.write("m.jsonl", '{"prompt":"x","fail":"InvalidRequestError","fail_times":1}\n' * 1200)
+    id = place.run("batch", "submit", "m.jsonl", "--model", "echo").id
+    runner = place.start_runner()
+    wait_until(lambda: show(place, id)["failedItems"] == 1200, 30, "1,200 failures")
+    tap.result(place.run("batch", "retry", id), 0, "1,200 are queued", out=r" (processing|completed), 1200 items queued\n$")
+    wait_until(lambda: show(place, id)["status"] == "completed", 30, "the end")
+    tap.equal(show(place, id)["successfulItems"], 1200, "each ran again, once")
+    tap.equal(place.value("SELECT max(starts) FROM generations"), 2, "and not more often")
+    runner.stop()
+    tap.result(place.run("db", "check"), 0, "the counters are right")
+
+
 def test_retry_stopped_paused_cancelled(place):
     place.write("s.jsonl", "".join(json.dumps({"prompt": str(i), **({"fail": "InvalidRequestError", "fail_times": 1} if i == 0 else {})}) + "\n"
                                    for i in range(4)))
