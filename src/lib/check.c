@@ -37,13 +37,11 @@ __attribute__((format(printf, 5, 6))) static void tell(struct look *l, bool is_m
 }
 
 static void look_at_key(struct look *l, const struct model *model) {
-    struct buf key;
     struct stat st;
     struct err e = {0};
     char *section = mem_format("model %s", model->name);
-    buf_init(&key, BUF_UNLIMITED);
     bool is_file = model->api_key_file != NULL;
-    if (model_api_key(model, &key, &e) != 0) {
+    if (model_check_key(model, &e) != 0) {
         // A key in the environment may be there where the runner is started.
         bool is_missing = !is_file && getenv(model->api_key_env) == NULL;
         tell(l, !is_missing, section, is_file ? "api_key_file" : "api_key_env", "%s", e.message);
@@ -51,9 +49,6 @@ static void look_at_key(struct look *l, const struct model *model) {
         tell(l, false, section, "api_key_file", "api_key_file %s can be read by others: chmod 600 it",
              model->api_key_file);
     }
-    if (key.data != NULL)
-        explicit_bzero(key.data, key.capacity);
-    buf_free(&key);
     free(section);
 }
 

@@ -7,19 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define KEY_MAXIMUM 65536
-
-// The key's value is read, as a call would, and forgotten.
-static int read_key(const struct model *model, struct err *e) {
-    struct buf key;
-    buf_init(&key, KEY_MAXIMUM);
-    int result = model_api_key(model, &key, e);
-    if (key.data)
-        explicit_bzero(key.data, key.capacity);
-    buf_free(&key);
-    return result;
-}
-
 static void look_at_key(struct doctor *d, const struct model *model) {
     struct err e = {0};
     struct stat st;
@@ -28,7 +15,7 @@ static void look_at_key(struct doctor *d, const struct model *model) {
     bool in_environment = !in_file && model->api_key_env && *model->api_key_env;
     if (!in_file && !in_environment)
         doctor_tell(d, check, DOCTOR_OK, NULL, "none is configured");
-    else if (read_key(model, &e) != 0) // the runner that is up may have it in its environment
+    else if (model_check_key(model, &e) != 0) // the runner that is up may have it in its environment
         doctor_tell_message(d, check, in_environment && d->served ? DOCTOR_NOTE : DOCTOR_WRONG, e.message);
     else if (in_environment)
         doctor_tell(d, check, DOCTOR_OK, NULL,

@@ -93,7 +93,7 @@ struct probe *command_probe_start(struct loop *loop, const struct model *model, 
     struct probe *probe = probe_new(sizeof *probe, loop, on_end, payload);
     struct err e;
     (void)model_id;
-    if (command_request_key(model, &e)) {
+    if (model_check_key(model, &e)) {
         probe->result.key = PROBE_NO;
         probe_found_unconfigured(probe, &e);
     } else {

@@ -46,21 +46,11 @@ static const char *name_sent(const struct provider_request *request) {
     return request->model->remote_name ? request->model->remote_name : request->model_id;
 }
 
-int command_request_key(const struct model *model, struct err *e) {
-    struct buf key;
-    buf_init(&key, BUF_UNLIMITED);
-    int rc = model_api_key(model, &key, e);
-    if (key.data)
-        explicit_bzero(key.data, key.capacity);
-    buf_free(&key);
-    return rc;
-}
-
 int command_request_environment(const struct provider_request *request, char ***out, struct err *e) {
     const struct model *model = request->model;
     struct list list = {0};
     *out = NULL;
-    int rc = command_request_key(model, e);
+    int rc = model_check_key(model, e);
     if (rc)
         return rc;
     // Ours first: a name of pass_env cannot stand for them.

@@ -13,8 +13,6 @@
 // parameters are larger than an environment can hold.
 int command_request_environment(const struct provider_request *request, char ***out,
                                 struct err *e) must_check;
-// Whether the key's variable is set, when one is configured: ERR_CONFIG when it is not.
-int command_request_key(const struct model *model, struct err *e) must_check;
 void command_request_free(char **environment); // NULL is fine; what may be a key is wiped
 
 // Appends what goes to stdin. ERR_INVALID when the request has no single text and the command reads text.

@@ -78,6 +78,16 @@ int model_api_key(const struct model *model, struct buf *secret, struct err *e) 
     return 0;
 }
 
+int model_check_key(const struct model *model, struct err *e) {
+    struct buf key;
+    buf_init(&key, KEY_MAXIMUM);
+    int rc = model_api_key(model, &key, e);
+    if (key.data)
+        explicit_bzero(key.data, key.capacity);
+    buf_free(&key);
+    return rc;
+}
+
 void model_clear(struct model *model) {
     free(model->name);
     free(model->provider);

@@ -62,6 +62,8 @@ const struct model *model_find(const struct model *models, size_t count, const c
 // any value in the message, when the variable or file it names is missing or empty.
 struct buf;
 int model_api_key(const struct model *model, struct buf *secret, struct err *e) must_check;
+// The same for whoever does not want the key itself: is it there?
+int model_check_key(const struct model *model, struct err *e) must_check;
 void model_clear(struct model *model); // frees what the fields own
 
 #endif

@@ -15,8 +15,7 @@
 #include <string.h>
 
 #define LIST_MAXIMUM (8u << 20) // bytes of a list of models; a longer one is asked by name
-#define KEY_MAXIMUM 65536
-#define WORDS_SHOWN 200 // bytes of what a server says
+#define WORDS_SHOWN 200         // bytes of what a server says
 
 enum question { ASK_LIST, ASK_NAME, ASK_WITHOUT_KEY, ASK_WITH_VERSION };
 
@@ -62,7 +61,7 @@ static void finish_with(struct openai_probe *p, bool ok, char *message, char *ad
 
 // ---- words ----
 
-// "set by OPENAI_API_KEY": where the key comes from, never what it is.
+// Where the key comes from, never what it is.
 static char *name_of_key(const struct model *model) {
     if (model->api_key_env && *model->api_key_env)
         return mem_format("the key in the environment variable %s", model->api_key_env);
@@ -442,27 +441,11 @@ static void ask(struct openai_probe *p, enum question question) {
     finish(p);
 }
 
-// Without its key nothing is asked.
-static bool lacks_key(struct openai_probe *p) {
-    struct buf key;
-    struct err e;
-    buf_init(&key, KEY_MAXIMUM);
-    bool lacks = model_api_key(p->model, &key, &e) != 0;
-    if (key.data)
-        explicit_bzero(key.data, key.capacity);
-    buf_free(&key);
-    if (lacks) {
-        p->probe.result.key = PROBE_NO;
-        probe_found_unconfigured(&p->probe, &e);
-        finish(p);
-    }
-    return lacks;
-}
-
 struct probe *openai_probe_start(struct loop *loop, const struct model *model, const char *model_id,
                                  probe_end on_end_of_probe, void *payload) {
     struct probe *probe = probe_new(sizeof(struct openai_probe), loop, on_end_of_probe, payload);
     struct openai_probe *p = (struct openai_probe *)probe;
+    struct err e;
     probe->release = on_release;
     p->model = model;
     p->model_id = model_id;
@@ -471,7 +454,12 @@ struct probe *openai_probe_start(struct loop *loop, const struct model *model, c
     p->limit = (struct loop_timer){.on_due = on_limit, .payload = p};
     buf_init(&p->body, LIST_MAXIMUM);
     buf_init(&p->names, BUF_UNLIMITED);
-    if (!lacks_key(p))
+    if (model_check_key(model, &e) == 0) {
         ask(p, ASK_LIST);
+    } else { // without its key nothing is asked
+        probe->result.key = PROBE_NO;
+        probe_found_unconfigured(probe, &e);
+        finish(p);
+    }
     return probe;
 }
