@@ -123,6 +123,7 @@ static void judge_silence(struct openai_probe *p, CURLcode code, const char *mes
     p->probe.result.reachable = PROBE_NO;
     char *text = http_is_connected(p->http) ? mem_format("no answer from %s: %s", p->where, message)
                                             : mem_format("cannot connect to %s: %s", p->where, message);
+    text_trim(text); // some of libcurl's reasons end in a blank
     finish_with(p, false, text, mem_copy(advice_for(code)));
 }
 
@@ -343,7 +344,8 @@ static void on_limit(void *payload) {
     struct openai_probe *p = payload;
     struct probe_result *r = &p->probe.result;
     char waited[32];
-    clock_format_duration(clock_monotonic_ms() - p->began_ms, waited, sizeof waited);
+    int64_t waited_ms = clock_monotonic_ms() - p->began_ms;
+    clock_format_duration(waited_ms < 1000 ? waited_ms : waited_ms / 1000 * 1000, waited, sizeof waited);
     if (p->question == ASK_WITH_VERSION) {
         tell_unlisted(p);
     } else if (p->question == ASK_WITHOUT_KEY) { // the main thing is known
