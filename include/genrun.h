@@ -299,7 +299,8 @@ typedef struct genrun_event_filter {
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
 /* Waits until another process may have changed the database, at most timeout_ms. */
 int genrun_wait_change(genrun *g, int64_t timeout_ms);
-/* One row: queued, processing, completed, failed, cancelled, stuck (counts), oldest_queued_at (NULL: none),
+/* One row: queued, processing, completed, failed, cancelled, stuck, violations (counts; the last: rows not at an end
+ * that have neither a live owner, nor a time of their next start, nor a reason to wait; it must be 0), oldest_queued_at (NULL: none),
  * completed_last_minute, completed_last_hour, failed_last_hour, cost_today (USD, of the local day), runner_pid and
  * runner_started_at (NULL: no runner is up), parked_models (JSON: a list of {name, reason, until}). */
 int genrun_stats(genrun *g, genrun_row **out);
@@ -317,6 +318,22 @@ int genrun_models_check(genrun *g, const char *name, genrun_each each, void *pay
 int genrun_doctor(const genrun_options *options, int offline, genrun_each each, void *payload);
 /* Opens a parked or cooling model again; GENRUN_NOT_FOUND when nothing is known of it. */
 int genrun_model_resume(genrun *g, const char *name);
+
+/* ---- upkeep ------------------------------------------------------------------- */
+
+/* The periodic jobs: rows of name, summary, every_ms (0: not by itself), and of the last run that is worth knowing
+ * started_at, ended_at, outcome (done, failed), found, fixed, message, run_by; locked_by, locked_at while one works. */
+int genrun_jobs(genrun *g, genrun_each each, void *payload);
+/* Runs a job to its end, in short slices beside a runner. GENRUN_INVALID for an unknown name, GENRUN_CONFLICT when
+ * another process is at it. `each` (may be NULL) gets what was found: rows of kind (generation, batch, totals, lane,
+ * lock, event), id, user_id, what, count, since, before, after (JSON), fixed. *summary (may be NULL), which the caller
+ * frees: job, dry_run, found, fixed, started_at, ended_at, note. With dry_run nothing is changed. */
+int genrun_job(genrun *g, genrun_row **summary, const char *name, int dry_run, genrun_each each, void *payload);
+/* The locks: rows of name, user_id, owner, acquired_at, expires_at, reason, live (its owner is at work). */
+int genrun_locks(genrun *g, genrun_each each, void *payload);
+/* Takes a lock from its owner, whose work goes on: *live (may be NULL) tells whether there is any. GENRUN_NOT_FOUND
+ * names the nearest one. */
+int genrun_lock_release(genrun *g, const char *name, int *live);
 
 /* ---- running --------------------------------------------------------------------- */
 

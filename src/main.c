@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The program: finds the command, reads its options, opens the handle, runs it.
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/command.h"
 #include "lib/host.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,6 +35,10 @@
     ENTRY(cmd_models) \
     ENTRY(cmd_models_check) \
     ENTRY(cmd_models_resume) \
+    ENTRY(cmd_locks) \
+    ENTRY(cmd_locks_release) \
+    ENTRY(cmd_job) \
+    ENTRY(cmd_job_list) \
     ENTRY(cmd_batch_submit) \
     ENTRY(cmd_batch_list) \
     ENTRY(cmd_batch_show) \
@@ -118,6 +124,33 @@ static int without_command(struct cli *cli, const char *group, int argc, char **
     return code;
 }
 
+// `-job NAME` and `-job=NAME` in front of any command are `job NAME`. The new words, of which there may be one more,
+// are the caller's to free.
+static char **without_old_form(int *argc, char **words) {
+    char **out = mem_alloc((size_t)*argc + 2, sizeof *out);
+    int count = 0, at = 0;
+    for (; at < *argc && words[at][0] == '-'; at++) {
+        if (strcmp(words[at], "-job") == 0 || strncmp(words[at], "-job=", 5) == 0) {
+            bool has_name = words[at][4] == '=';
+            words[at][4] = '\0';
+            out[count++] = words[at] + 1;
+            if (has_name)
+                out[count++] = words[at] + 5;
+            at++;
+            break;
+        }
+        out[count++] = words[at];
+        bool has_value = strcmp(words[at], "-c") == 0 || strcmp(words[at], "-d") == 0 ||
+                         strcmp(words[at], "--config") == 0 || strcmp(words[at], "--database") == 0;
+        if (has_value && at + 1 < *argc)
+            out[count++] = words[++at];
+    }
+    while (at < *argc)
+        out[count++] = words[at++];
+    *argc = count;
+    return out;
+}
+
 // Finds the command that the words name and drops its name from them. cli->command stays NULL where nothing
 // is to be run: help or the versions were shown (0), or what was wrong.
 static int find_command(struct cli *cli, int *argc, char **words) {
@@ -138,6 +171,12 @@ static int find_command(struct cli *cli, int *argc, char **words) {
     if (at < 0)
         return without_command(cli, group, *argc, words);
     cli->command = command_find(cli->commands, group, words[at]);
+    // … also one that takes an operand: `job NAME` beside `job list`.
+    const struct command *alone = group != NULL ? command_find(cli->commands, NULL, group) : NULL;
+    if (cli->command == NULL && alone != NULL && alone->operands_maximum > 0) {
+        cli->command = alone;
+        return GENRUN_OK;
+    }
     if (cli->command == NULL)
         return unknown_command(cli, group, words[at]);
     drop_word(argc, words, at);
@@ -207,6 +246,9 @@ int main(int argc, char **argv) {
         return host_mark_hung(argv[2], argv[3]);
     struct cli cli = {.commands = commands};
     terminal_look(&cli.out, STDOUT_FILENO);
-    int code = dispatch(&cli, argc > 0 ? argc - 1 : 0, argv + 1);
+    int count = argc > 0 ? argc - 1 : 0;
+    char **words = without_old_form(&count, argv + 1);
+    int code = dispatch(&cli, count, words);
+    free(words);
     return cli_out_end(&cli, code);
 }

@@ -60,9 +60,9 @@ enum style terminal_status_style(const char *status) {
         const char *status;
         enum style style;
     } styles[] = {
-        {"completed", STYLE_GOOD}, {"ok", STYLE_GOOD},         {"failed", STYLE_BAD},
-        {"stuck", STYLE_BAD},      {"processing", STYLE_BUSY}, {"parked", STYLE_WARN},
-        {"paused", STYLE_WARN},    {"cooling", STYLE_WARN},    {"cancelled", STYLE_DIM},
+        {"completed", STYLE_GOOD}, {"ok", STYLE_GOOD},         {"failed", STYLE_BAD},  {"stuck", STYLE_BAD},
+        {"violations", STYLE_BAD}, {"processing", STYLE_BUSY}, {"parked", STYLE_WARN}, {"paused", STYLE_WARN},
+        {"cooling", STYLE_WARN},   {"cancelled", STYLE_DIM},
     };
     for (size_t i = 0; status != NULL && i < sizeof styles / sizeof styles[0]; i++)
         if (strcmp(styles[i].status, status) == 0)

@@ -139,7 +139,7 @@ static bool is_time(const char *name) {
 
 static bool is_json(const char *name) {
     return strcmp(name, "parameters") == 0 || strcmp(name, "models") == 0 || strcmp(name, "data") == 0 ||
-           strcmp(name, "parked_models") == 0;
+           strcmp(name, "parked_models") == 0 || strcmp(name, "before") == 0 || strcmp(name, "after") == 0;
 }
 
 static void write_name(struct buf *out, const char *name) {

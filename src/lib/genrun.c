@@ -339,10 +339,9 @@ int genrun_write_output(genrun *g, const char *id, FILE *out) {
 
 // ---- events, stats, models ----
 
-// The lock tells, not the row: a dead runner leaves its row behind.
-static bool runner_is_up(genrun *g) {
+bool handle_runner_is_up(genrun *g) {
     struct err e;
-    if (db_is_owner(g->db))
+    if (db_is_owner(g->db) || db_is_served(g->db))
         return true;
     if (db_own(g->db, &e) != 0)
         return true;
@@ -378,7 +377,7 @@ int genrun_stats(genrun *g, genrun_row **out) {
     *out = NULL;
     int result = handle_database(g);
     if (!result)
-        result = queue_stats(g->db, runner_is_up(g), (struct row **)out, &g->err);
+        result = queue_stats(g->db, handle_runner_is_up(g), (struct row **)out, &g->err);
     return handle_result(g, result);
 }
 

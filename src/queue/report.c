@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
+#include "queue/upkeep.h"
 #include <time.h>
 
 static int64_t local_midnight(int64_t now_at) {
@@ -15,11 +16,14 @@ static int64_t local_midnight(int64_t now_at) {
 }
 
 int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *e) {
-    int64_t now_at = clock_wall_at();
+    int64_t now_at = clock_wall_at(), violations = 0;
+    int result = queue_violations(db, runner_is_up, now_at, &violations, e);
+    if (result)
+        return result;
     sqlite3_stmt *s = db_ask(
         db, e,
         "SELECT t.queued, t.processing, t.completed, t.failed, t.cancelled,"
-        " (SELECT count(*) FROM stuck_generations) AS stuck,"
+        " (SELECT count(*) FROM stuck_generations) AS stuck, ?4 AS violations,"
         " (SELECT min(created_at) FROM (SELECT (SELECT g.created_at FROM generation g INDEXED BY "
         "generation_ready WHERE g.lane=l.id"
         "   AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0 ORDER BY g.seq LIMIT 1) AS "
@@ -37,7 +41,7 @@ int queue_stats(struct db *db, bool runner_is_up, struct row **out, struct err *
         " (SELECT json_group_array(json_object('name',model_id,'state',state,'reason',reason,'until',until))"
         "   FROM model_state WHERE state<>'ok') AS parked_models"
         " FROM totals t",
-        "iii", now_at, local_midnight(now_at), (int64_t)runner_is_up);
+        "iiii", now_at, local_midnight(now_at), (int64_t)runner_is_up, violations);
     if (!s)
         return ERR_DATABASE;
     int code = db_next(db, s, e);

@@ -24,10 +24,9 @@ static int64_t now_us(void) {
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static int start(struct runner *r, struct err *e) {
-    int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
-    int result = recovery_begin(r, e);
-    if (result || (result = db_begin(r->db, 5000, e)))
+static int register_runner(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
+    int result = db_begin(r->db, 5000, e);
+    if (result)
         return result;
     if ((result = queue_runner_start(r->db, &r->me, r->options.version, r->settings.heartbeat_timeout_ms,
                                      now_at, e)) ||
@@ -36,9 +35,39 @@ static int start(struct runner *r, struct err *e) {
         db_rollback(r->db);
         return result;
     }
-    if ((result = db_commit(r->db, e)))
+    return db_commit(r->db, e);
+}
+
+static int mend_and_register(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
+    struct err why = *e;
+    int64_t fixed = 0;
+    int result = chores_mend(r->db, r->options.jobs, &fixed, e);
+    if (result)
+        return result;
+    log_warn("the database refused the start (%s): %lld counters did not add up and were repaired",
+             why.message, (long long)fixed);
+    result = register_runner(r, now_ms, now_at, e);
+    // Not that another runner is up, which is what a conflict means to the caller.
+    return result && db_was_refused(r->db)
+               ? err_set(e, ERR_DATABASE, "the database refuses the start (%s): restore a backup",
+                         why.message)
+               : result;
+}
+
+static int start(struct runner *r, struct err *e) {
+    int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
+    int result = recovery_begin(r, e);
+    if (result)
+        return result;
+    result = register_runner(r, now_ms, now_at, e);
+    // Counters that say too little refuse that work is taken back.
+    if (result && db_was_refused(r->db))
+        result = mend_and_register(r, now_ms, now_at, e);
+    if (result)
         return result;
     recovery_note_written(r);
+    if (!r->options.only_batch && !r->options.only_generation)
+        r->chores = chores_new(now_ms);
     r->wake = wake_open(r->db, r->loop);
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
@@ -194,6 +223,7 @@ static int64_t idle_ms(struct runner *r, int64_t now_ms) {
     if (r->stopping && r->live)
         until = least(until, r->stop_at_ms);
     until = least(until, wake_due_ms(r->wake));
+    until = least(until, chores_due_ms(r->chores));
     // Without the database nothing else can be done before the next try.
     until = least(until, r->retry_at_ms > now_ms ? r->retry_at_ms : next_write_ms(r, now_ms));
     return until > now_ms ? until - now_ms : 0;
@@ -251,12 +281,13 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
         r->gates_open_ms = INT64_MAX;
         r->claimable = true;
     }
-    if (!runner_has_work(r, now_ms))
-        return 0;
-    leave_gap(r);
-    runner_tick(r, now_ms);
-    r->last_commit_us = now_us();
-    r->seen_changes = db_total_changes(r->db);
+    if (runner_has_work(r, now_ms)) {
+        leave_gap(r);
+        runner_tick(r, now_ms);
+        r->last_commit_us = now_us();
+        r->seen_changes = db_total_changes(r->db);
+    }
+    chores_turn(r, clock_monotonic_ms());
     return 0;
 }
 
@@ -345,6 +376,8 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     int result = 0;
     if (!r)
         return 0;
+    chores_free(r->chores);
+    r->chores = NULL;
     write_ends(r);
     child_end_all(r->loop);
     if (r->ended)

@@ -6,6 +6,7 @@
 
 #include "queue/queue.h"
 #include "run/attempt.h"
+#include "run/chores.h"
 #include "run/gate.h"
 #include "run/recovery.h"
 #include "run/runner.h"
@@ -26,7 +27,8 @@ struct runner {
     struct recovery recovery;
     struct gate_list gates;
     struct claim_turn turn;
-    struct attempt *live; // in flight
+    struct chores *chores; // NULL: it runs only what somebody waits for
+    struct attempt *live;  // in flight
     size_t live_count;
     struct attempt *ended; // to be settled
     size_t ended_count;

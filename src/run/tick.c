@@ -441,6 +441,8 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         r->exclusive = exclusive;
         r->claimable = r->asked = true;
         tell_trouble(r, &e, now_ms);
+        if (db_was_refused(r->db))
+            chores_hurry(r->chores, now_ms);
         return;
     }
     forget_settled(r, settled);

@@ -11,7 +11,8 @@ COMMANDS = ["run", "submit", "list", "show", "output", "logs", "cancel", "retry"
             "stuck", "failures", "user set", "session set", "project set", "stats", "models", "help",
             "batch submit", "batch list", "batch show", "batch items", "batch watch", "batch results",
             "batch pause", "batch resume", "batch cancel", "config show", "config check",
-            "db check", "db backup", "db vacuum", "db migrate"]
+            "db check", "db backup", "db vacuum", "db migrate",
+            "job", "job list", "locks", "locks release"]
 
 
 def test_version(place):
