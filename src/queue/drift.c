@@ -121,10 +121,12 @@ static char *as_json(const char *status, const int64_t items[5]) {
     return buf_take(&out);
 }
 
-static int add_counters(struct db *db, const struct drift *d, int64_t nudge, int64_t now_at, struct err *e) {
+// More waiting items alone would be taken for a retry by a person: for a moment more run, too.
+static int add_counters(struct db *db, const struct drift *d, int64_t now_at, struct err *e) {
     const int64_t *k = d->kept, *n = d->items;
-    bool turns = strcmp(d->status, d->expected) != 0;
-    return db_run(
+    int64_t turns = strcmp(d->status, d->expected) != 0;
+    int64_t more = n[0] <= k[0] ? 0 : k[1] == n[1] + 1 ? 2 : 1;
+    int result = db_run(
         db, e,
         "UPDATE batch_count SET queued_items=queued_items+?1, processing_items=processing_items+?2,"
         " successful_items=successful_items+?3, failed_items=failed_items+?4, "
@@ -134,8 +136,28 @@ static int add_counters(struct db *db, const struct drift *d, int64_t nudge, int
         " started_at=coalesce(started_at, nullif(?10,0)),"
         " last_activity_at=CASE WHEN ?11 OR last_activity_at IS NULL THEN ?12 ELSE last_activity_at END"
         " WHERE batch_seq=?9",
-        "iiiiiiiniiii", n[0] - k[0] + nudge, n[1] - k[1] + nudge, n[2] - k[2], n[3] - k[3], n[4] - k[4],
-        d->input_tokens, d->output_tokens, d->cost, d->batch_seq, d->started_at, (int64_t)turns, now_at);
+        "iiiiiiiniiii", n[0] - k[0], n[1] - k[1] + more, n[2] - k[2], n[3] - k[3], n[4] - k[4],
+        d->input_tokens, d->output_tokens, d->cost, d->batch_seq, d->started_at, turns, now_at);
+    return result || !more
+               ? result
+               : db_run(db, e, "UPDATE batch_count SET processing_items=processing_items-? WHERE batch_seq=?",
+                        "ii", more, d->batch_seq);
+}
+
+// The law itself gives the state: the triggers of the counters derive it anew when a counter turns. Where none did, one
+// item more waits and runs for a moment.
+static int turn_state(struct db *db, const struct drift *d, struct err *e) {
+    int64_t as_it_was = 0;
+    int result =
+        db_integer(db, e, &as_it_was, 0, "SELECT 1 FROM batch_job WHERE seq=? AND status=? AND status<>?",
+                   "itt", d->batch_seq, d->status, d->expected);
+    for (int64_t step = 1; !result && as_it_was && step >= -1; step -= 2)
+        result =
+            db_run(db, e,
+                   "UPDATE batch_count SET queued_items=queued_items+?1, processing_items=processing_items+?1"
+                   " WHERE batch_seq=?2",
+                   "ii", step, d->batch_seq);
+    return result;
 }
 
 // What a transition keeps beside the counters, where none happens.
@@ -152,23 +174,15 @@ static int settle_rest(struct db *db, const struct drift *d, int64_t now_at, str
                   "ii", d->batch_seq, now_at);
 }
 
-// The law itself gives the state: the triggers of the counters derive it anew when a counter turns. Where none does by
-// itself, one item more waits and runs for a moment (both, so that it is not taken for a retry by a person).
 static int repair_batch(struct db *db, const struct drift *d, int64_t now_at, struct err *e) {
-    bool ends = is_end(d->expected) && !is_end(d->status);
-    int64_t nudge = (strcmp(d->status, d->expected) != 0 && !ends) || d->items[0] > d->kept[0];
     int result = 0;
     if (d->missing)
         result =
             db_run(db, e, "INSERT INTO batch_count (batch_seq, opened) VALUES (?, 1)", "i", d->batch_seq);
     if (!result)
-        result = add_counters(db, d, nudge, now_at, e);
-    if (!result && nudge)
-        result =
-            db_run(db, e,
-                   "UPDATE batch_count SET queued_items=queued_items-1, processing_items=processing_items-1"
-                   " WHERE batch_seq=?",
-                   "i", d->batch_seq);
+        result = add_counters(db, d, now_at, e);
+    if (!result)
+        result = turn_state(db, d, e);
     return result ? result : settle_rest(db, d, now_at, e);
 }
 
