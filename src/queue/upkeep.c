@@ -174,7 +174,7 @@ int queue_jobs(struct db *db, queue_each each, void *payload, struct err *e) {
     struct rows rows;
     sqlite3_stmt *s = db_ask(
         db, e,
-        "SELECT j.name, j.started_at, j.ended_at, j.outcome, j.found, j.fixed, j.message, j.run_by,"
+        "SELECT n.name, j.started_at, j.ended_at, j.outcome, j.found, j.fixed, j.message, j.run_by,"
         " k.reason AS locked_by, k.acquired_at AS locked_at"
         " FROM (SELECT name FROM jobs UNION SELECT substr(name, 5) FROM locks WHERE name GLOB 'job:*') n"
         " LEFT JOIN jobs j ON j.name=n.name LEFT JOIN locks k ON k.name='job:'||n.name ORDER BY n.name",
