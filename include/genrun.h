@@ -113,7 +113,8 @@ typedef struct genrun_spec {
  * known already the first one's id is returned, *created (may be NULL) is 0 and nothing is
  * stored; GENRUN_CONFLICT when that one has another prompt or model. */
 int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun_spec *spec);
-/* One generation as a row of the view `generations`; the caller frees *out. */
+/* One generation as a row of the view `generations`, and waits_for: why a queued one does not run now. The caller
+ * frees *out. */
 int genrun_get(genrun *g, genrun_row **out, const char *id);
 
 typedef struct genrun_filter {

@@ -76,6 +76,7 @@ static void print_fields(const struct cli *cli, const genrun_row *row) {
     rows_field_time(cli, "created", genrun_row_integer(row, "created_at", 0));
     if (status != NULL && strcmp(status, "queued") == 0)
         rows_field_time(cli, "not before", genrun_row_integer(row, "run_after", 0));
+    rows_field(cli, "waits for", genrun_row_text(row, "waits_for"), STYLE_WARN);
     rows_field_time(cli, "started", genrun_row_integer(row, "started_at", 0));
     rows_field_time(cli, "heartbeat", genrun_row_integer(row, "last_heartbeat", 0));
     rows_field_time(cli, "progress", genrun_row_integer(row, "last_progress", 0));

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "lib/handle.h"
 #include "lib/template.h"
+#include "queue/upkeep.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,16 @@ int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun
 
 // ---- looking ----
 
+static int add_wait(genrun *g, int64_t seq, struct row *row) {
+    char *reason = NULL;
+    int result = queue_waits_for(g->db, seq, g->config->scheduler.account_concurrency, handle_runner_is_up(g),
+                                 &reason, &g->err);
+    if (!result)
+        row_add_text(row, "waits_for", reason);
+    free(reason);
+    return result;
+}
+
 int genrun_get(genrun *g, genrun_row **out, const char *id) {
     int64_t seq;
     *out = NULL;
@@ -206,6 +217,12 @@ int genrun_get(genrun *g, genrun_row **out, const char *id) {
         result = queue_find_generation(g->db, id, &seq, &g->err);
     if (!result)
         result = queue_get(g->db, seq, (struct row **)out, &g->err);
+    if (!result)
+        result = add_wait(g, seq, (struct row *)*out);
+    if (result) {
+        row_free((struct row *)*out);
+        *out = NULL;
+    }
     return handle_result(g, result);
 }
 

@@ -102,6 +102,27 @@ static int take_rows(struct db *db, sqlite3_stmt *s, struct claim *claims, size_
     ") RETURNING seq, id, claim_token, starts, attempts, batch_seq, model_id, user_id, waiting_since, "      \
     "suspect"
 
+#define OF_LANE "name=(SELECT 'account:'||user_id||':'||?1 FROM lane WHERE id=?2)"
+
+// One that nobody renewed in time changes its owner.
+static int take_lapsed(struct db *db, const struct claim_scope *scope, int64_t lane, int number, bool *lapsed,
+                       struct err *e) {
+    int result = db_run(
+        db, e,
+        "INSERT INTO event (created_at, level, event, message, data) SELECT ?3, 'warn', 'lock.expired',"
+        " 'nobody renewed it', json_object('name', name, 'userId', user_id, 'owner', owner, 'reason', reason)"
+        " FROM locks WHERE " OF_LANE " AND expires_at<=?3",
+        "iii", (int64_t)number, lane, scope->now_at);
+    *lapsed = !result && db_changes(db) == 1;
+    return result || !*lapsed
+               ? result
+               : db_run(
+                     db, e,
+                     "UPDATE locks SET owner=?3, acquired_at=?4, expires_at=?5, reason=NULL WHERE " OF_LANE,
+                     "iitii", (int64_t)number, lane, scope->owner, scope->now_at,
+                     scope->now_at + scope->lock_ms);
+}
+
 // Takes the lowest free number of the account's locks; *number 0 when all are held.
 static int lock_account(struct db *db, const struct claim_scope *scope, int64_t lane, int *number,
                         struct err *e) {
@@ -111,12 +132,14 @@ static int lock_account(struct db *db, const struct claim_scope *scope, int64_t 
             db_run(db, e,
                    "INSERT INTO locks (name, user_id, owner, acquired_at, expires_at)"
                    " SELECT 'account:'||user_id||':'||?1, user_id, ?2, ?3, ?4 FROM lane WHERE id=?5"
-                   " ON CONFLICT (name) DO UPDATE SET user_id=excluded.user_id, owner=?2, acquired_at=?3,"
-                   " expires_at=?4, reason=NULL WHERE expires_at <= ?3",
+                   " ON CONFLICT (name) DO NOTHING",
                    "itiii", (int64_t)n, scope->owner, scope->now_at, scope->now_at + scope->lock_ms, lane);
+        bool held = !result && db_changes(db) == 0, lapsed = false;
+        if (held)
+            result = take_lapsed(db, scope, lane, n, &lapsed, e);
         if (result)
             return result;
-        if (db_changes(db) == 1) {
+        if (!held || lapsed) {
             *number = n;
             return 0;
         }
@@ -125,15 +148,20 @@ static int lock_account(struct db *db, const struct claim_scope *scope, int64_t 
 }
 
 // The lock names what it is held for; without anything it is given back.
-static int keep_lock(struct db *db, int64_t lane, int number, const char *generation_id, struct err *e) {
-    if (generation_id)
-        return db_run(db, e,
-                      "UPDATE locks SET reason=?1 WHERE name=(SELECT 'account:'||user_id||':'||?2 FROM lane "
-                      "WHERE id=?3)",
-                      "tii", generation_id, (int64_t)number, lane);
-    return db_run(db, e,
-                  "DELETE FROM locks WHERE name=(SELECT 'account:'||user_id||':'||?1 FROM lane WHERE id=?2)",
-                  "ii", (int64_t)number, lane);
+static int keep_lock(struct db *db, int64_t lane, int number, const struct claim *claim, struct err *e) {
+    if (!claim)
+        return db_run(db, e, "DELETE FROM locks WHERE " OF_LANE, "ii", (int64_t)number, lane);
+    int result =
+        db_run(db, e, "UPDATE locks SET reason=?3 WHERE " OF_LANE, "iit", (int64_t)number, lane, claim->id);
+    return result
+               ? result
+               : db_run(
+                     db, e,
+                     "INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt, data)"
+                     " SELECT acquired_at, 'debug', 'lock.acquired', ?3, nullif(?4,0), ?5,"
+                     " json_object('name', name, 'userId', user_id, 'owner', owner) FROM locks "
+                     "WHERE " OF_LANE,
+                     "iiiii", (int64_t)number, lane, claim->seq, claim->batch_seq, (int64_t)claim->starts);
 }
 
 static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t lane, bool has_user, int limit,
@@ -157,7 +185,7 @@ static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t la
     if (!result && *taken < (size_t)limit)
         result = db_run(db, e, "UPDATE lane SET ready=0 WHERE id=?", "i", lane);
     if (!result && lock)
-        result = keep_lock(db, lane, lock, *taken ? claims[*count - 1].id : NULL, e);
+        result = keep_lock(db, lane, lock, *taken ? &claims[*count - 1] : NULL, e);
     return result;
 }
 
@@ -458,7 +486,7 @@ int queue_claim_asked(struct db *db, const struct claim_scope *scope, int64_t se
     if (!result)
         result = claim_seq(db, scope, seq, true, claims, count, &taken, e);
     if (!result && lock)
-        result = keep_lock(db, lane, lock, taken ? claims[*count - 1].id : NULL, e);
+        result = keep_lock(db, lane, lock, taken ? &claims[*count - 1] : NULL, e);
     return result;
 }
 

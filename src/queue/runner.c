@@ -181,12 +181,19 @@ int queue_runner_recover(struct db *db, const struct runner_identity *me, int ma
     }
     if (!result && *failed > 0)
         result = queue_count_ends(db, now_at, 0, *failed, 0, e);
-    // Account locks of dead runners end with them.
+        // Account locks of dead runners end with them.
+#define OF_THE_DEAD                                                                                          \
+    " FROM locks WHERE name GLOB 'account:*' AND owner IN (SELECT id FROM runners WHERE stopped_at IS NOT "  \
+    "NULL)"
     if (!result)
-        result = db_run(db, e,
-                        "DELETE FROM locks WHERE name GLOB 'account:*' AND owner IN"
-                        " (SELECT id FROM runners WHERE stopped_at IS NOT NULL)",
-                        "");
+        result = db_run(
+            db, e,
+            "INSERT INTO event (created_at, level, event, message, data) SELECT ?, 'warn', 'lock.expired',"
+            " 'its runner is gone', json_object('name', name, 'userId', user_id, 'reason', "
+            "reason)" OF_THE_DEAD,
+            "i", now_at);
+    if (!result)
+        result = db_run(db, e, "DELETE" OF_THE_DEAD, "");
     *recovered = (int64_t)count;
     free(orphans);
     return result;

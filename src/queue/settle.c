@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The end of an attempt, its signs of life, and whether it is still its row's.
 // Every write is fenced: WHERE seq AND claim_token AND status='processing'.
+#include "base/clock.h"
 #include "base/mem.h"
 #include "queue/queue.h"
 #include <string.h>
@@ -166,10 +167,14 @@ int queue_store_partial(struct db *db, const struct settlement *s, struct err *e
 }
 
 int queue_release_lock(struct db *db, const char *user_id, const char *generation_id, struct err *e) {
-    return db_run(
-        db, e,
-        "DELETE FROM locks WHERE name BETWEEN 'account:'||?1||':' AND 'account:'||?1||':~' AND reason=?2",
-        "tt", user_id, generation_id);
+#define HELD_FOR " FROM locks WHERE name BETWEEN 'account:'||?1||':' AND 'account:'||?1||':~' AND reason=?2"
+    int result =
+        db_run(db, e,
+               "INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt, data)"
+               " SELECT ?3, 'debug', 'lock.released', g.seq, g.batch_seq, g.starts, json_object('name', name,"
+               " 'userId', k.user_id) FROM (SELECT name, user_id" HELD_FOR ") k JOIN generation g ON g.id=?2",
+               "tti", user_id, generation_id, clock_wall_at());
+    return result ? result : db_run(db, e, "DELETE" HELD_FOR, "tt", user_id, generation_id);
 }
 
 int queue_heartbeat(struct db *db, int64_t runner_seq, int64_t now_at, int64_t lock_ms,

@@ -152,6 +152,11 @@ int retention_step(struct retention *retention, bool *more, struct err *e) must_
 int queue_violations(struct db *db, bool runner_is_up, int64_t now_at, int64_t *count,
                      struct err *e) must_check;
 
+// ---- wait.c ----
+// Why a queued generation does not run now, in words that go on "waits for": mem-allocated; NULL when it is not queued.
+int queue_waits_for(struct db *db, int64_t seq, int account_concurrency, bool runner_is_up, char **reason,
+                    struct err *e) must_check;
+
 // ---- alert.c ----
 // Says once that a threshold was crossed, and once that it no longer is: events alert.<name>, alert.<name>_over.
 // Writes, in transactions of its own, only then. 0: that alert is off.
