@@ -63,12 +63,17 @@ int64_t chores_due_ms(const struct chores *c) {
     return least(due_ms, c->look_ms);
 }
 
-void chores_hurry(struct chores *c, int64_t now_ms) {
-    if (!c || c->run || now_ms - c->hurried_ms < HURRY_EVERY_MS)
-        return;
-    c->hurried_ms = now_ms;
-    c->count_ms = now_ms;
-    c->due_ms[0] = now_ms; // the table's first row is the one that repairs
+bool chores_hurry(struct chores *c, int64_t now_ms) {
+    if (!c)
+        return false;
+    bool planned =
+        c->due_ms[0] != 0 && c->due_ms[0] <= now_ms; // the table's first row is the one that repairs
+    if (planned || (c->run && c->index == 0 && c->run->context.count))
+        return true;
+    if (now_ms - c->hurried_ms < HURRY_EVERY_MS)
+        return false;
+    c->hurried_ms = c->count_ms = c->due_ms[0] = now_ms;
+    return true;
 }
 
 static bool is_live(void *payload, int64_t seq, const char *token) {
@@ -135,7 +140,9 @@ static void end_job(struct runner *r, struct chores *c, int result, struct err *
     }
     c->told = result != 0;
     row_free(summary);
-    (void)r;
+    // What was refused for wrong counters is tried again at once.
+    if (counted)
+        r->retry_at_ms = least(r->retry_at_ms, now_ms);
 }
 
 static void step_job(struct runner *r, struct chores *c, int64_t now_ms) {

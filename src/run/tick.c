@@ -133,7 +133,8 @@ static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
             result = queue_release_lock(r->db, a->claim.user_id, a->claim.id, e);
         if (!result)
             continue;
-        if (db_was_refused(r->db)) {
+        // Counters that say too little refuse everything: they are repaired first.
+        if (db_was_refused(r->db) && !chores_hurry(r->chores, clock_monotonic_ms())) {
             // The row itself refuses (no state of disk or locks): the next tick ends it plainly, so that it cannot hold up the others. Should
             // that be refused, too, it is left to the next runner.
             log_error("generation %s: its result was refused: %s", a->claim.id, e->message);
