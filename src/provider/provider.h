@@ -37,7 +37,7 @@ enum failure_kind {
     FAILURE_NETWORK, // the connection broke after the request was sent
     FAILURE_TIMEOUT, // one of the clocks; `message` says which
     FAILURE_BAD_RESPONSE,  // 2xx, but not what was asked for (not JSON, no choices, cut short)
-    FAILURE_TOO_LARGE,     // more than max_output
+    FAILURE_TOO_LARGE,     // more than max_output, or than the outputs a generation keeps
     FAILURE_REQUEST,       // the request cannot be built or sent as given
     FAILURE_CONFIGURATION, // the key or address is missing
     FAILURE_SCRIPTED, // the model said the error's type itself: `type` (the echo model, a command's JSON)

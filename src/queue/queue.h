@@ -167,6 +167,7 @@ int queue_template_get(struct db *db, const char *name, struct row **out, struct
 int queue_template_remove(struct db *db, const char *name, struct err *e) must_check;
 
 // ---- settle.c: inside the caller's transaction ----
+#define QUEUE_OUTPUTS_MAXIMUM 1024 // of one generation (schema: output)
 struct settle_output {
     const char *mime;
     const char *content;

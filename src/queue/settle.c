@@ -6,20 +6,18 @@
 #include "queue/queue.h"
 #include <string.h>
 
-#define OUTPUTS_EACH 1024 // key = seq * 1024 + idx (schema: output)
-
 static int store_outputs(struct db *db, const struct settlement *s, struct err *e) {
-    int64_t first = s->seq * OUTPUTS_EACH;
+    int64_t first = s->seq * QUEUE_OUTPUTS_MAXIMUM;
     int result = 0;
     // What an earlier attempt left gives way to more of the same, and to an end without any output.
     if (!s->first && (s->output_count > 0 || strcmp(s->status, "completed") == 0))
         result = db_run(db, e, "DELETE FROM output WHERE key BETWEEN ? AND ?", "ii", first,
-                        first + OUTPUTS_EACH - 1);
+                        first + QUEUE_OUTPUTS_MAXIMUM - 1);
     // What completed without a word has an empty output: lists of completed ones go by the outputs.
     static const struct settle_output nothing = {.mime = "text/plain"};
     bool silent = s->output_count == 0 && strcmp(s->status, "completed") == 0;
     size_t count = silent ? 1 : s->output_count;
-    for (size_t i = 0; !result && i < count && i < OUTPUTS_EACH; i++) {
+    for (size_t i = 0; !result && i < count && i < QUEUE_OUTPUTS_MAXIMUM; i++) {
         const struct settle_output *o = silent ? &nothing : &s->outputs[i];
         result = db_run(
             db, e, "INSERT INTO output (key, mime, content, bytes, partial, created_at) VALUES (?,?,?,?,?,?)",

@@ -34,8 +34,19 @@ static void on_progress(void *payload, enum provider_step step, size_t content_b
     a->last_progress_ms = clock_monotonic_ms();
 }
 
+// What cannot be kept whole is no success; the outputs that can be are kept as partial ones.
+static void check_count(struct outcome *outcome) {
+    if (outcome->failure.kind != FAILURE_NONE || outcome->output_count <= QUEUE_OUTPUTS_MAXIMUM)
+        return;
+    outcome->failure.kind = FAILURE_TOO_LARGE;
+    outcome->failure.message =
+        mem_format("the answer has %zu outputs, and a generation keeps at most %d: ask for fewer",
+                   outcome->output_count, QUEUE_OUTPUTS_MAXIMUM);
+}
+
 static void on_end(void *payload, struct outcome *outcome) {
     struct attempt *a = payload;
+    check_count(outcome);
     a->call = NULL;
     a->outcome = outcome;
     a->end = END_OUTCOME;

@@ -105,6 +105,26 @@ def test_answers(place):
         tap.equal((errors, server.failures), (0, []), "every failure in the log has a reason")
 
 
+def test_many_outputs(place):
+    """As many as a generation keeps, and one more, which is a failure that says so: none is lost in silence."""
+    def script(x):
+        count = int(x.prompt)
+        x.answer(200, {"choices": [{"index": i, "message": {"role": "assistant", "content": f"choice {i}"}, "finish_reason": "stop"}
+                                   for i in range(count)]})
+
+    with Server(script) as server:
+        place.configure(CONFIG.format(url=server.url))
+        most, more = (place.submit(str(n), "--model", "m", "--param", f"n={n}") for n in (1024, 1025))
+        tap.equal(place.run("run", "--drain").code, 1, "one of two fails")
+        all_1024 = [(f"choice {i}",) for i in range(1024)]
+        for id, status, partial in ((most, "completed", 0), (more, "failed", 1)):
+            kept = place.sql("SELECT content FROM outputs WHERE generation_id = ? AND partial = ? ORDER BY idx", id, partial)
+            tap.ok((place.status(id), kept) == (status, all_1024), f"{status}: 1024 are kept", lambda: str(kept)[:200])
+        row = place.show(more)
+        tap.equal((row["errorMessage"], row["attempts"]), ("the answer has 1025 outputs, and a generation keeps at most 1024: ask for fewer", 1),
+                  "with the reason, and not tried again")
+
+
 def test_requests_go_out_as_given(place):
     """A whole body goes out as it is, but for the model's name and what makes it stream."""
     body = {"model": "name-of-the-caller", "messages": [{"role": "user", "content": "a"}], "temperature": 0.7, "seed": 12345678901234567890,

@@ -29,6 +29,15 @@ def mount(folder):
     return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], stderr=subprocess.DEVNULL).returncode == 0
 
 
+def fill(path):
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while f.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass  # full
+
+
 def statuses(place):
     return dict(place.sql("SELECT status, count(*) FROM generations GROUP BY 1"))
 
@@ -58,12 +67,7 @@ def scenario(place, disk):
             place.submit(f"item {i}")
         runner = place.start_runner()
         wait_until(lambda: server.count == 3, 10, "three in flight")
-        with open(ballast, "wb", buffering=0) as f:
-            try:
-                while f.write(b"x" * 4096) == 4096:
-                    pass
-            except OSError:
-                pass  # full
+        fill(ballast)
         gate.append(True)
         wait_until(lambda: "nothing is claimed meanwhile" in runner.err, 20, "the word of the runner")
         tap.matches(runner.err, "disk is full|input or output failed", "the runner says what is wrong")
@@ -79,6 +83,27 @@ def scenario(place, disk):
         tap.equal((server.count, server.failures), (6, []), "nothing was sent twice")
         tap.equal(runner.stop(), 0, "the runner ends with 0")
         tap.equal(place.value("PRAGMA integrity_check"), "ok", "the database is whole")
+        results_scenario(place, disk, ballast)
+
+
+def results_scenario(place, disk, ballast):
+    """Results onto the full disk: what was there stays, and nothing is added."""
+    place.write("big.txt", "".join(f"{i} {TEXT}\n" for i in range(30)))
+    batch = place.run("-d", place.path("other.db"), "batch", "submit", "big.txt", "--model", "echo", "--wait", "--name", "big").id
+    out = os.path.join(disk, "results.csv")
+    with open(out, "w", encoding="ascii") as f:
+        f.write("old")
+    fill(ballast)
+    before = sorted(os.listdir(disk))
+    for kind in ("csv", "jsonl", "openai"):
+        r = place.run("-d", place.path("other.db"), "batch", "results", batch, "--format", kind, "-o", out)
+        tap.error_line(r, 1, r"cannot write .*results\.csv \(No space left on device\): nothing was kept", f"results as {kind} onto a full disk")
+        with open(out, encoding="ascii") as f:
+            tap.equal((f.read(), sorted(os.listdir(disk))), ("old", before), "what was there stays, nothing is added")
+    os.unlink(ballast)
+    small = place.run("-d", place.path("other.db"), "batch", "results", batch, "--errors", "-o", out)
+    with open(out, encoding="ascii") as f:
+        tap.ok(small.code == 0 and f.read().startswith("id,custom_id,"), "with room again it goes in place of the old one", small)
 
 
 def test_full_disk():
