@@ -36,6 +36,10 @@ static bool has_prompt_column(const struct buf *line, char delimiter) {
     return false;
 }
 
+static const char *name_of(char delimiter) {
+    return delimiter == ';' ? "semicolons" : "tabs";
+}
+
 struct look {
     bool is_json, is_object, is_openai, is_header;
     char first;        // character that is not blank
@@ -77,7 +81,7 @@ static int guess_by_line(const struct look *l, size_t length, enum import_format
         return err_set(e, ERR_INVALID,
                        "it starts like CSV with %s: save it with commas between the columns, or say "
                        "--format txt if each line is a prompt",
-                       l->delimiter == ';' ? "semicolons" : "tabs");
+                       name_of(l->delimiter));
     *out = l->is_header ? IMPORT_CSV : IMPORT_TEXT;
     *unsure = true;
     return ERR_OK;
@@ -94,6 +98,10 @@ int guess_format(const char *name, const struct buf *line, enum import_format *o
     if (name_ends(name, ".csv")) {
         if (l.is_object)
             return err_set(e, ERR_INVALID, "a .csv file with a JSON object: say --format jsonl or openai");
+        if (l.is_header && l.delimiter != ',')
+            return err_set(e, ERR_INVALID,
+                           "the columns are apart by %s: save the file with commas between them",
+                           name_of(l.delimiter));
         *out = IMPORT_CSV;
         return ERR_OK;
     }

@@ -196,6 +196,15 @@ def test_file_that_changes(place):
            "a file that shrinks: refused, or read before", (code, submitter.err, count))
 
 
+def test_progress(place):
+    place.configure(ECHO)
+    place.write("p.csv", "prompt\n" + "".join(f"{i} {'x' * 500}\n" for i in range(30000)))
+    r = place.run_pty("batch", "submit", "p.csv", columns=60)
+    tap.ok(r.code == 0 and "storing  [" in r.out and "kB/s" in r.out, "a bar on a terminal", r)
+    tap.ok(all(len(part.split("\x1b[K")[0]) < 60 for part in r.out.split("\r")), "that fits it", r)
+    tap.lacks(place.run_pty("-q", "batch", "submit", "p.csv").out, "storing", "-q: none")
+
+
 # ---- out -------------------------------------------------------------------------------------
 
 
