@@ -225,6 +225,22 @@ static void test_reports(void **state) {
     assert_null(row);
 }
 
+static void test_templates(void **state) {
+    genrun *g = *state;
+    char id[GENRUN_ID_SIZE];
+    genrun_row *row = NULL;
+    int rows = 0;
+    ok(g, genrun_template_add(g, id, "greet", "Hello {{who}}", 13, NULL, NULL));
+    refused(g, genrun_template_add(g, id, "greet", "Hello", 5, NULL, NULL), GENRUN_CONFLICT, "greet");
+    ok(g, genrun_templates(g, count, &rows));
+    assert_int_equal(rows, 1);
+    ok(g, genrun_template_get(g, &row, "greet"));
+    assert_string_equal(genrun_row_text(row, "body"), "Hello {{who}}");
+    genrun_row_free(row);
+    ok(g, genrun_template_remove(g, "greet"));
+    refused(g, genrun_template_remove(g, "greet"), GENRUN_NOT_FOUND, "greet");
+}
+
 // ---- batch jobs ----
 
 static void test_batch_from_code(void **state) {
@@ -573,6 +589,7 @@ int main(void) {
         CASE(test_lists),
         CASE(test_changes),
         CASE(test_reports),
+        CASE(test_templates),
         CASE(test_batch_from_code),
         CASE(test_batch_from_lines),
         CASE(test_interrupted_submit),
