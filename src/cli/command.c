@@ -99,6 +99,9 @@ bool cli_out_flush(struct cli *cli) {
     errno = 0;
     if (fflush(stdout) != 0 && cli->out_error == 0)
         cli->out_error = errno != 0 ? errno : EIO;
+    // Of an earlier write the stream only remembers that it failed, not why: one more byte asks.
+    if (ferror(stdout) && cli->out_error == 0)
+        cli->out_error = write(STDOUT_FILENO, "\n", 1) < 0 ? errno : EIO;
     return cli_out_ok(cli);
 }
 
