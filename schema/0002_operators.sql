@@ -40,6 +40,28 @@ INSERT INTO output (key, mime, content, bytes, created_at)
     SELECT g.seq * 1024, 'text/plain', '', 0, g.completed_at FROM generation g
     WHERE g.status='completed' AND NOT EXISTS (SELECT 1 FROM output o WHERE o.key = g.seq * 1024);
 
+-- As before, but a runner whose end is known (end_reason) is gone also before the next one has swept up behind it
+-- (stopped_at): a command that finds the owner's lock free writes that down.
+DROP VIEW stuck_generations;
+CREATE VIEW stuck_generations AS
+WITH present (seq, timeout, lives) AS (
+    SELECT seq, heartbeat_timeout_ms, stopped_at IS NULL AND end_reason IS NULL FROM runners ORDER BY seq DESC LIMIT 1
+), clock (now) AS (SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER))
+SELECT id, status, substr(prompt, 1, 50) AS prompt_preview, model_id, user_id, session_id, batch_job_id, created_at, started_at,
+    (clock.now - created_at) / 60000 AS age_minutes, error_message,
+    (SELECT count(*) FROM output o WHERE o.key BETWEEN g.seq * 1024 AND g.seq * 1024 + 1023) AS output_count,
+    last_step, last_heartbeat, last_progress,
+    CASE WHEN g.runner_seq IS NOT (SELECT seq FROM present WHERE lives)
+            THEN 'its runner is gone'
+         WHEN last_heartbeat + (SELECT timeout FROM present) < clock.now
+            THEN 'no heartbeat for ' || ((clock.now - last_heartbeat) / 1000) || ' s'
+         ELSE 'no progress for ' || ((clock.now - last_progress) / 1000) || ' s' END AS why
+FROM generations g, clock
+WHERE status='processing' AND dismissed_at IS NULL AND (
+    g.runner_seq IS NOT (SELECT seq FROM present WHERE lives)
+    OR last_heartbeat + (SELECT timeout FROM present) < clock.now
+    OR last_progress + (SELECT progress_limit_ms FROM generation_live l WHERE l.seq = g.seq) < clock.now);
+
 ---------------------------------------------------------------------------------------------------
 -- Requests
 ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ static int change_one(genrun *g, enum change change, const char *id, const char 
         result = handle_text(g, "the reason", reason);
     if (!result)
         result = queue_find_generation(g->db, id, &seq, &g->err);
+    if (!result && change == CHANGE_RECOVER)
+        (void)handle_runner_is_up(g);
     if (!result)
         result = queue_change(g->db, change, seq, reason, &g->err);
     return handle_result(g, result);
@@ -21,6 +23,8 @@ static int change_all(genrun *g, enum change change, int64_t *changed, const gen
     int result = handle_filter(g, filter, &f);
     if (!result)
         result = handle_text(g, "the reason", reason);
+    if (!result && change == CHANGE_RECOVER)
+        (void)handle_runner_is_up(g);
     if (!result)
         result = queue_change_all(g->db, change, &f, reason, dry_run != 0, changed, &g->err);
     return handle_result(g, result);

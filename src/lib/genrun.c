@@ -2,6 +2,7 @@
 // The handle, rows, single generations and looking: most of the body of genrun.h.
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/handle.h"
@@ -10,6 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NOTE_WAIT_MS 100 // for the writer's lock, to write down that a runner is gone
 
 int handle_result(genrun *g, int result) {
     if (result && g->err.code != (enum err_code)result)
@@ -141,7 +144,8 @@ int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struc
     if (in->delay_ms < 0)
         return err_set(&g->err, ERR_INVALID, "a delay cannot be negative: give 0 or more milliseconds");
     if (in->endpoint && in->endpoint[0] != '/')
-        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /: write it as in /v1/embeddings", in->endpoint);
+        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /: write it as in /v1/embeddings",
+                       in->endpoint);
     *out = (struct spec){.prompt = in->prompt,
                          .model_id = model_id,
                          .parameters = in->parameters,
@@ -199,10 +203,10 @@ int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun
 
 // ---- looking ----
 
-static int add_wait(genrun *g, int64_t seq, struct row *row) {
+static int add_wait(genrun *g, int64_t seq, bool runner_is_up, struct row *row) {
     char *reason = NULL;
-    int result = queue_waits_for(g->db, seq, g->config->scheduler.account_concurrency, handle_runner_is_up(g),
-                                 &reason, &g->err);
+    int result =
+        queue_waits_for(g->db, seq, g->config->scheduler.account_concurrency, runner_is_up, &reason, &g->err);
     if (!result)
         row_add_text(row, "waits_for", reason);
     free(reason);
@@ -215,10 +219,11 @@ int genrun_get(genrun *g, genrun_row **out, const char *id) {
     int result = handle_database(g);
     if (!result)
         result = queue_find_generation(g->db, id, &seq, &g->err);
+    bool runner_is_up = !result && handle_runner_is_up(g);
     if (!result)
         result = queue_get(g->db, seq, (struct row **)out, &g->err);
     if (!result)
-        result = add_wait(g, seq, (struct row *)*out);
+        result = add_wait(g, seq, runner_is_up, (struct row *)*out);
     if (result) {
         row_free((struct row *)*out);
         *out = NULL;
@@ -270,6 +275,8 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
         return result;
     if (in->limit < 0)
         return err_set(&g->err, ERR_INVALID, "limit %d is negative: use a positive number", in->limit);
+    if (in->status && strcmp(in->status, "stuck") == 0)
+        (void)handle_runner_is_up(g);
     *out = (struct filter){.status = in->status,
                            .user_id = in->user,
                            .session_id = in->session,
@@ -362,6 +369,9 @@ bool handle_runner_is_up(genrun *g) {
         return true;
     if (db_own(g->db, &e) != 0)
         return true;
+    // Should this fail, what it held is stuck a little later, for want of a heartbeat.
+    if (queue_runner_note_gone(g->db, NOTE_WAIT_MS, &e) != 0)
+        log_debug("the end of a dead runner could not be written down: %s", e.message);
     db_disown(g->db);
     return false;
 }
@@ -403,6 +413,8 @@ int genrun_stuck(genrun *g, const genrun_filter *filter, int64_t slow_after_ms, 
     struct each e = {each, payload};
     struct filter f;
     int result = handle_filter(g, filter, &f);
+    if (!result)
+        (void)handle_runner_is_up(g);
     if (!result)
         result = queue_stuck(g->db, &f, slow_after_ms, handle_each_row, &e, &g->err);
     return handle_result(g, result);

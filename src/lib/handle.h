@@ -38,7 +38,8 @@ int handle_loop(genrun *g) must_check;
 void handle_watch_none(genrun *g);
 // Opens the database on first use: commands that only look must not make one.
 int handle_database(genrun *g) must_check;
-// Does a process own the database and run work? The lock tells, not the row: a dead runner leaves its row behind.
+// Does a process own the database and run work? The lock tells, not the row: a dead runner leaves its row behind. That
+// one is marked then, so that what it held is stuck for everybody who looks.
 bool handle_runner_is_up(genrun *g);
 // Checks a specification from outside and resolves its model; the texts stay the caller's.
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) must_check;

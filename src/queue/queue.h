@@ -263,6 +263,9 @@ int queue_runner_recover(struct db *db, const struct runner_identity *me, int ma
                          int64_t now_at, int64_t *recovered, int64_t *failed, struct err *e) must_check;
 int queue_runner_stop(struct db *db, const struct runner_identity *me, const char *reason, int64_t now_at,
                       struct err *e) must_check;
+// Writes down that a runner which never told of its end is gone, so that what it held is stuck for everybody; in a
+// transaction of its own. The caller holds the owner's lock, or no runner is up for another reason.
+int queue_runner_note_gone(struct db *db, int64_t wait_ms, struct err *e) must_check;
 // Marks a runner as hung, from a fresh process: the next one spends an attempt for what it held.
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) must_check;
 

@@ -207,6 +207,27 @@ int queue_runner_stop(struct db *db, const struct runner_identity *me, const cha
     return result ? result : queue_log(db, "info", "runner.stopped", 0, 0, reason, NULL, e);
 }
 
+int queue_runner_note_gone(struct db *db, int64_t wait_ms, struct err *e) {
+    char boot[64];
+    int64_t open = 0;
+    int result = db_integer(
+        db, e, &open, 0, "SELECT 1 FROM runners WHERE stopped_at IS NULL AND end_reason IS NULL LIMIT 1", "");
+    if (result || !open)
+        return result;
+    process_boot(boot, sizeof boot);
+    if ((result = db_begin(db, wait_ms, e)))
+        return result;
+    // stopped_at is left to the next runner: it looks for what they may have left running.
+    result = db_run(db, e,
+                    "UPDATE runners SET end_reason=CASE WHEN boot_id=? THEN 'crashed' ELSE 'rebooted' END"
+                    " WHERE stopped_at IS NULL AND end_reason IS NULL",
+                    "t", boot);
+    if (!result)
+        return db_commit(db, e);
+    db_rollback(db);
+    return result;
+}
+
 int queue_runner_mark_hung(struct db *db, int64_t runner_seq, struct err *e) {
     return db_run(db, e, "UPDATE runners SET end_reason='hung' WHERE seq=? AND stopped_at IS NULL", "i",
                   runner_seq);

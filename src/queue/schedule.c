@@ -153,7 +153,9 @@ int queue_fail_overdue(struct db *db, const char *model_id, int64_t since_at, in
         db, e,
         "UPDATE generation SET status='failed', completed_at=?1, note=NULL, waiting_since=NULL,"
         " error_type='DeadlineError', error_message=?2,"
-        " error_detail=json_object('action','fail','model',model_id,'stack','waited for model '||model_id)"
+        " error_detail=json_object('action','fail','model',model_id,'attempt',starts,"
+        "'stack','waited for model '||model_id,'waitedFor',"
+        "(SELECT m.error_type FROM model_state m WHERE m.model_id=generation.model_id))"
         " WHERE seq IN (SELECT g.seq FROM lane l JOIN generation g INDEXED BY generation_ready ON g.lane=l.id"
         " AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
         " WHERE l.model_id=?3 AND l.ready=1 AND l.blocked & 27 = 0 AND coalesce(g.waiting_since, "

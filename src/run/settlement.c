@@ -144,6 +144,23 @@ static char *make_detail(const struct attempt *a, const char *type) {
     return buf_take(&b);
 }
 
+// Of an end that has nothing to do with what the server said.
+static char *make_plain_detail(const struct attempt *a) {
+    struct buf b, where;
+    buf_init(&b, BUF_UNLIMITED);
+    buf_init(&where, 4096);
+    buf_format(&where, "model %s, attempt %d, at %s", a->claim.model_id, a->claim.starts,
+               provider_step_name(a->step));
+    buf_char(&b, '{');
+    json_write_member_text(&b, "stack", buf_borrow(&where));
+    json_write_member_text(&b, "action", "fail");
+    json_write_member_text(&b, "model", a->claim.model_id);
+    json_write_member_integer(&b, "attempt", a->claim.starts);
+    buf_char(&b, '}');
+    buf_free(&where);
+    return buf_take(&b);
+}
+
 static void set_failure(const struct attempt *a, const struct run_settings *settings, int64_t now_at,
                         double random, struct settlement *out, struct settlement_texts *texts) {
     const struct transition_rules rules = {.max_attempts = settings->max_attempts,
@@ -210,7 +227,9 @@ void attempt_settlement(const struct attempt *attempt, const struct run_settings
         out->spent = 1;
         out->error_type = "InternalError";
         out->error_message = a->end_reason ? a->end_reason : "the database refused the result";
-        out->error_detail = out->note = NULL;
+        free(texts->detail);
+        out->error_detail = texts->detail = make_plain_detail(a);
+        out->note = NULL;
         out->outputs = NULL;
         out->output_count = 0;
         out->http_status = 0;

@@ -281,6 +281,36 @@ static void pause_batch(void) {
     OK(queue_batch_resume(db, w.batch, &error));
 }
 
+static void failures_by(const char *by, int64_t since) {
+    const struct filter filter = {.since = since, .limit = 20, .dismissed = -1};
+    OK(queue_failures(db, &filter, by, drop, NULL, &error));
+}
+static void failures(void) {
+    failures_by(NULL, w.scope.now_at - 60000);
+}
+static void failures_newest(void) {
+    failures_by(NULL, 0);
+}
+static void failures_by_each(void) {
+    failures_by("model", w.scope.now_at - 60000);
+    failures_by("user", w.scope.now_at - 60000);
+    failures_by("type", w.scope.now_at - 60000);
+    failures_by("hour", w.scope.now_at - 60000);
+}
+static void stuck(void) {
+    OK(queue_stuck(db, &(struct filter){0}, 0, drop, NULL, &error));
+}
+static void recover_none(void) {
+    int64_t changed;
+    OK(queue_change_all(db, CHANGE_RECOVER, &(struct filter){0}, NULL, false, &changed, &error));
+}
+static void fail_one(void) {
+    OK(queue_change(db, CHANGE_FAIL, w.queued - 1, "r", &error));
+}
+static void dismiss_one(void) {
+    OK(queue_change(db, CHANGE_DISMISS, w.completed + 1, NULL, &error));
+}
+
 // ---- typed ----
 
 #define TYPED(name, sql)                                                                                     \
@@ -367,7 +397,14 @@ static const struct {
     {"list --status processing, 16 of them", list_processing},
     {"typed: stuck_generations, 16 running", typed_stuck},
     {"16 settlements", settle},
+    {"failures", failures},
+    {"failures, the newest of all", failures_newest},
+    {"failures by each", failures_by_each},
+    {"stuck", stuck},
+    {"recover --all", recover_none},
     {"cancel", cancel_one},
+    {"fail", fail_one},
+    {"dismiss", dismiss_one},
     {"retry", retry_one},
     {"start of a runner", runner_start},
     {"batch pause and resume", pause_batch},

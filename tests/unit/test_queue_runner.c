@@ -158,6 +158,49 @@ static const struct story stories[] = {
      7},
 };
 
+// Somebody finds that the runner is gone before the next one comes: what it held is stuck from then on, and the next
+// one judges as if nobody had looked.
+static void test_noted_as_gone(void **state) {
+    (void)state;
+    now_at = clock_wall_at(); // a heartbeat that is fresh
+    int64_t seq = submit("m", NULL, 0);
+    start(seq);
+    assert_int_equal(number("SELECT count(*) FROM stuck_generations"), 0);
+    for (int i = 0; i < 2; i++) {
+        int64_t changes = db_total_changes(db);
+        OK(queue_runner_note_gone(db, 100, &error));
+        assert_int_equal(db_total_changes(db) - changes, i ? 0 : 1); // once
+        assert_string_equal(text("SELECT why FROM stuck_generations"), "its runner is gone");
+    }
+    assert_string_equal(text("SELECT end_reason||(stopped_at IS NULL) FROM runners"), "crashed1");
+    // Its children are still to be looked for.
+    char(*ids)[ID_SIZE] = NULL;
+    size_t count;
+    OK(queue_change(db, CHANGE_RECOVER, seq, NULL, &error));
+    OK(queue_runner_dead(db, &ids, &count, &error));
+    assert_int_equal(count, 1);
+    free(ids);
+    begin_runner();
+    assert_int_equal(recovered, 0);
+    assert_string_equal(row(seq), "queued starts 1 attempts 0 crashes 0+0");
+    // It hung, and said so after somebody had looked; and: of another boot.
+    start(seq);
+    OK(queue_runner_note_gone(db, 100, &error));
+    end_runner(HANG);
+    assert_string_equal(row(seq), "queued starts 2 attempts 1 crashes 0+0");
+    type("UPDATE runners SET boot_id='earlier' WHERE seq=%lld", (long long)me.seq);
+    OK(queue_runner_note_gone(db, 100, &error));
+    assert_string_equal(text("SELECT end_reason FROM runners WHERE seq=%lld", (long long)me.seq), "rebooted");
+    // Nobody waits for a writer here.
+    begin_runner();
+    struct db *other = open_another();
+    OK(db_begin(other, 100, &error));
+    assert_int_equal(queue_runner_note_gone(db, 1, &error), ERR_DATABASE);
+    assert_true(sqlite3_get_autocommit(db_handle(db)));
+    db_rollback(other);
+    db_close(other);
+}
+
 static void test_stories(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof stories / sizeof *stories; i++) {
@@ -349,9 +392,10 @@ static void test_suspects(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_the_first),       T(test_a_clean_stop),       T(test_ends_of_runners), T(test_stories),
-        T(test_what_it_says),    T(test_only_those_in_both), T(test_older_leftovers), T(test_an_odd_reason),
-        T(test_waiting_goes_on), T(test_locks_of_accounts),  T(test_items),           T(test_suspects),
+        T(test_the_first),     T(test_a_clean_stop),    T(test_ends_of_runners),    T(test_stories),
+        T(test_noted_as_gone), T(test_what_it_says),    T(test_only_those_in_both), T(test_older_leftovers),
+        T(test_an_odd_reason), T(test_waiting_goes_on), T(test_locks_of_accounts),  T(test_items),
+        T(test_suspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

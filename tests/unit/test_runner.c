@@ -755,6 +755,13 @@ static void test_a_refused_result(void **state) {
     assert_string_equal(
         text("SELECT status||error_type||': '||error_message FROM generation WHERE seq=%lld", (long long)bad),
         "failedInternalError: the database refused the result: not this");
+    assert_string_equal(
+        text("SELECT json_remove(json_extract(parameters, '$.errorContext'), '$.timestamp') FROM generations"
+             " WHERE seq=%lld",
+             (long long)bad),
+        "{\"message\":\"the database refused the result: not this\",\"type\":\"InternalError\","
+        "\"userId\":null,\"stack\":\"model echo, attempt 1, at provider:connect\",\"action\":\"fail\","
+        "\"model\":\"echo\",\"attempt\":1}");
     assert_string_equal(row(good), "completed 1 1");
 }
 
