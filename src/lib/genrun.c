@@ -275,6 +275,11 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
         return result;
     if (in->limit < 0)
         return err_set(&g->err, ERR_INVALID, "limit %d is negative: use a positive number", in->limit);
+    if ((result = handle_text(g, "the user", in->user)) ||
+        (result = handle_text(g, "the session", in->session)) ||
+        (result = handle_text(g, "the model", in->model)) ||
+        (result = handle_text(g, "the error type", in->error_type)))
+        return result;
     if (in->status && strcmp(in->status, "stuck") == 0)
         (void)handle_runner_is_up(g);
     *out = (struct filter){.status = in->status,
