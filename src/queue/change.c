@@ -8,29 +8,32 @@
 #include <time.h>
 
 #define SELECTED_ROWS 2048 // looked for at once
+#define GROUP_ROWS 64      // changed at once
 
-// ---- the changes; of each statement ?1 is the time, ?2 the reason and ?3 the row ----
+// ---- the changes; of each statement ?1 is the time, ?2 the reason and ?3 the rows, as a JSON list ----
 
+// Many rows in a statement: it costs by the size of the triggers' programs, whatever the number of its rows.
+#define ROWS "seq IN (SELECT value FROM json_each(?3))"
 #define CANCEL                                                                                               \
     "UPDATE generation SET status='cancelled', claim_token=NULL, completed_at=?1, run_after=NULL, "          \
     "note=NULL, waiting_since=NULL, error_message=NULL, cancel_reason=coalesce(?2,'cancelled')"              \
-    " WHERE seq=?3 AND (status='queued' OR status='processing')"
+    " WHERE " ROWS " AND (status='queued' OR status='processing')"
 #define FAIL                                                                                                 \
     "UPDATE generation SET status='failed', claim_token=NULL, completed_at=?1, run_after=NULL, note=NULL,"   \
     " waiting_since=NULL, error_type='OperatorError', error_message=coalesce(?2,'failed by hand'),"          \
     " error_detail=json_object('action','fail','model',model_id,'attempt',starts,'stack',"                   \
     "'failed by hand, from '||status||', model '||model_id||', attempt '||starts)"                           \
-    " WHERE seq=?3 AND (status='queued' OR status='processing')"
+    " WHERE " ROWS " AND (status='queued' OR status='processing')"
 #define RETRY                                                                                                \
     "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, "                  \
     "waiting_since=NULL, attempts=0, suspect=0, crashes=0, crashes_alone=0, error_type=NULL,"                \
     " error_message=NULL, error_detail=NULL, cancel_reason=NULL, dismissed_at=NULL"                          \
-    " WHERE seq=?3 AND (status='failed' OR status='cancelled')"
+    " WHERE " ROWS " AND (status='failed' OR status='cancelled')"
 #define WHY "(SELECT k.why FROM stuck_generations k WHERE k.id=generation.id)"
 #define RECOVER                                                                                              \
     "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL,"                               \
     " note=json_object('event','recovered','level','warn','message','recovered by hand: '||" WHY ","         \
-    " 'data',json_object('why'," WHY ")) WHERE seq=?3 AND status='processing' AND " WHY " IS NOT NULL"
+    " 'data',json_object('why'," WHY ")) WHERE " ROWS " AND status='processing' AND " WHY " IS NOT NULL"
 
 struct kind {
     const char *one;       // changes a row, where its state allows it
@@ -53,14 +56,15 @@ static const struct kind kinds[] = {
                       "queued processing",
                       false},
     [CHANGE_RECOVER] = {RECOVER, RECOVER, "recovered", {"stuck"}, "", false},
-    [CHANGE_DISMISS] = {"UPDATE generation SET dismissed_at=?1 WHERE seq=?3 AND status<>'queued'"
+    [CHANGE_DISMISS] = {"UPDATE generation SET dismissed_at=?1 WHERE " ROWS " AND status<>'queued'"
                         " AND dismissed_at IS NULL",
                         NULL,
                         "dismissed",
                         {"failed", "cancelled"},
                         "processing completed failed cancelled",
                         false},
-    [CHANGE_UNDISMISS] = {"UPDATE generation SET dismissed_at=NULL WHERE seq=?3 AND dismissed_at IS NOT NULL",
+    [CHANGE_UNDISMISS] = {"UPDATE generation SET dismissed_at=NULL WHERE " ROWS
+                          " AND dismissed_at IS NOT NULL",
                           NULL,
                           "dismissed",
                           {"failed", "cancelled", "completed", "processing"},
@@ -134,10 +138,12 @@ static int explain(struct db *db, enum change change, int64_t seq, struct err *e
 }
 
 int queue_change(struct db *db, enum change change, int64_t seq, const char *reason, struct err *e) {
+    char rows[32];
+    snprintf(rows, sizeof rows, "[%lld]", (long long)seq);
     int result = db_begin(db, 5000, e);
     if (result)
         return result;
-    result = db_run(db, e, kinds[change].one, "iti", clock_wall_at(), reason, seq);
+    result = db_run(db, e, kinds[change].one, "itt", clock_wall_at(), reason, rows);
     if (!result && db_changes(db) == 1)
         return db_commit(db, e);
     if (!result)
@@ -154,36 +160,38 @@ static void gap(void) {
     nanosleep(&pause, NULL);
 }
 
-static int change_rows(struct db *db, enum change change, const int64_t *rows, size_t count,
-                       const char *reason, int64_t *changed, struct err *e) {
+static int change_group(struct db *db, enum change change, const int64_t *rows, size_t count,
+                        const char *reason, int64_t now_at, int64_t *changed, struct err *e) {
     const char *sql = kinds[change].many ? kinds[change].many : kinds[change].one;
-    int64_t now_at = clock_wall_at();
+    char list[GROUP_ROWS * 21 + 3] = "[";
+    size_t length = 1;
+    for (size_t i = 0; i < count; i++)
+        length +=
+            (size_t)snprintf(list + length, sizeof list - length, "%s%lld", i ? "," : "", (long long)rows[i]);
+    snprintf(list + length, sizeof list - length, "]");
+    int result = db_run(db, e, sql, "itt", now_at, reason, list);
+    *changed += result ? 0 : db_changes(db);
+    return result;
+}
+
+// One slice from *done on, in a transaction.
+static int change_slice(struct db *db, enum change change, const int64_t *rows, size_t count, size_t *done,
+                        const char *reason, int64_t *changed, struct err *e) {
+    int64_t now_at = clock_wall_at(), slice = 0;
     int result = db_begin(db, 5000, e);
     if (result)
         return result;
-    int64_t end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS, done = 0;
-    for (size_t i = 0; !result && i < count; i++) {
-        result = db_run(db, e, sql, "iti", now_at, reason, rows[i]);
-        if (!result)
-            done += db_changes(db);
-        if (i % 32 == 31 && clock_monotonic_ms() > end_ms && i + 1 < count) {
-            // The slice is over: give way and go on in a new transaction.
-            if ((result = db_commit(db, e)))
-                return result;
-            *changed += done;
-            done = 0;
-            gap();
-            if ((result = db_begin(db, 5000, e)))
-                return result;
-            end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS;
-        }
-    }
-    if (result) {
+    int64_t end_ms = clock_monotonic_ms() + QUEUE_SLICE_MS;
+    do {
+        size_t group = count - *done < GROUP_ROWS ? count - *done : GROUP_ROWS;
+        result = change_group(db, change, &rows[*done], group, reason, now_at, &slice, e);
+        *done += group;
+    } while (!result && *done < count && clock_monotonic_ms() < end_ms);
+    if (result)
         db_rollback(db);
-        return result;
-    }
-    result = db_commit(db, e);
-    *changed += result ? 0 : done;
+    else
+        result = db_commit(db, e);
+    *changed += result ? 0 : slice;
     return result;
 }
 
@@ -220,8 +228,10 @@ static int change_state(struct db *db, enum change change, struct filter filter,
             break;
         if (dry_run)
             *changed += (int64_t)count;
-        else if (!(result = change_rows(db, change, rows, count, reason, changed, e)))
+        for (size_t done = 0; !result && !dry_run && done < count;) {
+            result = change_slice(db, change, rows, count, &done, reason, changed, e);
             gap();
+        }
     } while (!result && filter.after);
     return result;
 }

@@ -278,19 +278,107 @@ def claim_us(place, items):
 
 def bench_size(table, options, folder):
     small, large = fill(os.path.join(folder, "small"), options.rows // 100), fill(os.path.join(folder, "large"), options.rows)
+    times = {small: [], large: []}
+    for _ in range(options.rounds):
+        for place, results in times.items():
+            results.append({"claim": claim_us(place, options.rows // 1000)})
+    compare(table, options, times[small], times[large])
+    bench_restart(table, options, large)
+    for place in times:
+        shutil.rmtree(place.folder)
+
+
+def compare(table, options, small, large):
+    """Medians in microseconds at two sizes of the database."""
+    for what in small[0]:
+        few, many = median_of(small, what), median_of(large, what)
+        table.row(f"{what}: {many:,.0f} us at {options.rows:,} / {few:,.0f} us at {options.rows // 100:,}", many / few, "", 1.5)
+
+
+# ---- lists and reports ----------------------------------------------------------------------
+
+RECENT_FAILURES = 2000
+# The oldest wait, newer ones have ended: what a list looks for may lie far from where it begins.
+MIXED = """
+INSERT INTO lane (id, model_id, user_id, batch_seq, priority)
+    SELECT 1 + value, 'echo', 'u' || value, 0, 0 FROM json_each('[0,1,2,3,4,5,6,7,8,9]');
+CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :rows - 1)
+    SELECT i, CASE WHEN i < :rows * 3 / 10 THEN 'queued' WHEN i < :rows * 7 / 10 THEN 'completed'
+        WHEN i < :rows * 8 / 10 THEN 'cancelled' ELSE 'failed' END AS s FROM n;
+INSERT INTO generation (id, status, lane, model_id, user_id, session_id, completed_at, error_type, error_message, starts, created_at)
+    SELECT printf('01900000-0000-7000-8000-%012x', i * 2654435761 & 281474976710655), s, 1 + i % 10, 'echo', 'u' || (i % 10),
+        's' || (i % 5), CASE WHEN s <> 'queued' THEN CASE WHEN s = 'failed' AND i >= :rows - :recent
+            THEN CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - 1000 - i % 1000 * 100 ELSE 1000 + i END END,
+        CASE WHEN s = 'failed' THEN substr('NetworkError TimeoutError', 1 + i % 2 * 13, 12) END,
+        CASE WHEN s = 'failed' THEN 'no' END, 1, 1000 + i FROM n;
+INSERT INTO generation_input (seq, prompt, parameters) SELECT seq, 'a prompt of ' || seq, '{}' FROM generation;
+INSERT INTO output (key, mime, content, bytes, created_at)
+    SELECT seq * 1024, 'text/plain', 'an output', 9, 1 FROM generation WHERE status = 'completed';
+INSERT INTO event (created_at, level, event, generation_seq) SELECT 1, 'info', 'generation.queued', seq FROM generation;
+UPDATE batch_count SET (queued_items, successful_items, cancelled_items, failed_items) = (SELECT sum(status = 'queued'),
+    sum(status = 'completed'), sum(status = 'cancelled'), sum(status = 'failed') FROM generation) WHERE batch_seq = 0;
+"""
+
+
+def mixed(folder, rows):
+    place = Place(folder, 1)
+    place.run("user", "set", "u3", "--name", "Ann")
+    db = sqlite3.connect(place.database)
+    db.executescript("BEGIN;" + MIXED.replace(":rows", str(rows)).replace(":recent", str(RECENT_FAILURES)) + "COMMIT;")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return place
+
+
+def bench_looks(table, options, folder):
+    small, large = mixed(os.path.join(folder, "small"), options.rows // 100), mixed(os.path.join(folder, "large"), options.rows)
     looks = {small: [], large: []}
     for _ in range(options.rounds):
         for place, results in looks.items():
             tail = place.rows("SELECT id FROM generations WHERE seq = 7")[0][0][-8:]
             done = subprocess.run([os.path.join(BUILD, "bench", "look"), place.database, tail], cwd=place.folder,
                                   env=ENV, stdout=subprocess.PIPE, check=True)
-            results.append(dict(json.loads(done.stdout), claim=claim_us(place, options.rows // 1000)))
-    for what in looks[small][0]:
-        few, many = median_of(looks[small], what), median_of(looks[large], what)
-        table.row(f"{what}: {many:,.0f} us at {options.rows:,} / {few:,.0f} us at {options.rows // 100:,}", many / few, "", 1.5)
-    bench_restart(table, options, large)
+            results.append(json.loads(done.stdout))
+    compare(table, options, looks[small], looks[large])
     for place in looks:
         shutil.rmtree(place.folder)
+
+
+# ---- changes of many ------------------------------------------------------------------------
+
+BULK_ROWS = 100000
+
+
+def bench_bulk(table, options, folder):
+    """Cancel and retry of many rows in slices, while a runner works on others at full load."""
+    place = Place(os.path.join(folder, "bulk"), 64)
+    path = os.path.join(folder, "bulk.jsonl")
+    write_prompts(path, BULK_ROWS, 40, "jsonl")
+    batch = place.run("batch", "submit", path, "--model", "echo", "--paused", "--priority", "-5")[0].split()[-1]
+    write_prompts(path, 10 * BULK_ROWS, 40, "jsonl")
+    place.run("batch", "submit", path, "--model", "echo")
+    os.remove(path)
+    runner = place.start("run")
+    ended = lambda: place.rows("SELECT completed FROM totals")[0][0]
+    seconds = {"cancel": [], "retry": [], "alone": []}
+    rates = {"cancel": [], "retry": [], "alone": []}
+    for _ in range(options.rounds):
+        for what in ("alone", "cancel", "retry"):
+            before, began = ended(), time.monotonic()
+            if what == "alone":
+                time.sleep(2)
+            else:
+                out = place.run(what, "--batch", batch, "--yes", "--json")[0]
+                if BULK_ROWS not in json.loads(out).values():
+                    raise RuntimeError(f"{what}: {out}")
+            seconds[what].append(time.monotonic() - began)
+            rates[what].append((ended() - before) / seconds[what][-1])
+    runner.send_signal(signal.SIGTERM)
+    runner.wait()
+    for what in ("cancel", "retry"):
+        table.row(f"{what} of {BULK_ROWS:,} rows beside a working runner", statistics.median(seconds[what]), "s", 5)
+        table.row("  its rate meanwhile / alone", statistics.median(rates[what]) / statistics.median(rates["alone"]), "")
+    shutil.rmtree(place.folder)
 
 
 def bench_restart(table, options, place):
@@ -337,9 +425,10 @@ def main():
     parser.add_argument("--rows", type=int, default=1000000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default=os.path.join(ROOT, "build", "bench", "work"))
-    parser.add_argument("only", nargs="*", help="throughput, formats, size, idle; all of them unless named")
+    parser.add_argument("only", nargs="*", help="throughput, formats, size, looks, bulk, idle; all of them unless named")
     options = parser.parse_args()
-    parts = {"throughput": bench_throughput, "formats": bench_formats, "size": bench_size, "idle": bench_idle}
+    parts = {"throughput": bench_throughput, "formats": bench_formats, "size": bench_size, "looks": bench_looks,
+             "bulk": bench_bulk, "idle": bench_idle}
     unknown = set(options.only) - set(parts)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")

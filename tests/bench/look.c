@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How long the looks at a database take in a process that has it open: median of many, in microseconds, as
-// one JSON object. Through the public API, so what is measured is what hosts and commands get.
+// one JSON object. Through the public API, so what is measured is what hosts and commands get. The database is one of
+// bench.py's, with rows of each state and failures in the last hour.
 //
 //   look DATABASE ID
 #include "genrun.h"
@@ -18,41 +19,78 @@ static int count_row(void *payload, genrun_row *row) {
     return 0;
 }
 
-static void list_newest(genrun *g, const char *id) {
+static void fail(genrun *g, const char *what) {
+    fprintf(stderr, "look: %s: %s\n", what, genrun_message(g));
+    exit(1);
+}
+
+// A list of 20, of which there must be as many as the filter can find.
+static void list(genrun *g, const char *what, genrun_filter filter, int least) {
     int rows = 0;
-    genrun_filter filter = GENRUN_FILTER_INIT;
-    (void)id;
-    if (genrun_list(g, &filter, count_row, &rows) || rows == 0) {
-        fprintf(stderr, "look: list: %s\n", genrun_message(g));
+    if (genrun_list(g, &filter, count_row, &rows))
+        fail(g, what);
+    if (rows < least) {
+        fprintf(stderr, "look: %s: %d rows, %d wanted\n", what, rows, least);
         exit(1);
     }
 }
 
-static void list_status(genrun *g, const char *status) {
+#define LIST(name, what, least, ...)                                                                         \
+    static void name(genrun *g, const char *id) {                                                            \
+        (void)id;                                                                                            \
+        list(g, what, (genrun_filter){__VA_ARGS__}, least);                                                  \
+    }
+
+LIST(list_newest, "list", 20, .limit = 0)
+LIST(list_queued, "list queued", 20, .status = "queued")
+LIST(list_completed, "list completed", 20, .status = "completed")
+LIST(list_failed, "list failed", 20, .status = "failed")
+LIST(list_cancelled, "list cancelled", 20, .status = "cancelled")
+LIST(list_stuck, "list stuck", 0, .status = "stuck")
+LIST(list_user, "list of a user", 20, .user = "u3")
+LIST(list_session, "list of a session", 20, .session = "s3")
+LIST(list_model, "list of a model", 20, .model = "echo")
+LIST(list_user_failed, "list failed of a user", 20, .user = "u3", .status = "failed")
+LIST(list_user_completed, "list completed of a user", 20, .user = "u3", .status = "completed")
+LIST(list_user_queued, "list queued of a user", 20, .user = "u3", .status = "queued")
+
+static void stuck(genrun *g, const char *id) {
+    int rows = 0;
+    (void)id;
+    if (genrun_stuck(g, NULL, 0, count_row, &rows))
+        fail(g, "stuck");
+}
+
+static int64_t since_at; // the window of the failures
+
+static void failures_by(genrun *g, const char *by) {
     int rows = 0;
     genrun_filter filter = GENRUN_FILTER_INIT;
-    filter.status = status;
-    if (genrun_list(g, &filter, count_row, &rows)) {
-        fprintf(stderr, "look: list of %s: %s\n", status, genrun_message(g));
+    filter.since = since_at;
+    if (genrun_failures(g, &filter, by, count_row, &rows))
+        fail(g, "failures");
+    if (rows == 0) {
+        fputs("look: there is no failure in the last hour\n", stderr);
         exit(1);
     }
 }
 
-static void list_failed(genrun *g, const char *id) {
-    (void)id;
-    list_status(g, "failed");
-}
+#define FAILURES(name, by)                                                                                   \
+    static void name(genrun *g, const char *id) {                                                            \
+        (void)id;                                                                                            \
+        failures_by(g, by);                                                                                  \
+    }
 
-static void list_stuck(genrun *g, const char *id) {
-    (void)id;
-    list_status(g, "stuck");
-}
+FAILURES(failures, NULL)
+FAILURES(failures_by_model, "model")
+FAILURES(failures_by_user, "user")
+FAILURES(failures_by_type, "type")
+FAILURES(failures_by_hour, "hour")
 
 static void show(genrun *g, const char *id) {
     genrun_row *row = NULL;
     if (genrun_get(g, &row, id)) {
-        fprintf(stderr, "look: show: %s\n", genrun_message(g));
-        exit(1);
+        fail(g, "show");
     }
     genrun_row_free(row);
 }
@@ -90,8 +128,23 @@ int main(int argc, char **argv) {
         const char *name;
         void (*look)(genrun *g, const char *id);
     } looks[] = {{"list", list_newest},
+                 {"list queued", list_queued},
+                 {"list completed", list_completed},
                  {"list failed", list_failed},
-                 {"stuck", list_stuck},
+                 {"list cancelled", list_cancelled},
+                 {"list stuck", list_stuck},
+                 {"list of a user", list_user},
+                 {"list of a session", list_session},
+                 {"list of a model", list_model},
+                 {"list queued of a user", list_user_queued},
+                 {"list completed of a user", list_user_completed},
+                 {"list failed of a user", list_user_failed},
+                 {"stuck", stuck},
+                 {"failures", failures},
+                 {"failures by model", failures_by_model},
+                 {"failures by user", failures_by_user},
+                 {"failures by type", failures_by_type},
+                 {"failures by hour", failures_by_hour},
                  {"show", show},
                  {"stats", stats}};
     if (argc != 3) {
@@ -105,6 +158,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "look: %s\n", genrun_message(g));
         return 1;
     }
+    since_at = (int64_t)time(NULL) * 1000 - 3600000;
     for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++) {
         printf("%s\"%s\": %.1f", i ? ", " : "{", looks[i].name, median_us(g, looks[i].look, argv[2]));
     }
