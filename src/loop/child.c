@@ -152,10 +152,11 @@ static void on_exit_seen(void *payload, int fd, short ready) {
     close_end(child, &child->in);
     drain(child, CHILD_STDOUT);
     drain(child, CHILD_STDERR);
-    // The end of the streams comes in this pass or the next, but where a descendant holds them.
-    if (!child->listener.on_end || is_read_out(child))
+    // The end of the streams comes in this pass or the next, but where a descendant holds them: when the child was
+    // stopped, that one has the rest of the grace.
+    if (is_read_out(child) || child->killed)
         conclude(child);
-    else
+    else if (child->listener.on_end)
         loop_timer_set(child->loop, &child->timer, clock_monotonic_ms() + EOF_WAIT_MS);
 }
 
@@ -198,9 +199,11 @@ static bool is_dying(const struct child *child) {
 
 void child_hurry(struct loop *loop, const char *generation_id) {
     for (struct child *child = loop->children; child; child = child->next)
-        if (is_dying(child) && !child->killed && !child->exited &&
-            strcmp(child->mark.generation, generation_id) == 0)
+        if (is_dying(child) && !child->killed && strcmp(child->mark.generation, generation_id) == 0) {
             child_kill(child);
+            if (child->exited)
+                loop_timer_set(loop, &child->timer, clock_monotonic_ms());
+        }
 }
 
 size_t child_dying(const struct loop *loop, const void *family) {

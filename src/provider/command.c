@@ -120,7 +120,9 @@ static char *describe_end(struct provider_call *call, const struct child_end *en
     const char *name = call->request.model->program;
     name = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
     buf_init(&text, BUF_UNLIMITED);
-    if (!end->signalled)
+    if (end->signalled && end->status == 0)
+        buf_format(&text, "%s ended, and something else in this process took its exit status", name);
+    else if (!end->signalled)
         buf_format(&text, "exit status %d of %s", end->status, name);
     else
         buf_format(&text, "%s was killed by signal %d (%s)", name, end->status, strsignal(end->status));

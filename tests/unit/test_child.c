@@ -419,6 +419,25 @@ static void stops_at_sigterm(void **state) {
     assert_no_children();
 }
 
+// The shell dies of SIGTERM at once; what it waits for is given the time.
+static void all_of_the_group_have_the_grace(void **state) {
+    (void)state;
+    struct watcher w = {0};
+    char script[256], file[128];
+    snprintf(file, sizeof file, "%s/tidy", folder);
+    snprintf(
+        script, sizeof script,
+        "sh -c \"trap 'sleep 0.2; echo >%s; exit' TERM; echo go; while :; do sleep 0.01; done\"; :", file);
+    start(&w, script, NULL);
+    w.stop_at = 1;
+    while (w.child)
+        pass(&w);
+    wait_until_gone(&w);
+    assert_int_equal(access(file, F_OK), 0);
+    clear(&w);
+    assert_no_children();
+}
+
 static void kills_what_ignores_sigterm(void **state) {
     (void)state;
     static const char *const scripts[] = {
@@ -627,6 +646,7 @@ int main(void) {
         CASE(without_files_nothing_starts),
         CASE(waits_without_spinning),
         CASE(stops_at_sigterm),
+        CASE(all_of_the_group_have_the_grace),
         CASE(kills_what_ignores_sigterm),
         CASE(stop_at_any_moment),
         CASE(the_end_of_the_loop_ends_all),
