@@ -55,7 +55,7 @@ def test_wait(place):
     tap.ok(r.code == 0 and r.out == prompt.upper() + "\n", "a prompt of 1 MB goes in while the answer comes out",
            f"code {r.code}, {len(r.out)} bytes, {r.err[:500]}")
     r = place.run("models", "check", "--json")
-    tap.ok(r.code == 0 and r.jsonl[0]["ok"] and r.jsonl[0]["message"].endswith("/upper is there"), "models check finds it", r)
+    tap.ok(r.code == 0 and r.jsonl[0]["ok"] and r.jsonl[0]["message"].endswith("/upper can be started"), "models check finds it", r)
 
 
 def test_python_and_json(place):
