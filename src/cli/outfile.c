@@ -53,7 +53,11 @@ int outfile_open(struct outfile *f, const char *path, struct err *e) {
     if (there && S_ISDIR(st.st_mode))
         return err_set(e, ERR_INVALID, "%s is a directory: name a file", path);
     int fd;
-    if (there && !S_ISREG(st.st_mode)) {
+    struct stat out;
+    if (there && fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == st.st_dev && out.st_ino == st.st_ino) {
+        // /dev/stdout into a file: to replace that one would lose what else goes there.
+        fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    } else if (there && !S_ISREG(st.st_mode)) {
         fd = open(path, O_WRONLY | O_CLOEXEC);
     } else {
         char *resolved = there ? realpath(path, NULL) : NULL;

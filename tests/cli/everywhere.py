@@ -195,6 +195,13 @@ def test_narrow(place):
     tap.ok({"MODEL", "USER", "AGE", "TOOK"} <= set(r.out.split("\r\n")[0].split()), "and nothing left out", r)
 
 
+def test_output_to_stdout_by_name(place):
+    place.configure(INI)
+    id = place.run("submit", "answer", "--model", "echo", "--wait", "--json").json["id"]
+    done = shell(place, f"{{ echo before; genrun output {id} -o /dev/stdout; echo; echo after; }} > all.txt")
+    tap.equal((done.returncode, place.read("all.txt")), (0, "before\nanswer\nafter\n"), "-o /dev/stdout does not replace the file behind it")
+
+
 def test_ids(place):
     ids = [f"0190a0b1-c2d3-7e4f-8a5b-{i:04d}0badcafe" for i in range(12)]
     place.submit("x", "--model", "echo")
