@@ -12,7 +12,7 @@ struct rule {
     const char *sql; // a row for each problem: its text
 };
 
-#define RECOUNT "restore a backup, or set the counter to what was counted (sqlite3 shell, table batch_count)"
+#define MENDED "'genrun job cleanup_stuck_generation' puts it right"
 #define RESTORE "restore a backup; 'genrun show ID' tells what is left of it"
 #define ORPHAN "delete it with the sqlite3 shell: nothing refers to it"
 
@@ -26,7 +26,7 @@ struct rule {
       " || ' cancelled'"
 
 static const struct rule rules[] = {
-    {"counters", RECOUNT,
+    {"counters", MENDED,
      "WITH n AS (SELECT batch_seq, " COUNTED
      " FROM generation WHERE batch_seq IS NOT NULL GROUP BY batch_seq)"
      " SELECT 'the counters of batch job ' || b.id || ' say ' || " FIVE(
@@ -44,7 +44,7 @@ static const struct rule rules[] = {
                                                                                   "coalesce(s, 0), "
                                                                                   "coalesce(f, 0), "
                                                                                   "coalesce(x, 0))"},
-    {"counters", RECOUNT,
+    {"counters", MENDED,
      "WITH n AS (SELECT " COUNTED " FROM generation g WHERE NOT EXISTS"
      " (SELECT 1 FROM batch_job b WHERE b.seq = g.batch_seq AND b.opened_at IS NULL))"
      " SELECT 'the counters of everything say ' || " FIVE(
@@ -59,7 +59,7 @@ static const struct rule rules[] = {
                                                                               "0), coalesce(f, 0), "
                                                                               "coalesce(x, 0))"},
     // Deleted items leave their cost and tokens behind, so only too little is wrong.
-    {"counters", RECOUNT,
+    {"counters", MENDED,
      "WITH n AS (SELECT batch_seq, total(cost) AS cost, total(input_tokens) AS i, total(output_tokens) AS o"
      " FROM generation WHERE batch_seq IS NOT NULL GROUP BY batch_seq)"
      " SELECT 'batch job ' || b.id || ' cost ' || c.actual_cost || ' with ' || c.input_tokens || ' and ' || "
@@ -68,15 +68,15 @@ static const struct rule rules[] = {
      "INTEGER)"
      " FROM n JOIN batch_job b ON b.seq = n.batch_seq JOIN batch_count c ON c.batch_seq = n.batch_seq"
      " WHERE n.cost > c.actual_cost + 1e-6 * (1 + n.cost) OR i > c.input_tokens OR o > c.output_tokens"},
-    {"counters", RECOUNT,
+    {"counters", MENDED,
      "SELECT 'batch job ' || b.id || ' has no counters' FROM batch_job b LEFT JOIN batch_count c ON "
      "c.batch_seq = b.seq"
      " WHERE c.batch_seq IS NULL UNION ALL SELECT 'there are no counters of everything'"
      " WHERE NOT EXISTS (SELECT 1 FROM batch_count WHERE batch_seq = 0)"},
-    {"batch jobs", "restore a backup, or cancel it with 'genrun batch cancel ID'",
+    {"batch jobs", MENDED,
      "SELECT 'batch job ' || b.id || ' is ' || b.status || '; by its items it is ' || d.derived"
      " FROM batch_job b JOIN batch_derived d ON d.seq = b.seq WHERE b.status <> d.derived"},
-    {"batch jobs", RESTORE,
+    {"batch jobs", MENDED,
      "SELECT 'batch job ' || id || ' is ' || status || ' and has ' || CASE WHEN completed_at IS NULL THEN "
      "'no ' ELSE 'a ' END"
      " || 'time of its end' FROM batch_job"
@@ -107,13 +107,13 @@ static const struct rule rules[] = {
      " FROM generation g LEFT JOIN lane l ON l.id = g.lane WHERE l.id IS NULL OR (l.model_id, l.user_id, "
      "l.batch_seq, l.priority)"
      " IS NOT (g.model_id, coalesce(g.user_id, ''), coalesce(g.batch_seq, 0), g.priority)"},
-    {"lanes", "UPDATE lane SET ready = 1 (sqlite3 shell) lets the runner look there again",
+    {"lanes", MENDED,
      "SELECT 'lane ' || l.id || ' of model ' || l.model_id || ' is marked as empty, and generations wait in "
      "it'"
      " FROM lane l WHERE l.ready = 0 AND EXISTS (SELECT 1 FROM generation g WHERE g.lane = l.id AND "
      "g.status='queued'"
      " AND g.run_after IS NULL AND g.suspect = 0)"},
-    {"lanes", "pause and resume that batch job, or restore a backup",
+    {"lanes", MENDED,
      "SELECT 'lane ' || l.id || ' of ' || CASE WHEN b.seq IS NULL THEN 'no batch job' ELSE 'batch job ' || "
      "b.id END"
      " || ' is blocked with ' || l.blocked || ' where it should be ' || coalesce(b.blocked, 0)"

@@ -3,6 +3,8 @@
 // database, counted in steps of SQLite's virtual machine, triggers included. (No times, so no noise.)
 #include "queue_ground.h"
 
+#include "queue/upkeep.h"
+
 #define SMALL 2000 // more than a list tries an index for
 #define LARGE 24000
 #define MOST 32
@@ -186,6 +188,39 @@ static void stats(void) {
     struct row *row;
     OK(queue_stats(db, true, &row, &error));
     row_free(row);
+}
+static void violations(void) {
+    int64_t count = -1;
+    OK(queue_violations(db, true, clock_wall_at(), &count, &error));
+    assert_int_equal(count, 0);
+}
+static void why_it_waits(void) {
+    char *reason;
+    OK(queue_waits_for(db, w.queued, 2, true, &reason, &error));
+    free(reason);
+}
+static void alerts(void) {
+    const struct cleanup_rules rules = {.heartbeat_interval_ms = 1000};
+    OK(queue_check_alerts(db, true, &rules, 600000, 0.9, clock_wall_at(), &error));
+}
+static void locks(void) {
+    OK(queue_locks(db, true, drop, NULL, &error));
+}
+// Everything of the cleanup but the count of all rows.
+static void cleanup(void) {
+    const struct cleanup_rules rules = {
+        .stuck_after_ms = 600000, .heartbeat_interval_ms = 1000, .requeue = true};
+    struct upkeep run = {
+        .db = db, .job = "j", .run_by = "test", .by_runner = true, .runner_is_up = true, .lock_ms = 60000};
+    bool more = true;
+    OK(upkeep_begin(&run, &error));
+    struct cleanup *c = cleanup_new(&run, &rules);
+    while (more)
+        OK(cleanup_step(c, &more, &error));
+    cleanup_free(c);
+    upkeep_deliver(&run, false);
+    assert_int_equal(run.found, 0);
+    OK(upkeep_end(&run, 0, &error));
 }
 static void batches(void) {
     struct row *row;
@@ -388,6 +423,11 @@ static const struct {
     {"logs", events_newest},
     {"logs after an id", events_after},
     {"stats", stats},
+    {"violations", violations},
+    {"why one waits", why_it_waits},
+    {"alerts", alerts},
+    {"locks", locks},
+    {"cleanup without a count", cleanup},
     {"batch show, list, items", batches},
     {"submit with a known key", same_client_id},
     {"submit", new_one},
