@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A process that does not end waits in the kernel: the work of others must not wait for it, too.
-#define PATIENCE_MS 5000
-
 struct recovery_event {
     bool survives;
     struct leftover_process process;
@@ -27,6 +24,7 @@ static void on_kill(void *payload, const struct leftover_process *process) {
     add_event(payload, process, false);
 }
 
+// It waits in the kernel: the work of others must not wait for it, too.
 static void on_survive(void *payload, const struct leftover_process *process) {
     struct runner *r = payload;
     add_event(r, process, true);
@@ -56,7 +54,7 @@ int recovery_begin(struct runner *r, struct err *e) {
                                                    .on_survive = on_survive,
                                                    .on_gone = on_gone,
                                                    .payload = r,
-                                                   .patience_ms = PATIENCE_MS};
+                                                   .patience_ms = r->settings.heartbeat_interval_ms};
         struct leftover_mark *marks = mem_alloc(count, sizeof *marks);
         for (size_t i = 0; i < count; i++)
             memcpy(marks[i].runner, ids[i], sizeof marks[i].runner);

@@ -297,6 +297,36 @@ static void test_an_odd_reason(void **state) {
     assert_string_equal(row(seq), "queued starts 1 attempts 0 crashes 0+0");
 }
 
+// Whose processes may still run when a new runner has got the lock.
+static void test_the_dead(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *done;
+        bool works, dead;
+    } cases[] = {
+        {"without a word", "UPDATE runners SET heartbeat_at=heartbeat_at", false, true},
+        {"without a word, with work", "UPDATE runners SET heartbeat_at=heartbeat_at", true, true},
+        {"hung", "UPDATE runners SET end_reason='hung'", false, true},
+        {"stopped", "UPDATE runners SET stopped_at=1, end_reason='stopped'", false, false},
+        {"stopped, with work that it could not give back", "UPDATE runners SET stopped_at=1", true, true},
+        {"of another boot", "UPDATE runners SET boot_id='earlier'", true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char(*ids)[ID_SIZE] = NULL;
+        size_t count = 0;
+        print_message("# %s\n", cases[i].name);
+        if (cases[i].works)
+            start(submit("m", NULL, 0));
+        type("%s WHERE seq=%lld", cases[i].done, (long long)me.seq);
+        OK(queue_runner_dead(db, &ids, &count, &error));
+        assert_int_equal(count, cases[i].dead);
+        if (count == 1)
+            assert_string_equal(ids[0], me.id);
+        free(ids);
+        begin_runner();
+    }
+}
+
 static void test_waiting_goes_on(void **state) {
     (void)state;
     int64_t seq = submit("m", NULL, 0);
@@ -395,7 +425,7 @@ int main(void) {
         T(test_the_first),     T(test_a_clean_stop),    T(test_ends_of_runners),    T(test_stories),
         T(test_noted_as_gone), T(test_what_it_says),    T(test_only_those_in_both), T(test_older_leftovers),
         T(test_an_odd_reason), T(test_waiting_goes_on), T(test_locks_of_accounts),  T(test_items),
-        T(test_suspects),
+        T(test_suspects),      T(test_the_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

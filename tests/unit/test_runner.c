@@ -4,8 +4,13 @@
 #include "queue_ground.h"
 
 #include "base/log.h"
+#include "base/process.h"
 #include "run/state.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define MINUTE 60000
 #define PATIENCE_MS 20000 // of the tests; nothing takes long
@@ -816,6 +821,105 @@ static void test_idle(void **state) {
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+// ---- processes of a dead runner ----
+
+static bool powerless;
+
+// In the place of the C library's: a process that cannot be ended.
+int pidfd_send_signal(int fd, int number, siginfo_t *info, unsigned flags) {
+    if (powerless) {
+        errno = EPERM;
+        return -1;
+    }
+    return (int)syscall(SYS_pidfd_send_signal, fd, number, info, flags);
+}
+
+// A program of a runner for a generation; it runs when this returns.
+static pid_t start_program(const char *runner, const char *generation) {
+    int runs[2];
+    char byte, *env[] = {mem_format("GENRUN_RUNNER=%s", runner),
+                         mem_format("GENRUN_GENERATION_ID=%s", generation), NULL};
+    assert_int_equal(pipe2(runs, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execle("/bin/sleep", "sleep", "60", NULL, env);
+        _exit(127);
+    }
+    close(runs[1]);
+    assert_int_equal(read(runs[0], &byte, 1), 0); // closed by the exec
+    close(runs[0]);
+    free(env[0]);
+    free(env[1]);
+    return pid;
+}
+
+// A runner that is dead without a word, and what it held; returns its program's pid.
+static pid_t leave_work(int64_t seq) {
+    char id[ID_SIZE], boot[64];
+    id_make(id);
+    process_boot(boot, sizeof boot);
+    type("INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, started_at, "
+         "heartbeat_at)"
+         " VALUES ('%s', 1, '%s', 'h', 'v', 60000, 1, 1)",
+         id, boot);
+    type("UPDATE generation SET status='processing', claim_token='0123456789abcdef', started_at=1, "
+         "starts=starts+1,"
+         " last_step='process:claim', runner_seq=(SELECT max(seq) FROM runners) WHERE seq=%lld",
+         (long long)seq);
+    return start_program(id, text("SELECT id FROM generation WHERE seq=%lld", (long long)seq));
+}
+
+static void test_programs_of_a_dead_runner(void **state) {
+    (void)state;
+    int status;
+    int64_t seq = ask_for("echo", NULL);
+    pid_t pid = leave_work(seq);
+    open_runner();
+    until_settled();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_string_equal(
+        text("SELECT group_concat(event, ' ') FROM (SELECT event FROM logs WHERE generation_id IS NOT NULL"
+             " AND event NOT IN ('generation.queued') ORDER BY id)"),
+        "generation.processing process.killed generation.recovered generation.processing "
+        "generation.completed");
+    assert_int_equal(number("SELECT json_extract(data,'$.pid') FROM event WHERE event='process.killed'"),
+                     pid);
+    assert_string_equal(text("SELECT json_extract(data,'$.program') FROM event WHERE event='process.killed'"),
+                        "sleep");
+    assert_string_equal(text("SELECT end_reason FROM runners WHERE seq=1"), "crashed");
+}
+
+// As long as one lives nothing is taken back, and at first nothing at all is started.
+static void test_a_program_that_does_not_end(void **state) {
+    (void)state;
+    int status;
+    int64_t held = ask_for("echo", NULL), other_one = ask_for("echo", NULL);
+    pid_t pid = leave_work(held);
+    powerless = true;
+    settings.heartbeat_interval_ms = 1000;
+    open_runner();
+    for (int i = 0; i < 5; i++)
+        OK(runner_turn(r, 20, &error));
+    assert_int_equal(number("SELECT count(*) FROM generation WHERE status='queued'"), 1);
+    assert_int_equal(number("SELECT runner_seq FROM generation WHERE seq=%lld", (long long)held), 1);
+    assert_int_equal(number("SELECT count(*) FROM stuck_generations"), 1);
+    assert_false(runner_is_drained(r, MINUTE));
+    // Its end of patience: others go on, and it is told.
+    hush();
+    until("SELECT status='completed' FROM generation WHERE seq=%lld", (long long)other_one);
+    assert_int_equal(number("SELECT count(*) FROM logs WHERE event='process.survived' AND level='error'"), 1);
+    assert_int_equal(number("SELECT runner_seq FROM generation WHERE seq=%lld", (long long)held), 1);
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    kill(pid, SIGKILL);
+    until_settled();
+    powerless = false;
+    assert_string_equal(text("SELECT status||starts FROM generation WHERE seq=%lld", (long long)held),
+                        "completed2");
+    waitpid(pid, &status, 0);
+}
+
 int main(void) {
     log_setup(LOG_LEVEL_ERROR, false);
     const struct CMUnitTest tests[] = {
@@ -853,6 +957,8 @@ int main(void) {
         T(test_a_refused_end),
         T(test_heartbeats),
         T(test_idle),
+        T(test_programs_of_a_dead_runner),
+        T(test_a_program_that_does_not_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
