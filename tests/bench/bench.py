@@ -419,16 +419,43 @@ def bench_idle(table, _, folder):
     table.row("idle: CPU", 100 * cpu / seconds, "%", 0.1, note=" of a core")
 
 
+def bench_commands(table, options, folder):
+    """A local program that does nothing as the model, beside starting it alone."""
+    count, program = max(1, options.items // 40), shutil.which("true")
+    prompts = os.path.join(folder, "prompts.txt")
+    write_prompts(prompts, count, PROMPT_BYTES, "txt")
+    for concurrency in (1, 8):
+        runs, spawns = [], []
+        for _ in range(options.rounds):
+            place = Place(os.path.join(folder, "commands"), concurrency)
+            with open(os.path.join(place.folder, "genrun.ini"), "a", encoding="utf-8") as f:
+                f.write(f"\n[model nothing]\ncommand = {program}\n")
+            place.run("batch", "submit", prompts, "--model", "nothing")
+            place.run("run", "--drain")
+            first, last, completed = place.rows("SELECT min(started_at), max(completed_at), sum(status = 'completed') "
+                                                "FROM generations")[0]
+            if completed != count:
+                raise RuntimeError(f"{completed} of {count} completed")
+            runs.append((last - first) / 1000)
+            done = subprocess.run([os.path.join(BUILD, "bench", "spawn"), str(count), str(concurrency), program],
+                                  stdout=subprocess.PIPE, check=True)
+            spawns.append(json.loads(done.stdout)["run_s"])
+        rate, bare_rate = count / statistics.median(runs), count / statistics.median(spawns)
+        table.row(f"local program that does nothing, {concurrency} at a time", rate, "items/s")
+        table.row("  posix_spawn and wait alone", bare_rate, "programs/s")
+        table.row("  items / programs", rate / bare_rate, "")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--items", type=int, default=40000)
     parser.add_argument("--rows", type=int, default=1000000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default=os.path.join(ROOT, "build", "bench", "work"))
-    parser.add_argument("only", nargs="*", help="throughput, formats, size, looks, bulk, idle; all of them unless named")
+    parser.add_argument("only", nargs="*", help="throughput, commands, formats, size, looks, bulk, idle; all of them unless named")
     options = parser.parse_args()
-    parts = {"throughput": bench_throughput, "formats": bench_formats, "size": bench_size, "looks": bench_looks,
-             "bulk": bench_bulk, "idle": bench_idle}
+    parts = {"throughput": bench_throughput, "commands": bench_commands, "formats": bench_formats, "size": bench_size,
+             "looks": bench_looks, "bulk": bench_bulk, "idle": bench_idle}
     unknown = set(options.only) - set(parts)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
