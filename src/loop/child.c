@@ -113,6 +113,8 @@ void child_remove(struct child *child) {
     *child->back = child->next;
     if (child->next)
         child->next->back = child->back;
+    if (child->awaiting)
+        loop_defer(child->loop, child->awaiting);
     free(child);
 }
 
@@ -193,23 +195,37 @@ void child_stop(struct child *child) {
     kill(-child->pid, SIGCONT);
 }
 
-static bool is_dying(const struct child *child) {
-    return !child->given_up && (child->stray || !child->listener.on_end);
+static bool is_stopped(const struct child *child) {
+    return child->stray || !child->listener.on_end;
 }
 
-void child_hurry(struct loop *loop, const char *generation_id) {
+bool child_hurry(struct loop *loop, const char *generation_id, struct loop_task *task) {
+    struct child *last = NULL;
+    for (struct child *child = loop->children; child; child = child->next) {
+        if (!is_stopped(child) || strcmp(child->mark.generation, generation_id) != 0)
+            continue;
+        last = child;
+        if (child->killed)
+            continue;
+        child_kill(child);
+        if (child->exited)
+            loop_timer_set(loop, &child->timer, clock_monotonic_ms());
+    }
+    if (last)
+        last->awaiting = task;
+    return last != NULL;
+}
+
+void child_hurry_cancel(struct loop *loop, const struct loop_task *task) {
     for (struct child *child = loop->children; child; child = child->next)
-        if (is_dying(child) && !child->killed && strcmp(child->mark.generation, generation_id) == 0) {
-            child_kill(child);
-            if (child->exited)
-                loop_timer_set(loop, &child->timer, clock_monotonic_ms());
-        }
+        if (child->awaiting == task)
+            child->awaiting = NULL;
 }
 
 size_t child_dying(const struct loop *loop, const void *family) {
     size_t count = 0;
     for (const struct child *child = loop->children; child; child = child->next)
-        count += is_dying(child) && (!family || child->family == family);
+        count += is_stopped(child) && !child->given_up && (!family || child->family == family);
     return count;
 }
 

@@ -48,8 +48,10 @@ int child_start(struct child **out, struct loop *loop, const struct child_reques
 bool child_was_short(int error);
 // Ends it: SIGTERM to the group now, SIGKILL after a grace of 2 s. Returns at once; nobody is told of it any more.
 void child_stop(struct child *child);
-// Cuts the grace of stopped children that ran for the generation.
-void child_hurry(struct loop *loop, const char *generation_id);
+// Cuts the grace of stopped children that ran for the generation. False when nothing of them is left; else the
+// task is deferred when one more of them is gone, to ask again.
+bool child_hurry(struct loop *loop, const char *generation_id, struct loop_task *task);
+void child_hurry_cancel(struct loop *loop, const struct loop_task *task); // nobody waits: fine
 // The number of stopped children, and strays of theirs, that are not yet gone; `family` NULL: of all. One that the
 // kernel holds for seconds after SIGKILL counts no more.
 size_t child_dying(const struct loop *loop, const void *family);

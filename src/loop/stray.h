@@ -27,6 +27,7 @@ struct child {
     struct loop_timer timer; // to SIGKILL, then to giving up; after the exit: to the end of its streams
     struct leftover_mark mark;
     const void *family;
+    struct loop_task *awaiting; // child_hurry(): to be told when it is gone
 };
 
 // Puts a process under the loop's eye. Without a pidfd (none is left) its exit is not seen: errno says why.

@@ -33,12 +33,15 @@ struct provider_call {
     struct buf input;
     struct buf output;
     struct said said;
-    struct loop_task turn; // tells of progress, or of an end that came without the child's
-    bool begun;            // the first step was told
-    size_t content_bytes;  // not yet told of
+    struct loop_task start; // again, when what it waits for is gone
+    struct loop_task turn;  // tells of progress, or of an end that came without the child's
+    bool begun;             // the first step was told
+    size_t content_bytes;   // not yet told of
 };
 
 static void free_call(struct provider_call *call) {
+    child_hurry_cancel(call->loop, &call->start);
+    loop_defer_cancel(call->loop, &call->start);
     loop_defer_cancel(call->loop, &call->turn);
     buf_free(&call->input);
     buf_free(&call->output);
@@ -231,10 +234,15 @@ static struct leftover_mark mark_of(const struct provider_request *request) {
     return mark;
 }
 
-static void start(struct provider_call *call) {
+// Nothing of an attempt before it, which may be in its grace, runs beside it.
+static void start(void *payload) {
+    struct provider_call *call = payload;
     const struct model *model = call->request.model;
     struct err e;
     char **environment = NULL;
+    if (child_hurry(call->loop, call->request.generation_id, &call->start))
+        return;
+    loop_defer(call->loop, &call->turn);
     int rc = command_request_environment(&call->request, &environment, &e);
     if (!rc)
         rc = command_request_input(&call->request, &call->input, &e);
@@ -252,8 +260,6 @@ static void start(struct provider_call *call) {
                                         .mark = mark_of(&call->request),
                                         .family = model};
     const struct child_listener listener = {.on_bytes = on_bytes, .on_end = on_child_end, .payload = call};
-    // An attempt before it that was stopped may still be in its grace.
-    child_hurry(call->loop, call->request.generation_id);
     int error = child_start(&call->child, call->loop, &child, &listener);
     if (error)
         fail_start(call, error);
@@ -268,12 +274,12 @@ static struct provider_call *command_start(struct loop *loop, const struct provi
     call->listener = *listener;
     call->outcome = outcome_new();
     call->outcome->failure.where = mem_format("command %s", request->model->program);
+    call->start = (struct loop_task){.on_run = start, .payload = call};
     call->turn = (struct loop_task){.on_run = on_turn, .payload = call};
     buf_init(&call->input, BUF_UNLIMITED);
     buf_init(&call->output, request->max_output ? request->max_output : BUF_UNLIMITED);
     said_init(&call->said);
     start(call);
-    loop_defer(loop, &call->turn);
     return call;
 }
 

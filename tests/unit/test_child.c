@@ -36,6 +36,7 @@ struct watcher {
     bool ended;
     size_t stop_at; // stops the child when so many bytes came on stdout; 0: never
     int passes;
+    int told; // that a child was gone
 };
 
 static void on_bytes(void *payload, enum child_stream stream, const char *bytes, size_t length) {
@@ -99,6 +100,11 @@ static void finish(struct watcher *w) {
 static void wait_until_gone(struct watcher *w) {
     while (child_dying(loop, NULL) > 0)
         pass(w);
+}
+
+static void count_told(void *payload) {
+    struct watcher *w = payload;
+    w->told++;
 }
 
 static const char *out(const struct watcher *w) {
@@ -454,10 +460,16 @@ static void kills_what_ignores_sigterm(void **state) {
             pass(&w);
         assert_true(read_pids(&w, pids) > 0);
         assert_true(lives(pids[0]));
+        struct loop_task told = {.on_run = count_told, .payload = &w};
+        assert_false(child_hurry(loop, "another", &told));
         if (i > 0)
-            child_hurry(loop, "g"); // its grace is cut
+            assert_true(child_hurry(loop, "g", &told)); // its grace is cut
+        if (i == 1)
+            child_hurry_cancel(loop, &told);
         wait_until_gone(&w);
         assert_false(lives(pids[0]));
+        assert_int_equal(w.told, i > 1);
+        assert_false(child_hurry(loop, "g", &told));
         clear(&w);
     }
     assert_no_children();
