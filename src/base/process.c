@@ -20,9 +20,15 @@ void process_boot(char *out, size_t size) {
     fclose(f);
 }
 
+// A field of proc(5)'s stat by its number; `rest` is what follows field 2. 0 when it is not there.
+static unsigned long long field(const char *rest, int number) {
+    for (int n = 3; n < number && rest; n++)
+        rest = strchr(rest + 1, ' ');
+    return rest ? strtoull(rest, NULL, 10) : 0;
+}
+
 bool process_read(pid_t pid, struct process_stat *out) {
     char path[64], line[1024];
-    int parent, group, session;
     snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     FILE *f = fopen(path, "re");
     if (!f)
@@ -31,17 +37,18 @@ bool process_read(pid_t pid, struct process_stat *out) {
     fclose(f);
     line[n] = 0;
     // The name in field 2 may hold anything; it ends at the last parenthesis.
-    char *name = strchr(line, '('), *end = strrchr(line, ')');
+    char *name = strchr(line, '('), *rest = strrchr(line, ')');
     *out = (struct process_stat){0};
-    // Fields 3 to 6 and 22 of proc(5).
-    if (!name || !end ||
-        sscanf(end + 1, " %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-               &out->state, &parent, &group, &session, &out->started) != 5)
+    if (!name || !rest || strlen(rest) < 3)
         return false;
-    snprintf(out->name, sizeof out->name, "%.*s", (int)(end - name - 1), name + 1);
-    out->parent = parent;
-    out->group = group;
-    out->session = session;
+    snprintf(out->name, sizeof out->name, "%.*s", (int)(rest - name - 1), name + 1);
+    rest++;
+    out->state = rest[1];
+    out->parent = (pid_t)field(rest, 4);
+    out->group = (pid_t)field(rest, 5);
+    out->session = (pid_t)field(rest, 6);
+    out->started = field(rest, 22);
+    out->in_exec = field(rest, 23) > 0 && field(rest, 51) == 0; // it has memory, but no environment in it
     return true;
 }
 

@@ -20,6 +20,7 @@ struct process_stat {
     char state;    // R, S, D, …; Z and X: it has ended
     pid_t parent, group, session;
     unsigned long long started; // clock ticks since boot: with the pid it names one process
+    bool in_exec;               // it is becoming another program: its environment is not there yet
 };
 // False when there is no such process or it cannot be seen.
 bool process_read(pid_t pid, struct process_stat *out);

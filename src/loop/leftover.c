@@ -26,7 +26,7 @@
 
 struct kin {
     struct process_stat stat;
-    bool marked, ours;
+    bool marked, ours, unsure;
     struct leftover_process found;
 };
 
@@ -53,6 +53,7 @@ struct leftover {
     struct victim *victims;
     size_t killed;
     bool missed; // one could not be taken: look again
+    bool unsure; // of one that is in the middle of an exec: look again, for a while
     bool told;   // of those that survive
     int64_t began_ms;
     struct loop_timer timer;
@@ -112,11 +113,25 @@ static bool read_process(pid_t pid, struct buf *environment, struct leftover_mar
     return true;
 }
 
-static bool is_marked(struct leftover *l, pid_t pid, struct leftover_mark *carried) {
+static bool has_ended(const struct process_stat *stat) {
+    return stat->state == 'Z' || stat->state == 'X' || stat->state == 0;
+}
+
+// In the middle of an exec the new environment is not there yet, and the old one no more.
+static bool is_in_exec(const struct leftover *l, pid_t pid) {
+    struct process_stat stat;
+    return l->environment.length == 0 && process_read(pid, &stat) && stat.in_exec && !has_ended(&stat);
+}
+
+// *unsure: it cannot be told now.
+static bool is_marked(struct leftover *l, pid_t pid, struct leftover_mark *carried, bool *unsure) {
     bool marked = false;
-    if (read_process(pid, &l->environment, carried))
-        for (size_t i = 0; i < l->mark_count && !marked; i++)
-            marked = is_meant(&l->marks[i], carried);
+    *unsure = false;
+    if (!read_process(pid, &l->environment, carried))
+        return false;
+    for (size_t i = 0; i < l->mark_count && !marked; i++)
+        marked = is_meant(&l->marks[i], carried);
+    *unsure = is_in_exec(l, pid);
     return marked;
 }
 
@@ -127,10 +142,6 @@ bool leftover_carries(pid_t pid, const struct leftover_mark *mark) {
     bool carries = read_process(pid, &environment, &carried) && is_meant(mark, &carried);
     buf_free(&environment);
     return carries;
-}
-
-static bool has_ended(const struct process_stat *stat) {
-    return stat->state == 'Z' || stat->state == 'X' || stat->state == 0;
 }
 
 static bool is_ours(const struct pids *pids, const struct kin *kin, pid_t pid) {
@@ -226,12 +237,17 @@ static bool owns_group(const struct pids *pids, const struct kin *kin, pid_t gro
     return true;
 }
 
-static void look_at_all(struct leftover *l, const struct pids *pids) {
+// As if it had not been there: the next round sees it as a new one.
+static void forget(struct pids *pids, size_t index) {
+    memmove(pids->list + index, pids->list + index + 1, (--pids->count - index) * sizeof *pids->list);
+}
+
+static void look_at_all(struct leftover *l, struct pids *pids) {
     struct kin *kin = mem_alloc(pids->count + 1, sizeof *kin);
     bool any = false;
     // The newest first: what does not live long is among them.
     for (size_t i = pids->count; i-- > 0;) {
-        kin[i].marked = is_marked(l, pids->list[i], &kin[i].found.mark);
+        kin[i].marked = is_marked(l, pids->list[i], &kin[i].found.mark, &kin[i].unsure);
         any |= kin[i].marked;
     }
     if (any)
@@ -239,11 +255,14 @@ static void look_at_all(struct leftover *l, const struct pids *pids) {
     for (size_t i = pids->count; any && i-- > 0;)
         if (kin[i].ours && !has_ended(&kin[i].stat))
             take(l, pids->list[i], &kin[i], owns_group(pids, kin, kin[i].stat.group));
+    for (size_t i = pids->count; i-- > 0;)
+        if (kin[i].unsure)
+            forget(pids, i);
     free(kin);
 }
 
 // Those that `before` does not have. Returns how many there were.
-static size_t look_at_new(struct leftover *l, const struct pids *before, const struct pids *now) {
+static size_t look_at_new(struct leftover *l, const struct pids *before, struct pids *now) {
     size_t found = 0, b = before->count;
     for (size_t i = now->count; i-- > 0;) {
         struct kin kin = {0};
@@ -252,9 +271,12 @@ static size_t look_at_new(struct leftover *l, const struct pids *before, const s
         if (b > 0 && before->list[b - 1] == now->list[i])
             continue;
         found++;
-        kin.marked = is_marked(l, now->list[i], &kin.found.mark);
+        kin.marked = is_marked(l, now->list[i], &kin.found.mark, &kin.unsure);
         if (kin.marked && process_read(now->list[i], &kin.stat) && !has_ended(&kin.stat))
             take(l, now->list[i], &kin, false);
+        l->unsure |= kin.unsure;
+        if (kin.unsure)
+            forget(now, i);
     }
     return found;
 }
@@ -266,6 +288,7 @@ static void look(struct leftover *l) {
     list_pids(&before);
     look_at_all(l, &before);
     for (int round = 0; found > 0 && round < ROUNDS; round++) {
+        l->unsure = false;
         list_pids(&now);
         found = look_at_new(l, &before, &now);
         struct pids spare = before;
@@ -303,7 +326,8 @@ static void free_leftover(struct leftover *l) {
 }
 
 static bool is_over(const struct leftover *l) {
-    return !l->victims && !l->missed;
+    bool waits = l->unsure && clock_monotonic_ms() - l->began_ms < l->listener.patience_ms;
+    return !l->victims && !l->missed && !waits;
 }
 
 static void tell_survivors(struct leftover *l) {
