@@ -343,9 +343,10 @@ typedef struct genrun_run_options {
     int64_t drain_wait_ms; /* for retries, cool-downs and delays */
     int signals;           /* handle SIGTERM and SIGINT: the first stops gracefully, the second at once */
     int watchdog;          /* end the process when the loop hangs for heartbeat_timeout */
+    int notify;            /* tell the service manager at $NOTIFY_SOCKET, and take it out of the environment */
 } genrun_run_options;
 #define GENRUN_RUN_OPTIONS_INIT                                                                              \
-    { 0, 600000, 0, 0 }
+    { 0, 600000, 0, 0, 0 }
 
 /* Runs the queue until stopped. GENRUN_CONFLICT when another runner is up. With drain:
  * 0 all completed, GENRUN_WORK_FAILED when any failed in this run, GENRUN_CONFLICT when work is

@@ -64,6 +64,7 @@ static int run(struct cli *cli) {
     run_options.drain_wait_ms = args_integer(cli->args, "drain-wait", run_options.drain_wait_ms);
     run_options.signals = 1;
     run_options.watchdog = 1;
+    run_options.notify = 1;
     code = genrun_run(cli->g, &run_options);
     cli_report(cli, code);
     if (drain && code == GENRUN_CONFLICT && !another_runs(cli))

@@ -135,7 +135,8 @@ static const struct option rows[] = {
       "The environment variable that holds the API key. Keys never stand in this file."},
      OPTION_VARIABLE, IN_MODEL(api_key_env), 0, 0, NULL},
     {{MODEL_SECTION, "api_key_file", "", "no key is sent", "api_key_file = /etc/genrun/openai.key",
-      "The file that holds the API key; instead of api_key_env."},
+      "The file that holds the API key; instead of api_key_env. $CREDENTIALS_DIRECTORY/NAME is a credential of a "
+      "systemd service."},
      OPTION_PATH, IN_MODEL(api_key_file), 0, 0, NULL},
     {{MODEL_SECTION, "concurrency", "0", "", NULL,
       "Generations of this model that run at the same time. 0: only the scheduler's limit holds."},

@@ -5,6 +5,7 @@
 #include "lib/place.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -39,6 +40,15 @@ char *place_absolute(const char *path, const char *base_file) {
                                     : file_resolve(path, base_file);
     free(folder);
     return absolute;
+}
+
+char *place_of_credential(const char *path) {
+    static const char start[] = "$CREDENTIALS_DIRECTORY/";
+    const char *folder = environment("CREDENTIALS_DIRECTORY");
+    if (!text_starts_with(path, start))
+        return NULL;
+    const char *name = path + sizeof start - 1;
+    return folder != NULL && *folder == '/' ? mem_format("%s/%s", folder, name) : mem_copy(path);
 }
 
 bool place_is_file(const char *path) {

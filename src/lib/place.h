@@ -18,6 +18,9 @@ bool place_is_file(const char *path);
 // `path` made absolute: below the folder of `base_file` (an absolute path), or below the current folder
 // where that is NULL. The caller frees it.
 char *place_absolute(const char *path, const char *base_file);
+// A path that begins with $CREDENTIALS_DIRECTORY/, where systemd puts what LoadCredential names, with the folder in
+// place of that; outside of a service, which has no such folder, as it is. The caller frees it. NULL for other paths.
+char *place_of_credential(const char *path);
 // $XDG_DATA_HOME/genrun/NAME (~/.local/share/genrun/NAME) for the caller to free; NULL when HOME is not
 // set. Nothing is created.
 char *place_of_data(const char *name);

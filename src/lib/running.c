@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "lib/handle.h"
 #include "lib/host.h"
+#include "lib/service.h"
 #include "lib/watchdog.h"
 #include "loop/child.h"
 #include <signal.h>
@@ -66,9 +67,11 @@ static void on_signal(void *payload, int number) {
     g->stop++;
 }
 
-static void take_stop(genrun *g, int *taken) {
+static void take_stop(genrun *g, struct service *service, int *taken) {
     if (g->stop == *taken || !g->runner)
         return;
+    if (*taken == 0)
+        service_stops(service, g->config->scheduler.shutdown_grace_ms);
     *taken = g->stop;
     runner_stop(g->runner, g->stop > 1);
 }
@@ -90,15 +93,17 @@ static int drained_code(genrun *g) {
     return 0;
 }
 
-static int run_until_end(genrun *g, const genrun_run_options *options, const char **reason) {
+static int run_until_end(genrun *g, const genrun_run_options *options, struct service *service,
+                         const char **reason) {
     int taken = 0;
     *reason = "stopped";
-    take_stop(g, &taken); // asked for before this one began
+    take_stop(g, service, &taken); // asked for before this one began
     for (;;) {
-        int result = runner_turn(g->runner, TURN_MS, &g->err);
+        int result = runner_turn(g->runner, service_wait_ms(service, g, TURN_MS), &g->err);
         if (result)
             return result;
-        take_stop(g, &taken);
+        take_stop(g, service, &taken);
+        service_turned(service, g);
         if (runner_is_stopped(g->runner))
             return 0;
         if (options->drain && !g->stop && runner_is_drained(g->runner, options->drain_wait_ms)) {
@@ -109,7 +114,7 @@ static int run_until_end(genrun *g, const genrun_run_options *options, const cha
 }
 
 // Becomes the runner: one at a time. A command that owns the database for a moment is waited for.
-static int open_server(genrun *g, bool watched) {
+static int open_server(genrun *g, bool watched, struct service *service) {
     bool told = false;
     int result = db_serve(g->db, &g->err);
     if (result)
@@ -119,6 +124,7 @@ static int open_server(genrun *g, bool watched) {
             log_info("a command that waits for its own work has the database: the runner takes over when "
                      "what runs there has ended");
         told = true;
+        service_waits(service);
         if ((result = loop_wait(g->loop, OWNER_LOOK_MS, &g->err)))
             break;
     }
@@ -127,18 +133,19 @@ static int open_server(genrun *g, bool watched) {
     return result;
 }
 
-static int run(genrun *g, const genrun_run_options *options) {
+static int run(genrun *g, const genrun_run_options *options, struct service *service) {
     const char *reason = "stopped";
-    int result = open_server(g, options->watchdog != 0);
+    int result = open_server(g, options->watchdog != 0, service);
     if (result)
         return g->stop ? 0 : result;
+    service_ready(service);
     log_info("runner started: database %s, concurrency %d", g->config->database,
              g->config->scheduler.concurrency);
     if (options->watchdog)
         result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database,
                                 runner_seq(g->runner), &g->err);
     if (!result)
-        result = run_until_end(g, options, &reason);
+        result = run_until_end(g, options, service, &reason);
     if (options->watchdog)
         watchdog_end();
     log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
@@ -153,17 +160,19 @@ int genrun_run(genrun *g, const genrun_run_options *options) {
     if (!options)
         options = &none;
     g->create = true;
+    struct service *service = options->notify ? service_open() : NULL;
     int result = handle_database(g);
     if (!result)
         result = handle_loop(g);
     if (!result && options->signals)
         result = loop_signals(g->loop, on_signal, g, &g->err);
     if (!result) {
-        result = run(g, options);
+        result = run(g, options, service);
         if (options->signals)
             loop_signals_end(g->loop);
     }
     g->stop = 0;
+    service_close(service);
     return handle_result(g, result);
 }
 

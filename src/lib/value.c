@@ -307,7 +307,13 @@ static bool read_path(const struct reading *r, char **field) {
     if (text_starts_with(r->value, "~")) {
         return refuse_plainly(r, "begins with '~', which only a shell expands: write the whole path");
     }
-    replace_text(field, place_absolute(r->value, r->base_file));
+    char *credential = place_of_credential(r->value);
+    if (r->value[0] == '$' && credential == NULL) {
+        return refuse_plainly(
+            r, "begins with '$', which only a shell expands (but for $CREDENTIALS_DIRECTORY/NAME): write "
+               "the whole path");
+    }
+    replace_text(field, credential != NULL ? credential : place_absolute(r->value, r->base_file));
     return true;
 }
 

@@ -345,6 +345,7 @@ int queue_models(struct db *db, queue_each each, void *payload, struct err *e) m
 int queue_left(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 // How many generations of opened batches and singles are queued.
 int queue_count_left(struct db *db, int64_t *count, struct err *e) must_check;
+int queue_count_open(struct db *db, int64_t *queued, int64_t *processing, struct err *e) must_check;
 // Results of a batch: the completed items, or the failed and cancelled ones, by place or by end. Pages by
 // itself; no cursor stays open over a call of `each`.
 typedef int (*queue_result_each)(void *payload, const struct result *result, struct err *e);

@@ -116,3 +116,8 @@ int queue_left(struct db *db, queue_each each, void *payload, struct err *e) {
 int queue_count_left(struct db *db, int64_t *count, struct err *e) {
     return db_integer(db, e, count, 0, "SELECT queued FROM totals", "");
 }
+
+int queue_count_open(struct db *db, int64_t *queued, int64_t *processing, struct err *e) {
+    int result = queue_count_left(db, queued, e);
+    return result ? result : db_integer(db, e, processing, 0, "SELECT processing FROM totals", "");
+}
