@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian or Ubuntu packages of the named groups (build, test, clang, fuzz, lint, node) that are
+# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node) that are
 # missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another
 # system it lists what is missing under Debian's names and stops.
 set -eu
@@ -17,6 +17,11 @@ build  libcurl4-openssl-dev  pc:libcurl      libcurl: every outgoing HTTP reques
 build  libcjson-dev          pc:libcjson     cJSON: reads JSON
 build  libinih-dev           pc:inih         inih: reads the configuration
 build  ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
+run    libsqlite3-0          lib:libsqlite3.so.0  SQLite, for a program that is built
+run    libcurl4              lib:libcurl.so.4     libcurl, likewise
+run    libcjson1             lib:libcjson.so.1    cJSON, likewise
+run    libinih1              lib:libinih.so.1     inih, likewise
+run    ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 test   libcmocka-dev         pc:cmocka       cmocka: unit tests
 test   perl                  cmd:prove       has prove, which runs the tests
 test   python3               cmd:python3     tests that drive the program from outside
@@ -39,6 +44,7 @@ present() {
     case $1 in
     cmd:*) command -v "${1#*:}" >/dev/null 2>&1 ;;
     pc:*) pkg-config --exists "${1#*:}" 2>/dev/null ;;
+    lib:*) /sbin/ldconfig -p | grep -q "${1#*:} " ;;
     file:*) [ -e "${1#*:}" ] ;;
     esac
 }
