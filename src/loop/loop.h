@@ -63,7 +63,8 @@ void loop_defer_cancel(struct loop *loop, struct loop_task *task); // not deferr
 
 // ---- signals ----
 // Blocks SIGINT, SIGTERM and SIGHUP in the calling thread (and those it starts later: call it before
-// any is started) and delivers them here. SIGPIPE is ignored. One receiver a loop.
+// any is started) and delivers them here. SIGPIPE is ignored. One receiver a loop. The first process of a container
+// reaps orphans, too.
 int loop_signals(struct loop *loop, void (*on_signal)(void *payload, int number), void *payload,
                  struct err *e) must_check;
 // Gives the signals back to what they were.

@@ -2,6 +2,7 @@
 // Signals as events of the loop: blocked and read from a signalfd, so that no
 // code runs in a handler.
 #include "loop/state.h"
+#include "loop/stray.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,7 +16,10 @@ static void read_signals(void *payload, int fd, short ready) {
     struct signalfd_siginfo info;
     // on_signal may end the signals, and with them this descriptor.
     while (loop->signal_watch && read(fd, &info, sizeof info) == (ssize_t)sizeof info)
-        loop->on_signal(loop->signal_payload, (int)info.ssi_signo);
+        if (info.ssi_signo == SIGCHLD)
+            stray_reap(loop);
+        else
+            loop->on_signal(loop->signal_payload, (int)info.ssi_signo);
 }
 
 int loop_signals(struct loop *loop, void (*on_signal)(void *payload, int number), void *payload,
@@ -27,6 +31,8 @@ int loop_signals(struct loop *loop, void (*on_signal)(void *payload, int number)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
+    if (stray_falls_here())
+        sigaddset(&set, SIGCHLD);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return err_set(e, ERR_REMOTE, "cannot make a signalfd (%s): raise the limit on open files",
@@ -39,6 +45,8 @@ int loop_signals(struct loop *loop, void (*on_signal)(void *payload, int number)
     loop->on_signal = on_signal;
     loop->signal_payload = payload;
     loop->signal_watch = loop_watch_add(loop, fd, POLLIN, read_signals, loop);
+    if (stray_falls_here())
+        stray_reap(loop); // those that ended before
     return 0;
 }
 

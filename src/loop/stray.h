@@ -41,5 +41,7 @@ void child_kill(struct child *child);
 void stray_end(struct loop *loop, const struct child *child);
 // Reaps strays that ended by themselves while the child that left them runs on.
 void stray_reap(struct loop *loop);
+// True for the first process of a container, to which everybody's orphans fall.
+bool stray_falls_here(void);
 
 #endif
