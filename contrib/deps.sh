@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node) that are
-# missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another
-# system it lists what is missing under Debian's names and stops.
+# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node, container)
+# that are missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another system it
+# lists what is missing under Debian's names and stops.
 set -eu
 
 # group  package  how to see that it is there  why
@@ -37,6 +37,8 @@ lint   cppcheck              cmd:cppcheck    static analysis
 lint   shellcheck            cmd:shellcheck  static analysis of shell scripts
 node   nodejs                cmd:node        runs the mock model server of tests/clients
 node   npm                   cmd:npm         installs it
+container  debootstrap       cmd:debootstrap  makes the base of the container that tests/scenario/slow builds
+container  buildah           cmd:buildah     builds it without a registry
 LIST
 }
 
