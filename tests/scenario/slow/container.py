@@ -51,7 +51,7 @@ def test_container():
         tap.matches(inside("genrun", "--version").stdout, r"^genrun \d", "the program finds its libraries")
         shown = inside("sh", "-c", "id -un; genrun submit hello --model echo --wait; stat -c '%a %U' /var/lib/genrun/genrun.db")
         tap.equal(shown.stdout.split("\n")[:3], ["genrun", "hello", "600 genrun"], "as a user of its own it runs a generation and keeps it")
-        tap.equal(inside("sh", "-c", "command -v gcc").stdout, "", "the compiler stayed behind")
+        tap.equal(inside("sh", "-c", "command -v gcc || true").stdout, "", "the compiler stayed behind")
     finally:
         run("rm", "-rf", folder)
         shutil.rmtree(folder, ignore_errors=True)
