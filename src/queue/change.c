@@ -84,10 +84,9 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 
 static int not_stuck(sqlite3_stmt *s, const char *id, const char *status, struct err *e) {
     if (strcmp(status, "queued") == 0)
-        return err_set(
-            e, ERR_CONFLICT,
-            "generation %s is queued and not stuck, it waits for its turn: genrun show %s tells more", id,
-            id);
+        return err_set(e, ERR_CONFLICT,
+                       "generation %s is queued and not stuck, it waits: genrun show %s tells what for", id,
+                       id);
     if (strcmp(status, "completed") == 0)
         return err_set(
             e, ERR_CONFLICT,

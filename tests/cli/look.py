@@ -51,6 +51,7 @@ def test_list_pages(place):
     tap.equal(len(ids_of(place.run("list", "--json"))), 20, "20 without --limit")
     items = place.run("list", "--batch", batch[-8:], "--json", "--limit", "100").jsonl
     tap.equal([o["prompt"] for o in items], [f"prompt {i}" for i in range(25)], "--batch: in the order of the file")
+    tap.ok("keyset" not in place.run("batch", "list", "--json").json, "what only pages go on from is not shown")
     tap.error_line(place.run("list", "--after", "no cursor"), 2, "no cursor is not a cursor", "a cursor that is none")
     tap.error_line(place.run("list", "--batch", "00000000"), 4, "00000000", "a batch that is none")
 
@@ -69,7 +70,6 @@ def test_show(place):
     tap.equal(o["modelId"], "echo", "names in camelCase")
     tap.equal(place.run("--json", "show", id).out.count("\n"), 1, "one line")
     tap.equal((o["stuck"], o["outputs"][0]["partial"]), (False, False), "yes and no are JSON's")
-    tap.ok("keyset" not in place.run("list", "--json").jsonl[0], "what only pages go on from is not shown")
     place.run("submit", "x", "--model", "echo", "--wait", "--param", "fail=InvalidRequestError")
     failed = ids_of(place.run("list", "--status", "failed", "--json"))[0]
     tap.matches(place.run("show", failed).out, r"error +InvalidRequestError: ", "the error with its type")

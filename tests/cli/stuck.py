@@ -73,7 +73,7 @@ def test_its_runner_is_gone(place):
         r = place.run("stuck")
         tap.ok(r.lines[0].startswith("ID  ") and r.lines[1].startswith(f"{id[-8:]}  its runner is gone  m"), "as a table", r)
         tap.result(place.run("recover", waiting), 5, "one that waits is not stuck",
-                   err=rf"^genrun: generation {waiting} is queued and not stuck, it waits for its turn: genrun show {waiting} tells more\n$")
+                   err=rf"^genrun: generation {waiting} is queued and not stuck, it waits: genrun show {waiting} tells what for\n$")
         r = place.run("recover", id[-8:])
         tap.result(r, 0, "recover by the tail", out=rf"^{id} queued\n$")
         tap.equal(place.sql("SELECT level, message, attempt FROM logs WHERE event='generation.recovered'"),

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """How SQLite answers what people type: each question by its index, no table of work read from end to end.
-(That the program's own statements do not grow with the rows is counted by tests/unit/test_queue_cost.c.)"""
+(The plans of lists are read by tests/unit/test_queue_list.c; that no statement of the program grows with the rows is
+counted by tests/unit/test_queue_cost.c.)"""
 import os
 import re
 import sqlite3
@@ -27,6 +28,7 @@ PLANS = {
     "SELECT * FROM generations WHERE seq<100 ORDER BY seq DESC LIMIT 20": ["g USING INTEGER PRIMARY KEY (rowid<?)"],
     "SELECT * FROM generations WHERE batch_job_id='b' ORDER BY item_index LIMIT 20": ["sqlite_autoindex_batch_job_1 (id=?)", "generation_batch (batch_seq=?)"],
     "SELECT * FROM generations WHERE status='processing'": ["generation_processing"],
+    "SELECT * FROM generations WHERE status='queued' AND run_after IS NOT NULL ORDER BY seq DESC LIMIT 20": ["generation_delayed_seq"],
     "SELECT * FROM generations WHERE status='failed' AND completed_at>5 ORDER BY completed_at DESC LIMIT 20": ["generation_failed (completed_at>?)"],
     "SELECT * FROM batch_items WHERE batch_job_id='b' ORDER BY item_index": ["generation_batch (batch_seq=?)"],
     "SELECT * FROM batch_items WHERE id=5": ["g USING INTEGER PRIMARY KEY (rowid=?)"],

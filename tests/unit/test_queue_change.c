@@ -149,7 +149,7 @@ static void test_one_of_each_state(void **state) {
         {CHANGE_RETRY,
          {"queued", "processing", "processing", "!is completed and cannot be retried", "queued", "queued"}},
         {CHANGE_RECOVER,
-         {"!is queued and not stuck, it waits for its turn: genrun show",
+         {"!is queued and not stuck, it waits: genrun show",
           "!is processing and not stuck, its runner is up, with a heartbeat 4 s and progress 4 s ago: genrun "
           "cancel",
           "queued", "!is completed and not stuck, it has ended: genrun output",

@@ -159,18 +159,46 @@ static void do_end(void) {
     live[i] = live[--live_count];
 }
 
+static void do_change_many(void) {
+    static const char *const states[] = {NULL,     "queued",    "processing", "completed",
+                                         "failed", "cancelled", "stuck"};
+    const struct filter filter = {.status = states[draw(7)],
+                                  .model_id = draw(2) ? models[draw(3)] : NULL,
+                                  .user_id = users[draw(3)],
+                                  .batch_seq = draw(3) ? 0 : any_batch(),
+                                  .limit = (int)draw(4)};
+    enum change change = (enum change)draw(CHANGE_UNDISMISS + 1);
+    int64_t counted, changed;
+    OK(queue_change_all(db, change, &filter, "all", true, &counted, &error));
+    OK(queue_change_all(db, change, &filter, "all", false, &changed, &error));
+    // Items of a cancelled batch job are counted, but not retried; a cancel may end what another one waits for.
+    assert_true(change == CHANGE_RETRY ? changed <= counted : changed == counted);
+}
+
 static void do_change(void) {
     int64_t seq = any_row();
     char sql[200];
     if (!seq)
         return;
-    switch (draw(6)) {
+    switch (draw(9)) {
     case 0:
         allow(queue_change(db, CHANGE_CANCEL, seq, "c", &error));
         return;
     case 1:
     case 2:
         allow(queue_change(db, CHANGE_RETRY, seq, NULL, &error));
+        return;
+    case 6:
+        allow(queue_change(db, CHANGE_FAIL, seq, "f", &error));
+        return;
+    case 7:
+        allow(queue_change(db, draw(2) ? CHANGE_DISMISS : CHANGE_UNDISMISS, seq, NULL, &error));
+        return;
+    case 8:
+        // Silent for long, more often than not.
+        if (draw(3))
+            type("UPDATE generation SET started_at=1 WHERE seq=%lld AND status='processing'", (long long)seq);
+        allow(queue_change(db, CHANGE_RECOVER, seq, NULL, &error));
         return;
     case 3:
         snprintf(sql, sizeof sql, "UPDATE generations SET status='%s' WHERE seq BETWEEN %lld AND %lld",
@@ -237,6 +265,28 @@ static void do_pass_time(void) {
 
 // ---- judging ----
 
+static int64_t listed;
+
+static int count_row(void *payload, struct row *row) {
+    (void)payload;
+    listed++;
+    row_free(row);
+    return 0;
+}
+
+// A list by state has what the counters have.
+static void check_lists(void) {
+    static const char *const states[] = {"queued", "processing", "completed", "failed", "cancelled"};
+    for (int i = 0; i < 5; i++) {
+        const struct filter filter = {.status = states[i]};
+        int64_t next;
+        listed = 0;
+        OK(queue_list(db, &filter, count_row, NULL, &next, &error));
+        assert_int_equal(next, 0);
+        assert_int_equal(listed, number("SELECT %s FROM totals", states[i]));
+    }
+}
+
 static void check_all(void) {
     static const char *const never[] = {
         // A lane that is marked as empty holds nothing.
@@ -273,6 +323,7 @@ static void check_all(void) {
         " AND event='generation.processing')",
     };
     check_counts();
+    check_lists();
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (number_on(db, never[i]) != 0)
             fail_msg("not 0: %s", never[i]);
@@ -340,8 +391,9 @@ static void test_histories(void **state) {
     static const struct {
         void (*act)(void);
         uint32_t weight;
-    } acts[] = {{do_submit, 14}, {do_submit_batch, 5}, {do_abandon, 1}, {do_claim, 22}, {do_end, 34},
-                {do_change, 10}, {do_change_batch, 5}, {do_sweep, 3},   {do_crash, 1},  {do_pass_time, 5}};
+    } acts[] = {{do_submit, 14}, {do_submit_batch, 5}, {do_abandon, 1},     {do_claim, 22},
+                {do_end, 34},    {do_change, 10},      {do_change_many, 2}, {do_change_batch, 5},
+                {do_sweep, 3},   {do_crash, 1},        {do_pass_time, 5}};
     for (uint64_t history = 1; history <= 3; history++) {
         assert_int_equal(ground_close(state), 0);
         assert_int_equal(ground_open(state), 0);
