@@ -60,7 +60,7 @@ struct page {
     bool last; // nothing follows
 };
 
-static const char *keep(struct page *p, sqlite3_stmt *s, enum column column, size_t *length) {
+static const char *keep(struct page *p, sqlite3_stmt *s, int column, size_t *length) {
     size_t ignored, offset = p->bytes.length + 1;
     if (!length)
         length = &ignored;
@@ -74,7 +74,7 @@ static const char *keep(struct page *p, sqlite3_stmt *s, enum column column, siz
     return (const char *)(uintptr_t)offset;
 }
 
-static int64_t known(sqlite3_stmt *s, enum column column) {
+static int64_t known(sqlite3_stmt *s, int column) {
     return db_is_null(s, column) ? -1 : db_int(s, column);
 }
 
