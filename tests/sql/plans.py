@@ -13,7 +13,7 @@ import shell
 import tap
 
 # Reading one of these from end to end: generation g, generation_input i, event e, output o.
-WALK = re.compile(r"SCAN (generation|generation_input|event|output|response|[gieo])\b(?! USING INDEX (generation_processing|event_other))")
+WALK = re.compile(r"SCAN (generation|generation_input|event|output|response|[gieo])\b(?! USING INDEX (generation_processing|generation_delayed_seq|event_other))")
 BY_ID = "g USING INDEX sqlite_autoindex_generation_1 (id=?)"
 
 # question: what must stand in its plan
