@@ -332,15 +332,13 @@ def mixed(folder, rows):
 
 def bench_looks(table, options, folder):
     small, large = mixed(os.path.join(folder, "small"), options.rows // 100), mixed(os.path.join(folder, "large"), options.rows)
-    looks = {small: [], large: []}
+    args = [a for place in (small, large) for a in (place.database, place.rows("SELECT id FROM generations WHERE seq = 7")[0][0])]
+    looks = []
     for _ in range(options.rounds):
-        for place, results in looks.items():
-            tail = place.rows("SELECT id FROM generations WHERE seq = 7")[0][0][-8:]
-            done = subprocess.run([os.path.join(BUILD, "bench", "look"), place.database, tail], cwd=place.folder,
-                                  env=ENV, stdout=subprocess.PIPE, check=True)
-            results.append(json.loads(done.stdout))
-    compare(table, options, looks[small], looks[large])
-    for place in looks:
+        done = subprocess.run([os.path.join(BUILD, "bench", "look"), *args], cwd=folder, env=ENV, stdout=subprocess.PIPE, check=True)
+        looks.append(json.loads(done.stdout))
+    compare(table, options, *([{what: pair[i] for what, pair in look.items()} for look in looks] for i in (0, 1)))
+    for place in (small, large):
         shutil.rmtree(place.folder)
 
 
