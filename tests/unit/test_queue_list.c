@@ -55,9 +55,15 @@ static void mix(int64_t batch) {
 }
 
 static int64_t mixed, waiting;
+static struct batch_writer *filling; // of a batch job that shows in no list
+
+static int tear_down(void **state) {
+    batch_writer_abandon(filling);
+    filling = NULL;
+    return ground_close(state);
+}
 
 static void fill(void) {
-    struct batch_writer *writer = NULL;
     char id[ID_SIZE];
     bool known;
     mixed = batch_of("m0", 700);
@@ -65,12 +71,18 @@ static void fill(void) {
     if (sqlite3_exec(db_handle(db), singles, NULL, NULL, NULL) != SQLITE_OK)
         fail_msg("%s", sqlite3_errmsg(db_handle(db)));
     waiting = batch_of("m1", 300);
-    // One that is being filled shows in no list.
-    OK(batch_writer_begin(&writer, db, &(struct batch_spec){.max_failures = -1, .max_failure_share = -1}, id,
+    OK(batch_writer_begin(&filling, db, &(struct batch_spec){.max_failures = -1, .max_failure_share = -1}, id,
                           &known, &error));
     for (int i = 0; i < 600; i++)
         OK(batch_writer_add(
-            writer, &(struct spec){.prompt = "p", .model_id = "m2", .run_after_at = i % 2 ? 9 : 0}, &error));
+            filling, &(struct spec){.prompt = "p", .model_id = "m2", .run_after_at = i % 2 ? 9 : 0}, &error));
+    // A large one, so that they are written.
+    char *large = mem_alloc(2000000, 1);
+    memset(large, 'p', 1999999);
+    OK(batch_writer_add(filling, &(struct spec){.prompt = large, .model_id = "m2"}, &error));
+    free(large);
+    assert_int_equal(number("SELECT count(*) FROM generation WHERE batch_seq=%lld", (long long)waiting + 1),
+                     601);
     submit("m2", "u1", 5);
     type("INSERT INTO runners (id, pid, boot_id, host, version, heartbeat_timeout_ms, started_at, "
          "heartbeat_at)"
@@ -344,7 +356,7 @@ static void test_unknown_states(void **state) {
     assert_non_null(strstr(error.message, "not a state of a batch job: use queued, processing, paused"));
 }
 
-#define T(test) cmocka_unit_test_setup_teardown(test, ground_open, ground_close)
+#define T(test) cmocka_unit_test_setup_teardown(test, ground_open, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
