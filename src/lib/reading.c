@@ -53,8 +53,9 @@ int reading_run(struct reading *r, const genrun_batch_options *o, const char **f
     if (!result)
         result = import_lines(r->stream, r->name, &import, take_item, r, &used, &lines, &r->g->err);
     template_set_free(&r->templates);
-    if (result && !r->interrupted && ferror(r->stream))
-        r->interrupted = tell(r); // a signal may have ended the read
+    // A signal may have ended the read, or have come after the last look.
+    if (!r->interrupted && (!result || ferror(r->stream)))
+        r->interrupted = tell(r);
     if (format)
         *format = import_format_name(used);
     if (r->interrupted)

@@ -325,6 +325,9 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;
+    // A gate that was closed at the last claim may have opened since: the next turn claims through it.
+    if (r->gates_open_ms <= now_ms)
+        return false;
     for (size_t i = 0; i < r->gates.count; i++) {
         struct gate *g = r->gates.list[i];
         int64_t opens = gate_opens_ms(g, now_ms);
