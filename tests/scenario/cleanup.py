@@ -183,6 +183,18 @@ def test_strays(place):
         tap.equal(runner.stop(), 0, "the runner ends with 0")
 
 
+def test_hidden_work(place):
+    """What waits where the claim does not look is found by the runner itself, long before the job is due."""
+    place.configure("[model echo]\nconcurrency = 4\n")
+    ids = [place.submit(f"p{i}", "--model", "echo") for i in range(3)]
+    foreign(place, "UPDATE lane SET ready=0")
+    tap.equal(violations(place), 3, "each is a violation")
+    runner = place.start_runner()
+    for id in ids:
+        place.wait_status(id, "completed", 15)
+    tap.equal((violations(place), runner.stop()), (0, 0), "and ends without a person")
+
+
 def test_counters_that_refuse(place):
     """Counters that say too little refuse every claim and every end: the runner repairs them and goes on."""
     slow = Slow()
