@@ -483,6 +483,34 @@ static void test_care(void **state) {
     refused(g, genrun_vacuum(g, NULL, NULL), GENRUN_CONFLICT, "has database");
 }
 
+static void test_jobs_and_locks(void **state) {
+    genrun *g = *state;
+    char id[GENRUN_ID_SIZE];
+    genrun_row *row = NULL;
+    int rows = 0, live = 1;
+    ok(g, genrun_jobs(g, count, &rows));
+    assert_int_equal(rows, 3);
+    refused(g, genrun_job(g, &row, "retenton", 0, NULL, NULL), GENRUN_INVALID, "did you mean 'retention'");
+    assert_null(row);
+    submit(g, id, "x", "ann");
+    for (int dry_run = 0; dry_run < 2; dry_run++)
+        for (int i = 0; i < 2; i++) { // with the runner of this handle, too
+            ok(g, genrun_job(g, &row, "cleanup_stuck_generation", dry_run, count, NULL));
+            assert_string_equal(genrun_row_text(row, "job"), "cleanup_stuck_generation");
+            assert_int_equal(genrun_row_integer(row, "found", -1), 0);
+            assert_int_equal(genrun_row_integer(row, "dry_run", -1), dry_run);
+            genrun_row_free(row);
+            ok(g, genrun_job(g, NULL, "checkpoint", dry_run, NULL, NULL));
+            ok(g, genrun_step(g, 0));
+        }
+    rows = 0;
+    ok(g, genrun_locks(g, count, &rows));
+    assert_int_equal(rows, 0);
+    refused(g, genrun_lock_release(g, "account:ann:1", &live), GENRUN_NOT_FOUND,
+            "no lock is named 'account:ann:1'");
+    assert_int_equal(live, 0);
+}
+
 // ---- misuse ----
 
 static void test_refused_specs(void **state) {
@@ -598,6 +626,7 @@ int main(void) {
         CASE(test_run_and_stop),
         CASE(test_two_handles),
         CASE(test_models),
+        CASE(test_jobs_and_locks),
         CASE(test_care),
         CASE(test_refused_specs),
         CASE(test_unknown_ids),
