@@ -464,6 +464,23 @@ static void test_models(void **state) {
     assert_non_null(strstr(genrun_versions(), "SQLite"));
 }
 
+static int count_wrong(void *payload, genrun_row *row) {
+    *(int *)payload += strcmp(genrun_row_text(row, "state"), "wrong") == 0;
+    return 0;
+}
+
+static void test_doctor(void **state) {
+    (void)state;
+    int wrong = 0;
+    genrun_options options = GENRUN_OPTIONS_INIT;
+    options.database = database;
+    assert_int_equal(genrun_doctor(&options, 1, count_wrong, &wrong), GENRUN_OK);
+    assert_int_equal(wrong, 0);
+    options.config = "no-such-file.ini";
+    assert_int_equal(genrun_doctor(&options, 1, count_wrong, &wrong), GENRUN_WORK_FAILED);
+    assert_true(wrong > 0);
+}
+
 static void test_care(void **state) {
     genrun *g = *state;
     char id[GENRUN_ID_SIZE];
@@ -628,6 +645,7 @@ int main(void) {
         CASE(test_models),
         CASE(test_jobs_and_locks),
         CASE(test_care),
+        CASE(test_doctor),
         CASE(test_refused_specs),
         CASE(test_unknown_ids),
         CASE(test_add_after_a_refusal),
