@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FILLED_MAXIMUM ((size_t)64 << 20) // as a line
+
 // Text, then the value of a column (NULL: the last piece).
 struct piece {
     char *text;
@@ -256,6 +258,16 @@ static int check_item(const struct template *t, const struct spec *item, const c
     return 0;
 }
 
+// Values are escaped, but a hole may stand where not every value fits: in a name, behind a digit or a backslash.
+static int check_filled(const struct template *t, const struct buf *filled, struct err *e) {
+    cJSON *object = NULL;
+    if (filled->overflow)
+        return err_set(e, ERR_INVALID, "template %s, filled, is longer than 64 MiB: give it less", t->name);
+    int result = t->is_body ? json_parse_object(filled->data, filled->length, &object, e) : 0;
+    cJSON_Delete(object);
+    return result ? err_prefix(e, "template %s, filled, is no request", t->name) : 0;
+}
+
 int template_fill(const struct template *t, struct spec *item, struct template_texts *texts, struct err *e) {
     cJSON *parameters = NULL;
     struct buf rest, filled;
@@ -264,11 +276,13 @@ int template_fill(const struct template *t, struct spec *item, struct template_t
     if (result)
         return result;
     buf_init(&rest, BUF_UNLIMITED);
-    buf_init(&filled, BUF_UNLIMITED);
+    buf_init(&filled, FILLED_MAXIMUM);
     const char **names = mem_alloc((size_t)cJSON_GetArraySize(parameters) + 1, sizeof *names);
     result = check_item(t, item, parameters, e);
     if (!result)
         result = write_pieces(t, item, parameters, &filled, e);
+    if (!result)
+        result = check_filled(t, &filled, e);
     if (!result) {
         write_rest(t, item, parameters, &rest, names);
         buf_clear(&texts->parameters);

@@ -82,6 +82,21 @@ def test_matched(place):
     tap.error_line(submit(place, {"type": "b", "x": 1}, options=("--dry-run",)), 2, "no template is for type b", "--dry-run refuses the same")
 
 
+def test_holes_where_not_every_value_fits(place):
+    holes = [("digit", '{"prompt": "p", "n": 1{{x}}}', "abc"), ("sign", '{"prompt": "p", "n": -{{x}}}', "abc"),
+             ("backslash", '{"prompt": "\\{{x}}n"}', '" ,'), ("name", '{"prompt": "p", "{{x}}": 1}', "prompt")]
+    for name, body, value in holes:
+        tap.equal(add(place, name, body).code, 0, f"{name}: with most values it is a request")
+        tap.error_line(submit(place, {"template_id": name, "x": value}), 2, rf"items\.jsonl:1: template {name}, filled, is no request: ",
+                       f"{name}: with this one it is not: the line")
+    add(place, "twice", '{"prompt": "p", "n": -{{x}}, "{{y}}": 1}')
+    tap.equal(submit(place, {"template_id": "twice", "x": 1, "y": "z"}).code, 0, "what fits is taken")
+    tap.equal(place.run("list", "--json").json["parameters"], {"prompt": "p", "n": -1, "z": 1}, "and nothing else was stored")
+    add(place, "long", "{{x}}" * 70)
+    tap.error_line(submit(place, {"template_id": "long", "x": "y" * (1 << 20)}), 2, r"items\.jsonl:1: template long, filled, is longer than 64 MiB",
+                   "a short template can make much of a long value")
+
+
 def test_refusals(place):
     place.submit("x", "--model", "echo")
     tap.error_line(place.run("template", "show", "none"), 4, "there is no template none", "an unknown name: 4")
