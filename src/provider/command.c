@@ -77,15 +77,24 @@ static void on_turn(void *payload) {
 
 // ---- what it says ----
 
-// The values that must not be seen, should the program repeat them.
-static void mask(const struct provider_call *call, char *text) {
+// What must not be seen, should the program repeat it: the values of these are overwritten by `redact`.
+static void mask_with(const struct provider_call *call, char *text, void (*redact)(char *, const char *)) {
     const struct model *model = call->request.model;
     const char *key = model->api_key_env ? getenv(model->api_key_env) : NULL;
     if (text && key)
-        redact_value(text, key);
+        redact(text, key);
     for (char **name = model->pass_env; text && name && *name; name++)
         if (redact_is_secret_name(*name) && getenv(*name))
-            redact_value(text, getenv(*name));
+            redact(text, getenv(*name));
+}
+
+static void mask_line(const void *call, char *line) {
+    mask_with(call, line, redact_value);
+}
+
+static void mask(const struct provider_call *call, char *text) {
+    mask_with(call, text, redact_value);
+    mask_with(call, text, redact_cut);
 }
 
 static char *take_said(struct provider_call *call) {
@@ -278,7 +287,7 @@ static struct provider_call *command_start(struct loop *loop, const struct provi
     call->turn = (struct loop_task){.on_run = on_turn, .payload = call};
     buf_init(&call->input, BUF_UNLIMITED);
     buf_init(&call->output, request->max_output ? request->max_output : BUF_UNLIMITED);
-    said_init(&call->said);
+    said_init(&call->said, mask_line, call);
     start(call);
     return call;
 }

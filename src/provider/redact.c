@@ -207,6 +207,18 @@ bool redact_is_secret_name(const char *name) {
     return false;
 }
 
+void redact_cut(char *text, const char *value) {
+    size_t length = strlen(value);
+    size_t end = strlen(text), dots = strlen(MASK);
+    if (end >= dots && strcmp(text + end - dots, MASK) == 0)
+        end -= dots;
+    for (size_t part = length < end ? length : end; part >= VALUE_LEAST; part--)
+        if (memcmp(text + end - part, value, part) == 0) {
+            memset(text + end - part, '*', part);
+            return;
+        }
+}
+
 void redact_value(char *text, const char *value) {
     size_t length = strlen(value);
     for (char *at = text; length >= VALUE_LEAST && (at = strstr(at, value)); at += length)

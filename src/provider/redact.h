@@ -17,5 +17,7 @@ void redact_append(struct buf *out, const char *text, size_t length);
 bool redact_is_secret_name(const char *name);
 // Overwrites with '*' each place in `text` where the value stands. Very short values stand in any text, and stay.
 void redact_value(char *text, const char *value);
+// Overwrites the beginning of the value at the end of a text that was cut there, with or without an ellipsis behind.
+void redact_cut(char *text, const char *value);
 
 #endif

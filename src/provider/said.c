@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-void said_init(struct said *said) {
+void said_init(struct said *said, said_mask mask, const void *payload) {
+    said->mask = mask;
+    said->payload = payload;
     said->head_length = 0;
     said->beyond = 0;
     said->after_return = false;
@@ -30,12 +32,26 @@ static bool is_progress(const char *line) {
     return text_starts_with(line, "progress ") || text_starts_with(line, "progress:");
 }
 
+static void mask_line(struct said *said) {
+    if (said->mask && said->line.length)
+        said->mask(said->payload, said->line.data);
+}
+
 static void close_line(struct said *said) {
+    mask_line(said);
     if (said->line.length && !is_progress(said->line.data)) {
         keep(said, said->line.data, said->line.length);
         keep(said, "\n", 1);
     }
     buf_clear(&said->line);
+}
+
+// Of a line without end: what came last may be the first part of a secret, and stays.
+static void cut_line(struct said *said) {
+    size_t whole = said->line.length - SAID_SECRET;
+    mask_line(said);
+    keep(said, said->line.data, whole);
+    buf_drop(&said->line, whole);
 }
 
 void said_add(struct said *said, const char *bytes, size_t length) {
@@ -46,9 +62,9 @@ void said_add(struct said *said, const char *bytes, size_t length) {
         said->after_return = c == '\r';
         if (c == '\n')
             close_line(said);
-        else if (c != '\r' && !buf_char(&said->line, c)) { // a line without end
-            keep(said, said->line.data, said->line.length);
-            buf_clear(&said->line);
+        else if (c != '\r') {
+            if (said->line.length == SAID_TAIL)
+                cut_line(said);
             buf_char(&said->line, c);
         }
     }

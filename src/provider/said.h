@@ -11,6 +11,10 @@
 
 #define SAID_HEAD 2048
 #define SAID_TAIL 4096
+#define SAID_SECRET 1024 // the longest secret that is surely masked
+
+// Overwrites what must not be seen in a text.
+typedef void (*said_mask)(const void *payload, char *text);
 
 struct said {
     char head[SAID_HEAD], tail[SAID_TAIL]; // the tail is a ring
@@ -18,9 +22,12 @@ struct said {
     uint64_t beyond; // bytes that came after the head
     struct buf line; // the line so far
     bool after_return;
+    said_mask mask;
+    const void *payload;
 };
 
-void said_init(struct said *said);
+// mask NULL: nothing is masked. It sees each line before any part of it is dropped.
+void said_init(struct said *said, said_mask mask, const void *payload);
 void said_free(struct said *said);
 void said_add(struct said *said, const char *bytes, size_t length);
 // Appends all that is kept, with a note of what was left out between beginning and end; the open line is closed.

@@ -32,8 +32,8 @@ static void check_outcome(struct outcome *outcome) {
 static void check_said(const char *bytes, size_t length, size_t piece) {
     struct said whole, pieces;
     struct buf a, b;
-    said_init(&whole);
-    said_init(&pieces);
+    said_init(&whole, NULL, NULL);
+    said_init(&pieces, NULL, NULL);
     buf_init(&a, BUF_UNLIMITED);
     buf_init(&b, BUF_UNLIMITED);
     said_add(&whole, bytes, length);

@@ -381,6 +381,41 @@ static void secrets_are_not_repeated(void **state) {
     model.pass_env = NULL;
 }
 
+// Wherever what it says is cut, no part of a secret that is long enough to matter stays.
+static void secrets_are_not_repeated_in_part(void **state) {
+    (void)state;
+    static const char *const scripts[] = {
+        "printf '%100s' '' >&2; echo $TEST_KEY >&2; printf '%0*d\\n' $((1500 - $(cat))) 0 >&2; exit 1",
+        "printf '%0*d' $((2048 - $(cat))) 0 >&2; echo $TEST_KEY >&2; seq 9000 >&2; exit 1",
+        "printf '%0*d' $((4096 - $(cat))) 0 >&2; echo $TEST_KEY >&2; exit 1",
+        "printf '%0*d' 3000 0 >&2; echo $TEST_KEY >&2; printf '%0*d' $((4096 - $(cat))) 0 >&2; exit 1",
+        "printf '%0*d' $((65536 - $(cat))) 0; printf %s $TEST_KEY; exit 1",
+        "printf '%0*d' $((60 - $(cat))) 1; printf %s $TEST_KEY; exit 0",
+    };
+    setenv("TEST_KEY", "QWERTYUIOPASDFGHJKLZXCVBNMqwertyuiopasdf", 1);
+    model.api_key_env = (char *)"TEST_KEY";
+    model.output_json = true;
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
+        for (int back = 0; back < 44; back += 11) {
+            char prompt[16];
+            struct verdict verdict;
+            snprintf(prompt, sizeof prompt, "%d", back);
+            set_script(scripts[i]);
+            struct outcome *o = run(prompt, "{}");
+            assert_int_not_equal(o->failure.kind, FAILURE_NONE);
+            classify(&o->failure, &model, 0, &verdict);
+            for (const char *p = getenv("TEST_KEY"); p[5]; p++) {
+                char part[7];
+                snprintf(part, sizeof part, "%s", p);
+                assert_null(strstr(verdict.message, part));
+                assert_null(o->failure.body ? strstr(o->failure.body, part) : NULL);
+            }
+            outcome_free(o);
+        }
+    model.api_key_env = NULL;
+    model.output_json = false;
+}
+
 // ---- what it writes ----
 
 static void bytes_that_are_no_text(void **state) {
@@ -649,7 +684,7 @@ static void what_was_said_is_kept_whatever_its_pieces(void **state) {
     for (size_t piece = 1; piece < sizeof text; piece++) {
         struct said said;
         struct buf out;
-        said_init(&said);
+        said_init(&said, NULL, NULL);
         buf_init(&out, BUF_UNLIMITED);
         for (size_t at = 0; at < sizeof text - 1; at += piece)
             said_add(&said, text + at, sizeof text - 1 - at < piece ? sizeof text - 1 - at : piece);
@@ -679,6 +714,7 @@ int main(void) {
         CASE(a_failed_one_keeps_what_it_wrote),
         CASE(what_a_person_decides_for_a_status),
         CASE(secrets_are_not_repeated),
+        CASE(secrets_are_not_repeated_in_part),
         CASE(bytes_that_are_no_text),
         CASE(json_answers),
         CASE(json_of_a_failed_one),
