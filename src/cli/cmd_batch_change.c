@@ -101,14 +101,7 @@ static int retry_one(struct cli *cli, const char *id) {
 }
 
 static int run_retry(struct cli *cli) {
-    int worst = GENRUN_OK;
-    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
-        cli_out_flush(cli); // so that lines and errors come in order
-        int code = retry_one(cli, args_operand(cli->args, i));
-        if (code > worst)
-            worst = code;
-    }
-    return worst;
+    return cli_each_operand(cli, retry_one);
 }
 
 static const struct args_option options_retry[] = {

@@ -67,14 +67,7 @@ static int release_one(struct cli *cli, const char *name) {
 }
 
 static int release(struct cli *cli) {
-    int worst = GENRUN_OK;
-    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
-        cli_out_flush(cli); // so that lines and errors come in order
-        int code = release_one(cli, args_operand(cli->args, i));
-        if (code > worst)
-            worst = code;
-    }
-    return worst;
+    return cli_each_operand(cli, release_one);
 }
 
 const struct command cmd_locks_release = {

@@ -47,22 +47,20 @@ static int print_named(void *payload, genrun_row *row) {
     return 1;
 }
 
+static int resume_one(struct cli *cli, const char *operand) {
+    char *name = mem_copy(operand);
+    int code = genrun_model_resume(cli->g, name);
+    if (code == GENRUN_OK && cli->json)
+        code = genrun_models(cli->g, print_named, name);
+    cli_report(cli, code);
+    if (code == GENRUN_OK && !cli->json && !cli->quiet)
+        printf("%s ok\n", name);
+    free(name);
+    return code;
+}
+
 static int resume(struct cli *cli) {
-    int worst = GENRUN_OK;
-    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
-        char *name = mem_copy(args_operand(cli->args, i));
-        cli_out_flush(cli); // so that lines and errors come in order
-        int code = genrun_model_resume(cli->g, name);
-        if (code == GENRUN_OK && cli->json)
-            code = genrun_models(cli->g, print_named, name);
-        cli_report(cli, code);
-        if (code == GENRUN_OK && !cli->json && !cli->quiet)
-            printf("%s ok\n", name);
-        free(name);
-        if (code > worst)
-            worst = code;
-    }
-    return worst;
+    return cli_each_operand(cli, resume_one);
 }
 
 const struct command cmd_models_resume = {

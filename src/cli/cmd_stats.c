@@ -8,7 +8,8 @@
 #include <string.h>
 
 static void show_counts(const struct cli *cli, const genrun_row *row) {
-    static const char *const states[] = {"queued", "processing", "completed", "failed", "cancelled", "stuck", "violations"};
+    static const char *const states[] = {"queued",    "processing", "completed", "failed",
+                                         "cancelled", "stuck",      "violations"};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         int64_t count = genrun_row_integer(row, states[i], 0);
         char text[24];

@@ -81,9 +81,10 @@ const struct command cmd_template_add = {
         "parameters; what is used is not sent as a parameter any more. An item names its template by\n"
         "template_id (name or id) or --template; one without prompt and messages, or with the nil UUID,\n"
         "gets that of its type and tier. A missing column refuses the file, with the line.",
-    .example = "echo 'Explain {{subject}} to {{who}}.' > explain.txt\n"
-               "genrun template add explain --file explain.txt --type explain\n"
-               "genrun submit --template explain --param subject=tides --param who=sailors --model echo --wait",
+    .example =
+        "echo 'Explain {{subject}} to {{who}}.' > explain.txt\n"
+        "genrun template add explain --file explain.txt --type explain\n"
+        "genrun submit --template explain --param subject=tides --param who=sailors --model echo --wait",
     .options = add_options,
     .operands_minimum = 1,
     .operands_maximum = 1,
@@ -157,24 +158,21 @@ const struct command cmd_template_show = {
     .run = show,
 };
 
+static int remove_one(struct cli *cli, const char *name) {
+    genrun_row *row = NULL;
+    int code = genrun_template_get(cli->g, &row, name);
+    if (code == GENRUN_OK)
+        code = genrun_template_remove(cli->g, name);
+    if (code == GENRUN_OK && cli->json)
+        rows_write_json(row);
+    else if (code == GENRUN_OK && !cli->quiet)
+        printf("%s removed\n", genrun_row_text(row, "name"));
+    genrun_row_free(row);
+    return cli_report(cli, code);
+}
+
 static int take_away(struct cli *cli) {
-    int worst = GENRUN_OK;
-    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
-        const char *name = args_operand(cli->args, i);
-        genrun_row *row = NULL;
-        cli_out_flush(cli); // so that lines and errors come in order
-        int code = genrun_template_get(cli->g, &row, name);
-        if (code == GENRUN_OK)
-            code = genrun_template_remove(cli->g, name);
-        if (code == GENRUN_OK && cli->json)
-            rows_write_json(row);
-        else if (code == GENRUN_OK && !cli->quiet)
-            printf("%s removed\n", genrun_row_text(row, "name"));
-        cli_report(cli, code);
-        genrun_row_free(row);
-        worst = code > worst ? code : worst;
-    }
-    return worst;
+    return cli_each_operand(cli, remove_one);
 }
 
 const struct command cmd_template_remove = {

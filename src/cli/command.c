@@ -161,3 +161,14 @@ const char *command_nearest(const struct command *const *commands, const char *g
     free(names);
     return nearest;
 }
+
+int cli_each_operand(struct cli *cli, int (*one)(struct cli *cli, const char *operand)) {
+    int worst = GENRUN_OK;
+    for (size_t i = 0; i < args_operand_count(cli->args); i++) {
+        cli_out_flush(cli); // so that lines and errors come in order
+        int code = one(cli, args_operand(cli->args, i));
+        if (code > worst)
+            worst = code;
+    }
+    return worst;
+}

@@ -60,6 +60,9 @@ bool cli_out_flush(struct cli *cli);
 // gone (a pipe closed early), or 1 after saying that a write failed.
 int cli_out_end(struct cli *cli, int code);
 
+// Does `one` for each operand, in order, and returns the worst code: the numbers rise with the weight.
+int cli_each_operand(struct cli *cli, int (*one)(struct cli *cli, const char *operand));
+
 // The model of the errors of usage: "what: genrun help NAME shows …", code 2.
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
