@@ -3,14 +3,15 @@
 // So each is tried for a few rows, then each for more; the first that fills the page, or comes to the end, wins.
 #include "queue/walk.h"
 #include "base/buf.h"
+#include "queue/waiting.h"
 #include <string.h>
 
-#define FEW_ROWS 200    // passed over in the first trial of each index
+#define FEW_ROWS 200    // passed over, beside those that are wanted, in the first trial of each index
 #define MOST_ROWS 20000 // in the last one: some 20 ms
 
 #define HIGHEST_SEQ (INT64_MAX / 1024) // the key of an output is seq * 1024 + idx
 
-// ---- the ways to rows: what stands behind FROM; ?1 and ?2 are the lowest and the highest seq, %s is ASC or DESC ----
+// ---- the ways to rows: what stands behind FROM; ?1 and ?2 are the lowest and the highest seq ----
 
 struct way {
     const char *from;
@@ -34,61 +35,17 @@ static const struct way by_output = {"output o CROSS JOIN generation g ON g.seq=
 static const struct way by_processing = {
     "generation g INDEXED BY generation_processing WHERE g.status='processing'", "g.seq"};
 
-// Conditions on a row %1$s of `generation`.
-#define OPENED                                                                                               \
-    "(%1$s.batch_seq IS NULL OR EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=%1$s.batch_seq"                \
-    " AND b.opened_at IS NOT NULL))"
-#define IN_RANGE "%1$s.status='queued' AND %1$s.seq BETWEEN ?1 AND ?2"
-#define READY IN_RANGE " AND %1$s.run_after IS NULL AND %1$s.suspect=0"
-
-// What tells lanes apart, on a lane or on a row.
-static void write_owner(struct buf *sql, const struct filter *f, const char *of) {
-    if (f->user_id)
-        buf_format(sql, " AND %s.user_id=?4", of);
-    if (f->model_id)
-        buf_format(sql, " AND %s.model_id=?6", of);
-    if (f->batch_seq)
-        buf_format(sql, " AND %s.batch_seq=%lld", of, (long long)f->batch_seq);
-}
-
-// What waits: the first rows of those lanes whose first row comes first, of the delayed ones and of the suspects.
-static void write_waiting(struct buf *sql, const struct filter *f) {
-    bool down = f->batch_seq == 0;
-    const char *order = down ? "DESC" : "ASC", *first = down ? "max" : "min";
-    buf_text(sql, "(SELECT r.seq AS seq FROM (SELECT l.id AS lane FROM lane l WHERE l.ready=1");
-    write_owner(sql, f, "l");
-    buf_format(sql,
-               " AND l.blocked & 8=0 ORDER BY (SELECT %s(h.seq) FROM generation h INDEXED BY generation_ready"
-               " WHERE h.lane=l.id AND ",
-               first);
-    buf_format(sql, READY, "h");
-    buf_format(
-        sql,
-        ") %s NULLS LAST LIMIT ?8) t CROSS JOIN generation r ON r.seq IN (SELECT q.seq FROM generation q"
-        " INDEXED BY generation_ready WHERE q.lane=t.lane AND ",
-        order);
-    buf_format(sql, READY, "q");
-    buf_format(sql,
-               " ORDER BY q.seq %s LIMIT ?8) UNION ALL SELECT seq FROM (SELECT d.seq FROM generation d"
-               " INDEXED BY generation_delayed_seq WHERE d.run_after IS NOT NULL AND ",
-               order);
-    buf_format(sql, IN_RANGE " AND " OPENED, "d");
-    write_owner(sql, f, "d");
-    buf_format(sql,
-               " ORDER BY d.seq %s LIMIT ?8) UNION ALL SELECT s.seq FROM generation s"
-               " INDEXED BY generation_suspect WHERE s.suspect=1 AND s.run_after IS NULL AND ",
-               order);
-    buf_format(sql, IN_RANGE, "s");
-    write_owner(sql, f, "s");
-    buf_text(sql, ") w CROSS JOIN generation g ON g.seq=w.seq WHERE 1");
-}
-
 // All conditions of a filter on `g`.
 static void write_fits(struct buf *sql, const struct filter *f) {
     buf_text(sql, "1");
     if (f->status && strcmp(f->status, "stuck") != 0)
         buf_format(sql, " AND g.status='%s'", f->status);
-    write_owner(sql, f, "g");
+    if (f->user_id)
+        buf_text(sql, " AND g.user_id=?4");
+    if (f->model_id)
+        buf_text(sql, " AND g.model_id=?6");
+    if (f->batch_seq)
+        buf_format(sql, " AND g.batch_seq=%lld", (long long)f->batch_seq);
     if (f->session_id)
         buf_text(sql, " AND g.session_id=?5");
     if (f->error_type)
@@ -146,20 +103,22 @@ struct range {
     bool down;
 };
 
-static void write_trial(struct buf *sql, const struct way *way, const struct filter *f,
-                        const struct range *range) {
+static void write_trial(struct buf *sql, const struct way *way, const struct filter *f, bool down) {
     buf_text(sql, "SELECT g.seq, ");
     write_fits(sql, f);
-    buf_text(sql, " FROM ");
-    if (way)
-        buf_text(sql, way->from);
-    else
-        write_waiting(sql, f);
-    buf_text(sql, " AND g.seq BETWEEN ?1 AND ?2 AND ");
-    buf_format(sql, OPENED, "g");
+    buf_format(sql,
+               " FROM %s AND g.seq BETWEEN ?1 AND ?2 AND (g.batch_seq IS NULL OR EXISTS (SELECT 1 FROM"
+               " batch_job b WHERE b.seq=g.batch_seq AND b.opened_at IS NOT NULL))",
+               way->from);
     if (f->status && strcmp(f->status, "stuck") == 0)
         buf_text(sql, " AND g.id IN (SELECT id FROM stuck_generations)");
-    buf_format(sql, " ORDER BY %s %s LIMIT ?3", way ? way->key : "g.seq", range->down ? "DESC" : "ASC");
+    buf_format(sql, " ORDER BY %s %s LIMIT ?3", way->key, down ? "DESC" : "ASC");
+}
+
+static sqlite3_stmt *ask(struct db *db, const struct buf *sql, const struct filter *f, int64_t lowest,
+                         int64_t highest, int64_t rows, struct err *e) {
+    return db_ask_text(db, e, sql->data, "iiitttt", lowest, highest, rows, f->user_id, f->session_id,
+                       f->model_id, f->error_type);
 }
 
 static int try_way(struct db *db, const struct way *way, const struct filter *f, const struct range *range,
@@ -168,13 +127,9 @@ static int try_way(struct db *db, const struct way *way, const struct filter *f,
     int64_t passed = 0;
     int more = 1;
     *out = (struct trial){0};
-    // Of what waits as few rows of each lane as will do: lanes may be many.
-    bool all_fit = !f->session_id && !f->error_type && !f->since && !f->until && !f->dismissed;
-    int64_t limit = way ? rows : all_fit ? (int64_t)want + 1 : WALK_ROWS + 1;
     buf_init(&sql, BUF_UNLIMITED);
-    write_trial(&sql, way, f, range);
-    sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iiitttti", range->lowest, range->highest, limit,
-                                  f->user_id, f->session_id, f->model_id, f->error_type, limit);
+    write_trial(&sql, way, f, range->down);
+    sqlite3_stmt *s = ask(db, &sql, f, range->lowest, range->highest, rows, e);
     buf_free(&sql);
     if (!s)
         return ERR_DATABASE;
@@ -185,8 +140,49 @@ static int try_way(struct db *db, const struct way *way, const struct filter *f,
             out->seqs[out->count++] = out->last;
     }
     db_drop(db, s);
-    out->done = out->count > want || passed < limit;
+    out->done = out->count > want || passed < rows;
     return more < 0 ? ERR_DATABASE : 0;
+}
+
+// Whether one that waits fits the rest of the filter, too: 1 or 0, -1 on failure.
+static int fits(struct db *db, sqlite3_stmt *s, int64_t seq, struct err *e) {
+    sqlite3_bind_int64(s, 1, seq);
+    int code = db_next(db, s, e);
+    bool yes = code == 1 && db_int(s, 1);
+    sqlite3_reset(s);
+    return code < 0 ? -1 : yes;
+}
+
+static int try_waiting(struct db *db, const struct filter *f, const struct range *range, size_t want,
+                       struct trial *out, struct err *e) {
+    struct waiting *waiting = NULL;
+    struct buf sql;
+    int64_t seq = 1;
+    int fit = 1;
+    *out = (struct trial){0};
+    buf_init(&sql, BUF_UNLIMITED);
+    buf_text(&sql, "SELECT g.seq, ");
+    write_fits(&sql, f);
+    buf_text(&sql, " FROM generation g WHERE g.seq=?1");
+    sqlite3_stmt *s = ask(db, &sql, f, 0, 0, 0, e);
+    int result =
+        s ? waiting_open(&waiting, db, f, range->lowest, range->highest, range->down, e) : ERR_DATABASE;
+    for (int passed = 0; !result && out->count <= want && passed < WAITING_ROWS; passed++) {
+        result = waiting_next(waiting, &seq, e);
+        if (result || seq == 0)
+            break;
+        fit = fits(db, s, seq, e);
+        if (fit < 0)
+            result = ERR_DATABASE;
+        out->last = seq;
+        if (fit == 1)
+            out->seqs[out->count++] = seq;
+    }
+    out->done = out->count > want || seq == 0;
+    waiting_close(waiting);
+    db_drop(db, s);
+    buf_free(&sql);
+    return result;
 }
 
 // Where the rows lie: those of a batch job stand together, but for what others submitted meanwhile.
@@ -219,9 +215,11 @@ int walk_page(struct db *db, const struct filter *filter, size_t want, struct wa
     struct range range;
     size_t count = choose_ways(filter, ways);
     int result = find_range(db, filter, &range, e);
-    for (int64_t rows = count > 1 ? FEW_ROWS : MOST_ROWS; !result && !best.done; rows = MOST_ROWS) {
+    for (int64_t rows = count > 1 ? FEW_ROWS + (int64_t)want : MOST_ROWS; !result && !best.done;
+         rows = MOST_ROWS) {
         for (size_t i = 0; !result && !best.done && i < count; i++) {
-            result = try_way(db, ways[i], filter, &range, want, rows, &trial, e);
+            result = ways[i] ? try_way(db, ways[i], filter, &range, want, rows, &trial, e)
+                             : try_waiting(db, filter, &range, want, &trial, e);
             // Where none is done, the one that came furthest has all that fits on its way.
             if (trial.done || best.last == 0 || is_further(&trial, &best, &range))
                 best = trial;

@@ -174,7 +174,7 @@ static const struct question questions[] = {
      true},
     {{.status = "queued", .model_id = "m2", .user_id = "u4", .session_id = "s4"},
      "status='queued' AND model_id='m2' AND user_id='u4' AND session_id='s4'",
-     "generation_ready (lane=?",
+     "generation_session",
      true},
     {{.status = "queued", .since = 1900},
      "status='queued' AND created_at>=1900",
@@ -264,9 +264,13 @@ static size_t asked_count;
 static int on_statement(unsigned what, void *payload, void *statement, void *text) {
     (void)payload;
     const char *sql = sqlite3_sql(statement);
-    if (what == SQLITE_TRACE_STMT && strncmp(text, "--", 2) != 0 && strstr(sql, "LIMIT ?3") &&
-        asked_count < 8)
-        snprintf(asked[asked_count++], sizeof *asked, "%s", sql);
+    if (what != SQLITE_TRACE_STMT || strncmp(text, "--", 2) == 0 || !strstr(sql, "BETWEEN ?1 AND ?2"))
+        return 0;
+    for (size_t i = 0; i < asked_count; i++)
+        if (strcmp(asked[i], sql) == 0)
+            return 0;
+    assert_true(asked_count < sizeof asked / sizeof *asked);
+    snprintf(asked[asked_count++], sizeof *asked, "%s", sql);
     return 0;
 }
 
