@@ -85,11 +85,11 @@ static int find_lanes(struct waiting *w, struct err *e) {
         " AND ",
         w->down ? "max" : "min");
     buf_format(&sql, READY, "g");
-    buf_text(&sql, ") AS first FROM lane l WHERE l.ready=1 AND l.blocked & 8=0 AND first IS NOT NULL");
+    buf_text(&sql, ") AS first FROM lane l WHERE l.ready=1 AND l.blocked & 8=0");
     write_owner(&sql, w->filter, "l");
-    buf_format(&sql, " ORDER BY first %s LIMIT %d", w->down ? "DESC" : "ASC", WAITING_ROWS);
+    buf_format(&sql, " ORDER BY first %s NULLS LAST LIMIT %d", w->down ? "DESC" : "ASC", WAITING_ROWS);
     sqlite3_stmt *s = ask(w, &sql, e);
-    while (s && (code = db_next(w->db, s, e)) == 1)
+    while (s && (code = db_next(w->db, s, e)) == 1 && !db_is_null(s, 1))
         w->streams[w->count++] = (struct stream){KIND_LANE, db_int(s, 0), db_int(s, 1)};
     db_drop(w->db, s);
     buf_free(&sql);
@@ -113,6 +113,10 @@ static int begin_streams(struct waiting *w, struct err *e) {
         result = advance(w, stream, w->lowest, w->highest, e);
     }
     return result ? result : find_lanes(w, e);
+}
+
+bool waiting_tells_all(const struct filter *f) {
+    return !f->session_id && !f->error_type && !f->since && !f->until && !f->dismissed;
 }
 
 int waiting_open(struct waiting **out, struct db *db, const struct filter *filter, int64_t lowest,

@@ -8,6 +8,9 @@
 
 #define WAITING_ROWS 257 // that one merge gives at most
 
+// Does the filter ask for nothing beyond state, user, model and batch job?
+bool waiting_tells_all(const struct filter *filter);
+
 struct waiting;
 // Of the filter user, model and batch job hold; `down`: from the highest number to the lowest. *out is NULL on failure.
 int waiting_open(struct waiting **out, struct db *db, const struct filter *filter, int64_t lowest,
