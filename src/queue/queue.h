@@ -142,11 +142,12 @@ int queue_request_is_open(struct db *db, int64_t seq, bool *open, struct err *e)
 int queue_request_withdraw(struct db *db, int64_t seq, struct err *e) must_check; // none: fine
 struct request {
     int64_t seq; // of the generation
+    int64_t requested_at;
     bool is_queued;
 };
-// The oldest requests (only_generation not 0: that one's), at most REQUEST_SLICE.
-int queue_requests(struct db *db, int64_t only_generation, struct request list[REQUEST_SLICE], size_t *count,
-                   struct err *e) must_check;
+// The oldest requests within the scope that come after one (all zero: from the first on), at most REQUEST_SLICE.
+int queue_requests(struct db *db, const struct claim_scope *scope, const struct request *after,
+                   struct request list[REQUEST_SLICE], size_t *count, struct err *e) must_check;
 
 // ---- template.c ----
 struct template_row {

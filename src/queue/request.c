@@ -102,22 +102,23 @@ int queue_request_withdraw(struct db *db, int64_t seq, struct err *e) {
     return db_run(db, e, "DELETE FROM run_request WHERE generation_seq=?", "i", seq);
 }
 
-int queue_requests(struct db *db, int64_t only_generation, struct request list[REQUEST_SLICE], size_t *count,
-                   struct err *e) {
+int queue_requests(struct db *db, const struct claim_scope *scope, const struct request *after,
+                   struct request list[REQUEST_SLICE], size_t *count, struct err *e) {
     int code;
     *count = 0;
     sqlite3_stmt *s =
         db_ask(db, e,
-               "SELECT r.generation_seq, g.status='queued' FROM run_request r"
-               " LEFT JOIN generation g ON g.seq=r.generation_seq WHERE ?1=0 OR r.generation_seq=?1"
-               " ORDER BY r.requested_at, r.generation_seq LIMIT ?2",
-               "ii", only_generation, (int64_t)REQUEST_SLICE);
+               "SELECT r.generation_seq, r.requested_at, g.status='queued' FROM run_request r"
+               " LEFT JOIN generation g ON g.seq=r.generation_seq WHERE (?1=0 OR r.generation_seq=?1)"
+               " AND (?2=0 OR g.batch_seq=?2) AND (r.requested_at, r.generation_seq)>(?3, ?4)"
+               " ORDER BY r.requested_at, r.generation_seq LIMIT ?5",
+               "iiiii", scope->only_generation, scope->only_batch, after->requested_at, after->seq,
+               (int64_t)REQUEST_SLICE);
     if (!s)
         return ERR_DATABASE;
-    while ((code = db_next(db, s, e)) == 1) {
-        list[*count].seq = db_int(s, 0);
-        list[(*count)++].is_queued = db_int(s, 1) != 0;
-    }
+    while ((code = db_next(db, s, e)) == 1)
+        list[(*count)++] = (struct request){
+            .seq = db_int(s, 0), .requested_at = db_int(s, 1), .is_queued = db_int(s, 2) != 0};
     db_done(db, s);
     return code < 0 ? ERR_DATABASE : 0;
 }

@@ -98,16 +98,23 @@ static int claim_one_asked(struct runner *r, const struct claim_scope *scope, co
 
 // What a person asked for comes first, beside the limits: it waits for no slot.
 static int claim_asked(struct runner *r, const struct claim_scope *scope, int64_t now_ms, struct err *e) {
-    struct request asked[REQUEST_SLICE];
-    size_t count = 0, claimed = r->claim_count;
+    struct request asked[REQUEST_SLICE], last = {0};
+    size_t count = REQUEST_SLICE, claimed = r->claim_count, seen = 0;
     bool any = r->asked || r->asked_later;
+    int result = 0;
     r->asked = false;
-    if (!any || r->stopping || r->exclusive || scope->only_batch)
+    if (!any || r->stopping || r->exclusive)
         return 0;
-    int result = queue_requests(r->db, scope->only_generation, asked, &count, e);
-    for (size_t i = 0; i < count && !result; i++)
-        result = claim_one_asked(r, scope, &asked[i], now_ms, e);
-    r->asked_later = count > r->claim_count - claimed;
+    // As long as none can start, those behind them may.
+    while (!result && count == REQUEST_SLICE && r->claim_count == claimed) {
+        result = queue_requests(r->db, scope, &last, asked, &count, e);
+        for (size_t i = 0; i < count && !result; i++)
+            result = claim_one_asked(r, scope, &asked[i], now_ms, e);
+        if (count > 0)
+            last = asked[count - 1];
+        seen += count;
+    }
+    r->asked_later = seen > r->claim_count - claimed;
     return result;
 }
 

@@ -8,6 +8,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
+from genrun import wait_until
+
 
 def submit(place, lines, *options):
     place.write("p.txt", "".join(f"{line}\n" for line in lines))
@@ -66,6 +68,30 @@ def test_with_a_runner(place):
     ids = {json.loads(p.communicate(timeout=60)[0])["id"] for p in racing}
     tap.equal((len(ids), states(place, id)), (2, ["completed"] * 3 + ["queued"]), "two callers that race get an item each")
     tap.ok(runner.running and place.status(busy) == "processing", "the runner and its own work go on", runner.err)
+
+
+def test_beside_who_waits_for_the_batch(place):
+    place.write("p.jsonl", '{"prompt":"busy","delay":"60s"}\n{"prompt":"a"}\n')
+    waits = place.start("batch", "submit", "p.jsonl", "--model", "echo", "--wait")
+    wait_until(lambda: os.path.exists(place.database) and "processing" in place.run("list").out, 10, "the first item")
+    id = place.run("batch", "list", "--json").json["id"]
+    place.run("batch", "pause", id)
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 0 and " completed, 0 left" in r.out, "who waits for the paused batch job runs the item", r)
+    tap.ok(waits.running, "and waits on", waits.err)
+
+
+def test_behind_what_cannot_start(place):
+    place.configure("[model *]\nprovider = echo\n")
+    place.write("p.jsonl", "".join(f'{{"prompt":"{n}","model":"closed"}}\n' for n in range(17)))
+    closed = place.run("batch", "submit", "p.jsonl", "--paused").id
+    id = submit(place, ["free"], "--paused")
+    place.sql("INSERT INTO model_state (model_id, state, reason, since, until) VALUES ('closed', 'parked', 'quota', 1, 9999999999999)")
+    place.sql("INSERT INTO run_request SELECT seq, 1 FROM generation WHERE model_id = 'closed'")
+    place.start_runner()
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 0 and " completed, 0 left" in r.out, "requests that wait for a parked model do not stand in the way of others", r)
+    tap.equal(set(states(place, closed)), {"queued"}, "and wait on")
 
 
 tap.main(globals())
