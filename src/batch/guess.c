@@ -55,7 +55,8 @@ static void look(const struct buf *line, struct look *l) {
     l->is_object = l->is_json && cJSON_IsObject(value);
     l->is_openai = l->is_object && is_openai(value);
     cJSON_Delete(value);
-    if (l->is_json || l->first == '{' || l->first == '[')
+    // "prompt" in quotes is JSON, too.
+    if ((l->is_json && l->first != '"') || l->first == '{' || l->first == '[')
         return;
     for (const char *d = delimiters; *d && !l->is_header; d++) {
         l->is_header = has_prompt_column(line, *d);

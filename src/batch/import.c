@@ -71,6 +71,8 @@ static int parse_line(struct import *im, cJSON **object, struct err *e) {
     if (!rc)
         return ERR_OK;
     char first = first_character(&im->line);
+    if (first == '[' && im->line.length >= 3)
+        return err_set(e, ERR_INVALID, "a JSON array: write each item as one JSON object in one line");
     if (im->line.length < 3 && (first == '{' || first == '['))
         return err_set(e, ERR_INVALID, "a lone %c: write each item as one JSON object in one line", first);
     return rc;

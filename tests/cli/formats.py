@@ -54,7 +54,7 @@ def test_guesses(place):
     as_csv, as_jsonl, as_text = "prompt,n\na,1\n", '{"prompt":"a"}\n', "one\ntwo\n"
     for name, text, format, noted in [
         ("x.csv", as_csv, "csv", False), ("x.jsonl", as_jsonl, "jsonl", False), ("x.txt", as_text, "txt", False),
-        ("x.json", as_jsonl, "jsonl", False), ("x", as_jsonl, "jsonl", False), ("x", as_csv, "csv", True), ("x.dat", as_text, "txt", True),
+        ("x.json", as_jsonl, "jsonl", False), ("x", as_jsonl, "jsonl", False), ("x", as_csv, "csv", True), ("x", '"prompt"\n"a"\n', "csv", True), ("x.dat", as_text, "txt", True),
     ]:
         place.write(name, text)
         r = submit(place, name, "--dry-run", "--json")
