@@ -46,11 +46,9 @@ static void take_error(const cJSON *error, const char *text, size_t length, int6
     const char *message = cJSON_IsString(error) ? error->valuestring : json_text(error, "message", "");
     const char *type = json_text(error, "type", "");
     bool is_known = classify_knows(type);
+    if (strspn(message, " \t\r\n") == strlen(message))
+        message = "the command told of an error without a message";
     char *told = is_known || !*type ? mem_copy(message) : mem_format("%s: %s", type, message);
-    if (!*told) {
-        free(told);
-        told = mem_copy("the command told of an error without a message");
-    }
     answer_fail(outcome, FAILURE_SCRIPTED, 0, told, text, length);
     free(outcome->failure.type);
     outcome->failure.type = mem_copy(is_known ? type : "CommandError");

@@ -481,6 +481,9 @@ static const struct answer {
      "CommandError", 0, 0},
     {"{\"error\":\"just text\"}", FAILURE_SCRIPTED, "just text", "CommandError", 0, 0},
     {"{\"error\":{}}", FAILURE_SCRIPTED, "an error without a message", "CommandError", 0, 0},
+    {"{\"error\":{\"message\":\" \"}}", FAILURE_SCRIPTED, "an error without a message", "CommandError", 0, 0},
+    {"{\"error\":{\"type\":\"Odd\"}}", FAILURE_SCRIPTED,
+     "Odd: the command told of an error without a message", "CommandError", 0, 0},
 };
 
 static void json_answers(void **state) {
