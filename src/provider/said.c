@@ -3,6 +3,7 @@
 #include "provider/said.h"
 
 #include "base/text.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +29,11 @@ static void keep(struct said *said, const char *bytes, size_t length) {
         said->tail[said->beyond++ % SAID_TAIL] = bytes[i];
 }
 
+// "progress 40%", but not "progress file is missing".
 static bool is_progress(const char *line) {
-    return text_starts_with(line, "progress ") || text_starts_with(line, "progress:");
+    size_t word = strlen("progress"),
+           gap = text_starts_with(line, "progress") ? strspn(line + word, " :") : 0;
+    return gap > 0 && isdigit((unsigned char)line[word + gap]);
 }
 
 static void mask_line(struct said *said) {

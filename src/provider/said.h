@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a command says on stderr, kept for people: its beginning and its end, at
-// most a few KiB however much it is. Lines that only tell of progress are left out,
+// most a few KiB however much it is. Lines that only tell of progress (a number) are left out,
 // and so is what a carriage return overwrote.
 #ifndef GENRUN_PROVIDER_SAID_H
 #define GENRUN_PROVIDER_SAID_H
