@@ -3,6 +3,7 @@
 """list, show, output, logs, stats, models: looking at what is there."""
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -54,6 +55,26 @@ def test_list_pages(place):
     tap.ok("keyset" not in place.run("batch", "list", "--json").json, "what only pages go on from is not shown")
     tap.error_line(place.run("list", "--after", "no cursor"), 2, "no cursor is not a cursor", "a cursor that is none")
     tap.error_line(place.run("list", "--batch", "00000000"), 4, "00000000", "a batch that is none")
+
+
+def test_list_passes_over_many(place):
+    """Two filters that each have many rows and together few: the command goes on where pages end early."""
+    place.submit("x", "--model", "echo")
+    db = sqlite3.connect(place.database)
+    db.executescript("""
+        INSERT INTO generation (id, status, lane, model_id, user_id, completed_at, created_at)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT printf('%036d', i), 'cancelled', 1,
+            CASE WHEN i % 2 OR i % 20000 = 0 THEN 'b' ELSE 'a' END, CASE WHEN i % 2 = 0 THEN 'u' ELSE 'v' END, 5, i FROM n;
+        INSERT INTO generation_input (seq, prompt, parameters) SELECT seq, 'p', '{}' FROM generation WHERE seq > 1;
+        UPDATE batch_count SET cancelled_items = 50000 WHERE batch_seq = 0;""")
+    db.close()
+    r = place.run("list", "--user", "u", "--model", "b", "--json")
+    tap.equal(ids_of(r), [f"{i:036d}" for i in (40000, 20000)], "the two rows that have both")
+    tap.lacks(r.err, "--after", "and there are no more")
+    r = place.run("list", "--user", "u", "--model", "b", "--json", "--limit", "1")
+    tap.equal((ids_of(r), "--after" in r.err), ([f"{40000:036d}"], True), "one of them, and more")
+    r = place.run("list", "--user", "u", "--model", "b", "--json", "--after", r.err.strip().split("--after ")[1])
+    tap.equal(ids_of(r), [f"{20000:036d}"], "which are found from there")
 
 
 def test_show(place):
