@@ -135,7 +135,8 @@ int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e
 // ---- request.c: what a person asked to be run next ----
 #define REQUEST_SLICE 16 // requests looked at in one transaction
 // Asks for the next queued item of a batch job, in a transaction of its own: callers that race get one each. *seq 0:
-// none is left to ask for. ERR_CONFLICT when the batch job is cancelled or stopped, or the model parked.
+// none is left to ask for. ERR_CONFLICT when the batch job is cancelled or stopped, the model of all that waits parked,
+// or all that waits to be run alone.
 int queue_request_next(struct db *db, int64_t batch_seq, int64_t *seq, struct err *e) must_check;
 // Is the request not served yet?
 int queue_request_is_open(struct db *db, int64_t seq, bool *open, struct err *e) must_check;

@@ -27,25 +27,41 @@ static int check_batch(struct db *db, int64_t batch_seq, struct err *e) {
     return code < 0 ? ERR_DATABASE : result;
 }
 
-// The first item that waits and was not asked for yet: one that is due, else one that waits for its time. Lanes lead
-// to it, so that a million ended items are not walked past.
-static int find_item(struct db *db, int64_t batch_seq, int64_t *seq, struct err *e) {
+// The first item that waits and was not asked for yet, of models that are open, or of those that are not: one that is
+// due, else one that waits for its time. Lanes lead to it, so that a million ended items are not walked past.
+static int find_item(struct db *db, int64_t batch_seq, bool open, int64_t *seq, struct err *e) {
     int result = db_integer(
         db, e, seq, 0,
         "SELECT min((SELECT g.seq FROM generation g INDEXED BY generation_ready WHERE g.lane=l.id"
         " AND g.status='queued' AND g.run_after IS NULL AND g.suspect=0"
         " AND NOT EXISTS (SELECT 1 FROM run_request r WHERE r.generation_seq=g.seq) ORDER BY g.seq LIMIT 1))"
-        " FROM lane l INDEXED BY lane_batch WHERE l.batch_seq=?1 AND l.batch_seq<>0",
-        "i", batch_seq);
+        " FROM lane l INDEXED BY lane_batch WHERE l.batch_seq=?1 AND l.batch_seq<>0 AND ?2="
+        " NOT EXISTS (SELECT 1 FROM model_state m WHERE m.model_id=l.model_id AND m.state<>'ok')",
+        "ii", batch_seq, (int64_t)open);
     if (result || *seq)
         return result;
     return db_integer(
         db, e, seq, 0,
         "SELECT g.seq FROM generation g INDEXED BY generation_delayed"
         " WHERE g.status='queued' AND g.run_after IS NOT NULL AND g.batch_seq=?1 AND g.suspect=0"
-        " AND NOT EXISTS (SELECT 1 FROM run_request r WHERE r.generation_seq=g.seq)"
+        " AND NOT EXISTS (SELECT 1 FROM run_request r WHERE r.generation_seq=g.seq) AND ?2="
+        " NOT EXISTS (SELECT 1 FROM model_state m WHERE m.model_id=g.model_id AND m.state<>'ok')"
         " ORDER BY g.run_after LIMIT 1",
-        "i", batch_seq);
+        "ii", batch_seq, (int64_t)open);
+}
+
+// What was in flight in two crashes is run by nobody beside others: ERR_CONFLICT where only such items wait.
+static int check_suspects(struct db *db, int64_t batch_seq, struct err *e) {
+    int64_t any = 0;
+    int result = db_integer(db, e, &any, 0,
+                            "SELECT EXISTS (SELECT 1 FROM generation g INDEXED BY generation_suspect"
+                            " WHERE g.suspect=1 AND g.status='queued' AND g.batch_seq=?)",
+                            "i", batch_seq);
+    return result || !any
+               ? result
+               : err_set(e, ERR_CONFLICT,
+                         "what waits was in flight when runners crashed, and runs alone: genrun run "
+                         "runs it when nothing else does");
 }
 
 // Nothing is sent to a parked model: ERR_CONFLICT.
@@ -70,9 +86,11 @@ static int check_model(struct db *db, int64_t seq, struct err *e) {
 static int request(struct db *db, int64_t batch_seq, int64_t *seq, struct err *e) {
     int result = check_batch(db, batch_seq, e);
     if (!result)
-        result = find_item(db, batch_seq, seq, e);
-    if (!result && *seq)
-        result = check_model(db, *seq, e);
+        result = find_item(db, batch_seq, true, seq, e);
+    if (!result && !*seq)
+        result = find_item(db, batch_seq, false, seq, e);
+    if (!result)
+        result = *seq ? check_model(db, *seq, e) : check_suspects(db, batch_seq, e);
     if (!result && *seq)
         result = db_run(db, e, "INSERT INTO run_request (generation_seq, requested_at) VALUES (?,?)", "ii",
                         *seq, clock_wall_at());

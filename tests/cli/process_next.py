@@ -56,6 +56,20 @@ def test_refusals(place):
     tap.equal(states(place, id), ["queued"], "and the item waits as before")
 
 
+def test_what_can_run_comes_first(place):
+    place.configure("[model *]\nprovider = echo\n")
+    place.write("p.jsonl", '{"prompt":"a","model":"closed"}\n{"prompt":"b","model":"open"}\n')
+    id = place.run("batch", "submit", "p.jsonl").id
+    place.sql("INSERT INTO model_state (model_id, state, reason, since) VALUES ('closed', 'parked', 'no key', 1)")
+    r = place.run("batch", "process-next", id)
+    tap.ok(r.code == 0 and " completed, 1 left" in r.out, "an item of a parked model does not keep the others", r)
+    tap.error_line(place.run("batch", "process-next", id), 5, "closed is parked", "when it is the only one: 5")
+    place.sql("DELETE FROM model_state")
+    place.sql("UPDATE generation SET suspect = 1 WHERE status = 'queued'")
+    tap.error_line(place.run("batch", "process-next", id), 5, "in flight when runners crashed.*genrun run",
+                   "what must run alone waits, and that is said")
+
+
 def test_with_a_runner(place):
     busy = place.submit("busy", "--model", "echo", "--param", "delay=60s")
     runner = place.start_runner()
