@@ -2,7 +2,9 @@
 // `batch results`: one line, or row, for each item that ended.
 #include "base/text.h"
 #include "cli/outfile.h"
+#include "cli/output.h"
 #include "cli/rows.h"
+#include <errno.h>
 #include <string.h>
 
 static const struct args_option options[] = {
@@ -32,6 +34,17 @@ static int write_to_file(struct cli *cli, const char *id, const char *path,
     if (cli->out.present)
         cli_note(cli, "%lld result%s written to %s", (long long)written, written == 1 ? "" : "s", path);
     return GENRUN_OK;
+}
+
+// Prompts and answers are not to steer a person's terminal.
+static int write_to_terminal(struct cli *cli, const char *id, const genrun_results_options *results) {
+    FILE *safe = output_open_safe();
+    if (safe == NULL)
+        return cli_fail(cli, GENRUN_DATABASE, "cannot show the results (%s): write them to a file with -o",
+                        strerror(errno));
+    int code = genrun_batch_results(cli->g, NULL, id, safe, results);
+    fclose(safe);
+    return cli_out_ok(cli) ? cli_report(cli, code) : GENRUN_OK;
 }
 
 // A file named .csv is to be one; a .jsonl file of a batch that came as CSV is not.
@@ -65,6 +78,8 @@ static int run(struct cli *cli) {
         return code;
     if (path != NULL && strcmp(path, "-") != 0)
         return write_to_file(cli, id, path, &results);
+    if (cli->out.present)
+        return write_to_terminal(cli, id, &results);
     code = genrun_batch_results(cli->g, NULL, id, stdout, &results);
     return cli_out_ok(cli) ? cli_report(cli, code) : GENRUN_OK; // cli_out_end tells of a failed write
 }
@@ -78,7 +93,8 @@ const struct command cmd_batch_results = {
         "While the batch runs: what is finished so far. The file of -o is replaced only when all was\n"
         "written. CSV has one fixed header, rows that end in LF, text in quotes where it must be, and\n"
         "bytes that are no text as base64 in the column output_base64; cells that begin with =, +, - or @\n"
-        "stay what they are: import them into a spreadsheet as text.",
+        "stay what they are: import them into a spreadsheet as text. On a terminal control characters are\n"
+        "escaped.",
     .example = "genrun batch results 4b7d91ce -o results.jsonl",
     .options = options,
     .operands_minimum = 1,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Printing outputs, for `output` and `submit --wait`.
 #include "cli/output.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/rows.h"
 #include <errno.h>
@@ -22,6 +23,43 @@ static int print_safely(struct cli *cli, const char *bytes, size_t length) {
     buf_free(&out);
     return GENRUN_OK;
 }
+
+// ---- a stream for a terminal ----
+
+// Of what came, what has no line end yet.
+static ssize_t write_safe(void *cookie, const char *bytes, size_t length) {
+    struct buf *line = cookie, out;
+    buf_append(line, bytes, length);
+    const char *last = memrchr(buf_borrow(line), '\n', line->length);
+    if (last == NULL)
+        return (ssize_t)length;
+    size_t whole = (size_t)(last + 1 - buf_borrow(line));
+    buf_init(&out, BUF_UNLIMITED);
+    terminal_write_lines(&out, buf_borrow(line), whole, "", 0);
+    buf_drop(line, whole);
+    bool written = fputs(buf_borrow(&out), stdout) >= 0;
+    buf_free(&out);
+    return written ? (ssize_t)length : 0;
+}
+
+static int close_safe(void *cookie) {
+    struct buf *line = cookie;
+    int result = line->length == 0 || write_safe(line, "\n", 1) == 1 ? 0 : EOF;
+    buf_free(line);
+    free(line);
+    return result;
+}
+
+FILE *output_open_safe(void) {
+    struct buf *line = mem_alloc(1, sizeof *line);
+    buf_init(line, BUF_UNLIMITED);
+    FILE *stream = fopencookie(line, "w", (cookie_io_functions_t){.write = write_safe, .close = close_safe});
+    if (stream == NULL)
+        close_safe(line);
+    return stream;
+}
+
+// ---- outputs ----
 
 int output_print(struct cli *cli, const char *id, bool end_line) {
     if (!cli->out.present && !end_line) {

@@ -239,6 +239,17 @@ def test_results(place):
     tap.equal(place.run("batch", "results", id).out, HEADER, "of nothing: the header")
 
 
+def test_results_on_a_terminal(place):
+    hostile = "a \x1b]0;title\x07\x1b[2J \x9b31m \u202e b"
+    batch = place.run("batch", "submit", "-", "--format", "txt", "--model", "echo", "--wait", input=f"{hostile}\nlast\n").id
+    for name in ("csv", "jsonl", "openai"):
+        r = place.run_pty("batch", "results", batch, "--format", name)
+        tap.ok(r.code == 0 and not set(r.out) & set("\x1b\x07\x9b\u202e") and "title" in r.out, f"{name}: no control reaches a terminal", r)
+        piped = place.run("batch", "results", batch, "--format", name).out
+        tap.equal(r.out.count("\r\n"), piped.count("\n"), "and every line is there")
+    tap.contains(place.run("batch", "results", batch, "--format", "csv").out, hostile, "a pipe gets them as they are")
+
+
 def test_bytes(place):
     """An output that is no text stands in a column of its own."""
     id = mixed(place)
