@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/terminal.h"
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
@@ -344,7 +345,7 @@ static char *option_head(const struct args_option *o) {
                                 : mem_format("  %s--%s %s", letter, o->name, o->value);
 }
 
-void args_write_help(struct buf *out, const struct args_option *table) {
+void args_write_help(struct buf *out, const struct args_option *table, size_t columns) {
     size_t widest = 0;
     for (const struct args_option *o = table; o != NULL && o->name != NULL; o++) {
         char *head = option_head(o);
@@ -357,9 +358,10 @@ void args_write_help(struct buf *out, const struct args_option *table) {
         char *head = option_head(o);
         size_t width = text_width(head);
         if (width > widest)
-            buf_format(out, "%s\n%*s  %s\n", head, (int)widest, "", o->help);
+            buf_format(out, "%s\n%*s  ", head, (int)widest, "");
         else
-            buf_format(out, "%s%*s  %s\n", head, (int)(widest - width), "", o->help);
+            buf_format(out, "%s%*s  ", head, (int)(widest - width), "");
+        terminal_write_wrapped(out, o->help, widest + 2, columns);
         free(head);
     }
 }

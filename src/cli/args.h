@@ -67,7 +67,7 @@ int args_first_operand(const struct args_option *common, int argc, char *const *
 // that go on under column `indent`; the line already holds `used` columns.
 void args_write_usage(struct buf *out, const struct args_option *table, size_t used, size_t indent,
                       size_t columns);
-// Appends one aligned line for each option: "  -o, --output FILE  what it is for".
-void args_write_help(struct buf *out, const struct args_option *table);
+// Appends one aligned line for each option: "  -o, --output FILE  what it is for", wrapped to `columns` (0: not).
+void args_write_help(struct buf *out, const struct args_option *table, size_t columns);
 
 #endif

@@ -8,34 +8,11 @@
 #define MARK_WIDTH 7
 #define CHECK_WIDTH 16
 #define INDENT (MARK_WIDTH + CHECK_WIDTH + 2)
-#define NARROWEST 30 // columns of text; a narrower terminal breaks the lines itself
 
 struct round {
     struct cli *cli;
     int64_t checks, wrong, notes;
 };
-
-// Appends text word by word, in lines of at most `width` columns (0: one line) behind INDENT blanks but for the first.
-static void write_wrapped(struct buf *out, const char *text, size_t width) {
-    size_t used = 0;
-    while (*text != '\0') {
-        size_t length = strcspn(text, " ");
-        char word[256];
-        snprintf(word, sizeof word, "%.*s", (int)length, text);
-        size_t columns = text_width(word);
-        if (used > 0 && width > 0 && used + 1 + columns > width) {
-            buf_format(out, "\n%*s", INDENT, "");
-            used = 0;
-        } else if (used > 0) {
-            buf_char(out, ' ');
-            used++;
-        }
-        buf_append(out, text, length);
-        used += columns;
-        text += length + strspn(text + length, " ");
-    }
-    buf_char(out, '\n');
-}
 
 static enum style style_of(const char *state) {
     return strcmp(state, "ok") == 0 ? STYLE_GOOD : strcmp(state, "note") == 0 ? STYLE_WARN : STYLE_BAD;
@@ -45,7 +22,6 @@ static void print_text(const struct cli *cli, const genrun_row *row) {
     const struct terminal *t = &cli->out;
     const char *state = genrun_row_text(row, "state"), *advice = genrun_row_text(row, "advice");
     const char *message = genrun_row_text(row, "message"), *check = genrun_row_text(row, "check");
-    size_t width = t->present && t->width > INDENT + NARROWEST ? t->width - INDENT : 0;
     enum style style = style_of(state);
     struct buf out, safe;
     buf_init(&out, BUF_UNLIMITED);
@@ -56,12 +32,12 @@ static void print_text(const struct cli *cli, const genrun_row *row) {
                buf_borrow(&safe), columns < CHECK_WIDTH ? (int)(CHECK_WIDTH - columns) + 2 : 2, "");
     buf_clear(&safe);
     text_escape(&safe, message, strlen(message), 0);
-    write_wrapped(&out, buf_borrow(&safe), width);
+    terminal_write_wrapped(&out, buf_borrow(&safe), INDENT, t->width);
     if (advice != NULL) {
         buf_clear(&safe);
         text_escape(&safe, advice, strlen(advice), 0);
         buf_format(&out, "%*s", INDENT, "");
-        write_wrapped(&out, buf_borrow(&safe), width);
+        terminal_write_wrapped(&out, buf_borrow(&safe), INDENT, t->width);
     }
     fputs(buf_borrow(&out), stdout);
     buf_free(&safe);

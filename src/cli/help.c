@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define HELP_WIDTH 80
+#define DETAIL_WIDTH 100 // no line of a detail is wider
 
 const struct help_exit help_exits[] = {
     {GENRUN_OK, "done", "All that was asked for is done."},
@@ -53,6 +54,21 @@ static size_t name_width(const struct command *c) {
     return (c->group != NULL ? strlen(c->group) + 1 : 0) + strlen(c->name);
 }
 
+static void write_summary(struct buf *out, const struct command *c, size_t names, size_t width) {
+    buf_format(out, "  %s%s%s%*s  ", c->group != NULL ? c->group : "", c->group != NULL ? " " : "", c->name,
+               (int)(names - name_width(c)), "");
+    terminal_write_wrapped(out, c->summary, names + 4, width);
+}
+
+// A text of several lines: as it stands, but wrapped anew where a terminal is narrower.
+static void write_detail(struct buf *out, const char *text, size_t width) {
+    buf_char(out, '\n');
+    if (width > 0 && width < DETAIL_WIDTH)
+        terminal_write_wrapped(out, text, 0, width);
+    else
+        buf_format(out, "%s\n", text);
+}
+
 // The commands of a group (NULL: all), aligned.
 static void write_summaries(struct buf *out, const struct cli *cli, const char *group) {
     size_t width = 0;
@@ -61,9 +77,7 @@ static void write_summaries(struct buf *out, const struct cli *cli, const char *
             width = name_width(*c);
     for (const struct command *const *c = cli->commands; *c != NULL; c++)
         if (is_in(*c, group))
-            buf_format(out, "  %s%s%s%*s  %s\n", (*c)->group != NULL ? (*c)->group : "",
-                       (*c)->group != NULL ? " " : "", (*c)->name, (int)(width - name_width(*c)), "",
-                       (*c)->summary);
+            write_summary(out, *c, width, cli->out.width);
 }
 
 void command_help(const struct cli *cli, const struct command *command) {
@@ -74,13 +88,13 @@ void command_help(const struct cli *cli, const struct command *command) {
     const char *summary = command->summary; // begins with a small ASCII letter, for the list
     buf_format(&out, "\n%c%s.\n", summary[0] - 'a' + 'A', summary + 1);
     if (command->detail != NULL)
-        buf_format(&out, "\n%s\n", command->detail);
+        write_detail(&out, command->detail, cli->out.width);
     if (command->options != NULL && command->options[0].name != NULL) {
         buf_text(&out, "\nOptions\n");
-        args_write_help(&out, command->options);
+        args_write_help(&out, command->options, cli->out.width);
     }
     buf_text(&out, "\nEverywhere\n");
-    args_write_help(&out, command_globals);
+    args_write_help(&out, command_globals, cli->out.width);
     buf_text(&out, "\nExample\n");
     terminal_write_lines(&out, command->example, strlen(command->example), "  ", 0);
     // A command that is a group, too, such as models.
@@ -127,8 +141,8 @@ void command_help_all(const struct cli *cli) {
     buf_format(&out, "%s.\n\nCommands\n", help_purpose + 1);
     write_summaries(&out, cli, NULL);
     buf_text(&out, "\nOptions of all commands, before or after their names\n");
-    args_write_help(&out, command_globals);
-    buf_format(&out, "\n%s\n", help_values);
+    args_write_help(&out, command_globals, cli->out.width);
+    write_detail(&out, help_values, cli->out.width);
     write_exits(&out);
     buf_text(&out, "\nExample\n");
     terminal_write_lines(&out, help_example, strlen(help_example), "  ", 0);

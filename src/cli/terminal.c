@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NARROWEST 30 // columns that text is wrapped to; a narrower terminal breaks the lines itself
+
 static size_t number_of_environment(const char *name) {
     const char *text = getenv(name);
     if (text == NULL || text[0] < '0' || text[0] > '9')
@@ -122,6 +124,27 @@ void terminal_write_cut(struct buf *out, const char *text, size_t width) {
         buf_text(out, "…");
     }
     buf_free(&escaped);
+}
+
+void terminal_write_wrapped(struct buf *out, const char *text, size_t indent, size_t width) {
+    size_t used = 0, room = width > indent + NARROWEST ? width - indent : SIZE_MAX / 2;
+    while (*text != '\0') {
+        size_t length = strcspn(text, " \n");
+        char *word = mem_copy_bytes(text, length);
+        size_t columns = text_width(word);
+        free(word);
+        if (used > 0 && used + 1 + columns > room) {
+            buf_format(out, "\n%*s", (int)indent, "");
+            used = 0;
+        } else if (used > 0) {
+            buf_char(out, ' ');
+            used++;
+        }
+        buf_append(out, text, length);
+        used += columns;
+        text += length + strspn(text + length, " \n");
+    }
+    buf_char(out, '\n');
 }
 
 void terminal_format_age(int64_t at, int64_t now, char *out, size_t size) {

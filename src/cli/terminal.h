@@ -32,6 +32,10 @@ void terminal_write_lines(struct buf *out, const char *text, size_t length, cons
 // Appends text with controls escaped, cut to `width` columns with "…" (0: not cut). Wide characters count 2.
 void terminal_write_cut(struct buf *out, const char *text, size_t width);
 
+// Appends text word by word, and a line end. The lines end within `width` columns and stand behind `indent` blanks; in
+// front of the first one the caller has written as much. width 0, or too little for that: one line.
+void terminal_write_wrapped(struct buf *out, const char *text, size_t indent, size_t width);
+
 // "now", "12s", "5m", "3h", "7d": how long ago `at` is at `now`; "-" for at 0 or less.
 void terminal_format_age(int64_t at, int64_t now, char *out, size_t size);
 // A local time to the second, "2026-01-02 03:04:05"; "-" for at 0 or less.

@@ -200,6 +200,16 @@ def test_narrow(place):
     tap.ok({"MODEL", "USER", "AGE", "TOOK"} <= set(r.out.split("\r\n")[0].split()), "and nothing left out", r)
 
 
+def test_narrow_help(place):
+    for name in commands(place) + ["", "batch"]:
+        r = place.run_pty("help", *name.split(), columns=80, bare=True)
+        head = r.out.partition("\r\nExample\r\n")[0]
+        wide = [line for line in head.split("\r\n") if columns_of(line) > 80]
+        tap.ok(r.code == 0 and wide == [], f"help {name} fits 80 columns", wide)
+        plain = place.run("help", *name.split(), bare=True).out.partition("\nExample\n")[0]
+        tap.equal(head.split(), plain.split(), "and says what it says elsewhere")
+
+
 def test_output_to_stdout_by_name(place):
     place.configure(INI)
     id = place.run("submit", "answer", "--model", "echo", "--wait", "--json").json["id"]

@@ -205,7 +205,7 @@ static void test_help(void **state) {
                                           "    [--priority N] [--max-cost USD] [--delay D]\n"
                                           "    [--drain]");
     buf_clear(&out);
-    args_write_help(&out, common);
+    args_write_help(&out, common, 0);
     assert_string_equal(buf_borrow(&out), "  -c, --config FILE  the configuration\n"
                                           "      --json         JSON\n"
                                           "  -q, --quiet        less\n");
