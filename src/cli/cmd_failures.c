@@ -20,8 +20,9 @@ static const char *const session_names[] = {"session_name", "session_id", NULL};
 // ---- one a line ----
 
 static const struct table_column failed_columns[] = {
-    {"ID", false, false},     {"FAILED", true, false},  {"MODEL", false, true}, {"USER", false, true},
-    {"SESSION", false, true}, {"PROJECT", false, true}, {"TYPE", false, false}, {"ERROR", false, true},
+    {"ID", false, false},          {"FAILED", true, TABLE_LEAVES},   {"MODEL", false, TABLE_LEAVES},
+    {"USER", false, TABLE_LEAVES}, {"SESSION", false, TABLE_LEAVES}, {"PROJECT", false, TABLE_LEAVES},
+    {"TYPE", false, true},         {"ERROR", false, true},
 };
 
 static void fill_failed(struct rows *rows, genrun_row *row) {

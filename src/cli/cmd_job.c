@@ -132,8 +132,9 @@ const struct command cmd_job = {
 // ---- job list ----
 
 static const struct table_column list_columns[] = {
-    {"JOB", false, false},  {"EVERY", true, false}, {"LAST", true, false}, {"OUTCOME", false, false},
-    {"FOUND", true, false}, {"FIXED", true, false}, {"BY", false, true},   {"WHAT IT DOES", false, true},
+    {"JOB", false, false},       {"EVERY", true, TABLE_LEAVES},         {"LAST", true, false},
+    {"OUTCOME", false, true},    {"FOUND", true, TABLE_LEAVES},         {"FIXED", true, TABLE_LEAVES},
+    {"BY", false, TABLE_LEAVES}, {"WHAT IT DOES", false, TABLE_LEAVES},
 };
 
 static void fill_job(struct rows *rows, genrun_row *row) {

@@ -8,8 +8,10 @@
 #include <string.h>
 
 static const struct table_column columns[] = {
-    {"NAME", false, true}, {"ACCOUNT", false, true}, {"OWNER", false, true}, {"LIVES", false, false},
-    {"AGE", true, false},  {"EXPIRES", true, false}, {"FOR", false, true},
+    {"NAME", false, true},          {"ACCOUNT", false, TABLE_LEAVES},
+    {"OWNER", false, TABLE_LEAVES}, {"LIVES", false, TABLE_LEAVES},
+    {"AGE", true, false},           {"EXPIRES", true, TABLE_LEAVES},
+    {"FOR", false, TABLE_LEAVES},
 };
 
 static void fill(struct rows *rows, genrun_row *row) {

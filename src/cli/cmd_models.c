@@ -79,10 +79,10 @@ const struct command cmd_models_resume = {
 // ---- check ----
 
 static const struct table_column check_columns[] = {
-    {"MODEL", false, true},  {"PROVIDER", false, TABLE_LEAVES},
-    {"CHECK", false, false}, {"REACHABLE", false, false},
-    {"KEY", false, false},   {"KNOWN", false, false},
-    {"MS", true, false},     {"FOUND", false, true},
+    {"MODEL", false, true},       {"PROVIDER", false, TABLE_LEAVES},
+    {"CHECK", false, false},      {"REACHABLE", false, TABLE_LEAVES},
+    {"KEY", false, TABLE_LEAVES}, {"KNOWN", false, TABLE_LEAVES},
+    {"MS", true, TABLE_LEAVES},   {"FOUND", false, true},
 };
 
 struct check {

@@ -3,9 +3,15 @@
 #include "cli/rows.h"
 
 static const struct table_column columns[] = {
-    {"ID", false, false},  {"WHY", false, false},    {"MODEL", false, true},
-    {"USER", false, true}, {"STARTED", true, false}, {"HEARTBEAT", true, false},
-    {"STEP", false, true}, {"OUTPUTS", true, false}, {"PROMPT", false, true},
+    {"ID", false, false},
+    {"WHY", false, true},
+    {"MODEL", false, TABLE_LEAVES},
+    {"USER", false, TABLE_LEAVES},
+    {"STARTED", true, false},
+    {"HEARTBEAT", true, TABLE_LEAVES},
+    {"STEP", false, TABLE_LEAVES},
+    {"OUTPUTS", true, TABLE_LEAVES},
+    {"PROMPT", false, TABLE_LEAVES},
 };
 
 static void fill(struct rows *rows, genrun_row *row) {

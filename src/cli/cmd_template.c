@@ -95,8 +95,8 @@ const struct command cmd_template_add = {
 // ---- list ----
 
 static const struct table_column columns[] = {
-    {"NAME", false, true},  {"TYPE", false, true}, {"TIER", false, true},
-    {"BYTES", true, false}, {"AGE", true, false},  {"ID", false, false},
+    {"NAME", false, true},         {"TYPE", false, true},       {"TIER", false, true},
+    {"BYTES", true, TABLE_LEAVES}, {"AGE", true, TABLE_LEAVES}, {"ID", false, TABLE_LEAVES},
 };
 
 static void fill(struct rows *rows, genrun_row *row) {

@@ -180,12 +180,17 @@ def columns_of(line):
 
 
 TABLES = {"list": ["ID", "STATUS", "PROMPT"], "batch list": ["ID", "STATUS", "DONE", "NAME"], "batch items": ["GENERATION", "STATUS"],
-          "models": ["MODEL", "STATE"]}
+          "models": ["MODEL", "STATE"], "models check": ["MODEL", "CHECK", "FOUND"], "failures": ["ID", "ERROR"],
+          "job list": ["JOB", "LAST"], "template list": ["NAME", "TYPE"], "locks": ["NAME", "AGE"]}
 
 
 def test_narrow(place):
     prepared.update(prepare(place))
     new_batch(place)
+    place.run("fail", place.submit("x", "--delay", "1h"), "--reason", WIDE)
+    place.run("template", "add", "wide", "--file", "body.json", "--type", WIDE)
+    place.sql("INSERT INTO locks (name, user_id, owner, acquired_at, expires_at, reason) "
+              "VALUES ('account:ann:1', 'ann', 'another', 1, 4102444800000, 'a test')")
     for name, wanted in TABLES.items():
         words = call(place, name)
         for columns in (20, 40, 60, 200):
