@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "db/migrate.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,4 +67,15 @@ int header_examine(int fd, const char *path, int newest, bool *fresh, struct err
                        (int)version, newest);
     *fresh = bare;
     return 0;
+}
+
+bool header_is_foreign(const char *path) {
+    unsigned char head[HEADER_SIZE];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    ssize_t length = pread(fd, head, sizeof head, 0);
+    close(fd);
+    return length > 0 && ((size_t)length < sizeof head || memcmp(head, "SQLite format 3", 16) != 0 ||
+                          number(head + AT_APPLICATION_ID) != MIGRATE_APPLICATION_ID);
 }

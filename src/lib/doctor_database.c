@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "db/check.h"
+#include "db/header.h"
 #include "db/migrate.h"
 #include "lib/doctor.h"
 #include "queue/audit.h"
@@ -219,8 +220,8 @@ void doctor_look_at_database(struct doctor *d) {
     }
     if (result)
         doctor_tell_message(d, "database", DOCTOR_WRONG, e.message);
-    if (stat(d->database, &st) != 0 || !S_ISREG(st.st_mode))
-        return;
+    if (stat(d->database, &st) != 0 || !S_ISREG(st.st_mode) || (!d->db && header_is_foreign(d->database)))
+        return; // another program's file is not ours to judge
     if (!result)
         doctor_tell(d, "database", DOCTOR_OK, NULL, "%s, %.1f MiB, on a local disk", d->database,
                     (double)st.st_size / (1 << 20));

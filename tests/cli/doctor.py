@@ -124,6 +124,18 @@ def test_configuration(place):
     tap.ok(any("the defaults hold" in o["message"] for o in rows), "none is fine", r)
 
 
+def test_file_of_another_program(place):
+    for name, content in (("text", "not a database\n"), ("shop.db", None)):
+        place.database = place.path(name)
+        if content:
+            place.write(name, content)
+        else:
+            place.sql("CREATE TABLE goods (id)")
+        os.chmod(place.database, 0o644)
+        rows = judge(place, "database", "wrong", "is (not a|a) database", "name genrun's own file")
+        tap.equal([o for o in rows if o["check"] in ("permissions", "log")], [], f"{name}: its rights are not judged")
+
+
 def test_database_files(place):
     fill(place)
     for suffix in ("", "-wal", "-shm"):
