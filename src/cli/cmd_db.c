@@ -111,6 +111,8 @@ static int copy(struct cli *cli, const char *path) {
 
 static int run_backup(struct cli *cli) {
     const char *path = args_operand(cli->args, 0);
+    if (strcmp(path, "-") == 0)
+        return cli_usage(cli, "a backup goes to a file, not to standard output");
     int code = copy(cli, path);
     if (code != GENRUN_OK)
         return cli_report(cli, code);

@@ -222,7 +222,7 @@ static int check_rooms(const struct db *db, int64_t bytes, struct err *e) {
 int backup_vacuum(struct db *db, int64_t *before, int64_t *after, struct err *e) {
     int64_t pages = 0, unused = 0, page_size = 0, version = 0;
     int result;
-    char again[64];
+    char again[96];
     if (!db->is_owner)
         return err_set(e, ERR_CONFLICT, "only the owner of the database vacuums it");
     // What stands in the log is part of the size: into the file with it first.
@@ -239,8 +239,8 @@ int backup_vacuum(struct db *db, int64_t *before, int64_t *after, struct err *e)
     if ((result = db_run(db, e, "PRAGMA temp_store=FILE", "")) || (result = db_run(db, e, "VACUUM", "")) ||
         (result = db_checkpoint(db, LOCK_WAIT_MS, NULL, e)))
         return result;
-    // A commit after a checkpoint begins the log anew and cuts it to its usual size.
-    snprintf(again, sizeof again, "PRAGMA user_version = %" PRId64, version);
+    // A commit after a checkpoint begins the log anew and cuts it: here to next to nothing.
+    snprintf(again, sizeof again, "PRAGMA journal_size_limit=0; PRAGMA user_version = %" PRId64, version);
     if (sqlite3_exec(db->handle, again, NULL, NULL, NULL) != SQLITE_OK)
         return db_failed(db, e);
     result = db_checkpoint(db, LOCK_WAIT_MS, NULL, e);

@@ -162,6 +162,7 @@ def test_backup(place):
     tap.error_line(place.run("db", "backup", "link"), 2, "link exists already", "so is a link, wherever it leads")
     tap.error_line(place.run("db", "backup", "no/such/folder/x.db"), 2, r"cannot write no/such/folder/x.db \(No such file", "a folder that is not there")
     tap.error_line(place.run("db", "backup", "."), 2, r"\. exists already", "a folder")
+    tap.error_line(place.run("db", "backup", "-"), 2, "a backup goes to a file, not to standard output: 'genrun help db backup'", "no stream")
     tap.equal(place.run("--json", "db", "backup", "second.db").json, {"file": "second.db"}, "--json")
     tap.equal(parts(place), [], "no half-made file is left")
 
@@ -235,6 +236,7 @@ def test_vacuum(place):
     after = os.stat(place.database).st_size
     tap.ok(r.code == 0 and told and int(told.group(2)) < int(told.group(1)), "a vacuum tells what it brought", r)
     tap.ok(after < before / 4, "and gave the space back", f"{before} {after}")
+    tap.ok(os.stat(place.database + "-wal").st_size < 16384, "the copy does not stay in the log")
     tap.equal(check(place).code, 0, "nothing is wrong afterwards")
     tap.equal(sorted(place.run("--json", "db", "vacuum").json), ["after", "before"], "--json")
     place.submit("still there", "--model", "echo", "--wait")
