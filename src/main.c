@@ -187,14 +187,15 @@ static int find_command(struct cli *cli, int *argc, char **words) {
 
 static int run_command(struct cli *cli) {
     const struct command *c = cli->command;
+    const char *group = c->group != NULL ? c->group : "", *space = c->group != NULL ? " " : "";
     size_t operands = args_operand_count(cli->args);
     if (operands < c->operands_minimum)
-        return cli_usage(cli, "'%s' needs %s", c->name, c->operands);
+        return cli_usage(cli, "'%s%s%s' needs %s", group, space, c->name, c->operands);
     if (operands > c->operands_maximum)
         return cli_usage(cli, "'%s' is one argument too many", args_operand(cli->args, c->operands_maximum));
     for (size_t i = 0; i < operands; i++)
         if (args_operand(cli->args, i)[0] == '\0') // an unset variable of a script
-            return cli_usage(cli, "an argument of '%s' is empty", c->name);
+            return cli_usage(cli, "an argument of '%s%s%s' is empty", group, space, c->name);
     if (c->bare)
         return c->run(cli);
     genrun_options options = GENRUN_OPTIONS_INIT;

@@ -50,7 +50,8 @@ static int add(struct cli *cli) {
         code = genrun_template_add(cli->g, id, args_operand(cli->args, 0), buf_borrow(&body), body.length,
                                    args_text(cli->args, "type"), args_text(cli->args, "tier"));
         if (code == GENRUN_INVALID)
-            cli_fail(cli, code, "%s: %s", path, genrun_message(cli->g));
+            cli_fail(cli, code, "%s: %s", strcmp(path, "-") == 0 ? "standard input" : path,
+                     genrun_message(cli->g));
         else
             cli_report(cli, code);
     }

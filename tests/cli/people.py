@@ -33,12 +33,12 @@ def test_places(place):
 
 def test_misuse(place):
     for args, pattern in [
-        (["user", "set"], "'set' needs ID"),
+        (["user", "set"], "'user set' needs ID"),
         (["user", "set", "u"], "'user set' needs --name, --username or --email: 'genrun help user set' shows how"),
         (["session", "set", "s"], "'session set' needs --name, --project or --user"),
         (["project", "set", "p"], "'project set' needs --name or --user"),
         (["user", "set", "u", "--name", ""], "--name is empty"),
-        (["user", "set", "", "--name", "x"], "an argument of 'set' is empty"),
+        (["user", "set", "", "--name", "x"], "an argument of 'user set' is empty"),
         (["user", "set", "u", "v", "--name", "x"], "'v' is one argument too many"),
         (["user", "set", "u", "--name", "a\nb"], "the name has a control character: leave it out"),
         (["user", "set", "u", "--username", "a\x1b[2Jb"], "the username has a control character: leave it out"),

@@ -84,7 +84,7 @@ def test_bad_values(place):
         (["submit", "x", "--priority", "1001"], "--priority is 1001"),
         (["submit", "x", "--delay", "-1s"], "not a duration"),
         (["submit", "x", "--model", ""], "--model is empty"),
-        (["batch", "submit"], "'submit' needs FILE"),
+        (["batch", "submit"], "'batch submit' needs FILE"),
         (["batch", "submit", "f", "--on-error", "ignore"], r"one of continue\|stop"),
     ]:
         tap.error_line(place.run(*args), 2, pattern, f"refused: {' '.join(args)}")
