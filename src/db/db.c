@@ -261,6 +261,15 @@ const char *db_path(const struct db *db) {
     return db->path;
 }
 
+int db_check_place(const struct db *db, struct err *e) {
+    return owner_is_at(db->owner, db->path) ? 0
+                                            : err_set(e, ERR_DATABASE,
+                                                      "database %s was replaced or removed while it was in "
+                                                      "use: put the file back, or start again on "
+                                                      "what is there now",
+                                                      db->path);
+}
+
 const char *db_log_path(const struct db *db) {
     return sqlite3_filename_wal(sqlite3_db_filename(db->handle, "main"));
 }

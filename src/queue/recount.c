@@ -111,6 +111,9 @@ static void count_row(struct recount *r, sqlite3_stmt *s) {
 
 static int begin_rows(struct recount *r, struct err *e) {
     int result = db_open(&r->reader, db_path(r->run->db), DB_EXISTING, e);
+    // The other connection would count another file's rows.
+    if (!result)
+        result = db_check_place(r->run->db, e);
     if (!result)
         result = db_run(r->reader, e, "BEGIN", "");
     if (result)

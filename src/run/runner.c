@@ -16,7 +16,8 @@
 #define JUMP_WAIT_MS 50   // for the writer lock
 #define PATIENCE_MS 10000 // of a stop with a database that takes no results
 #define YIELD_MS (INT64_C(366) * 24 * 3600 * 1000) // longer than any clock of live work
-#define PATIENCE_AT_ONCE_MS 1000                   // of one that is to be at once
+#define PLACE_EVERY_MS 1000
+#define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -251,6 +252,14 @@ static void notice_own_changes(struct runner *r) {
     r->changed |= db_total_changes(r->db) != r->seen_changes;
 }
 
+// In a file that was replaced work goes on unseen, and its results are lost.
+static int check_place(struct runner *r, int64_t now_ms, struct err *e) {
+    if (now_ms < r->next_place_ms)
+        return 0;
+    r->next_place_ms = now_ms + PLACE_EVERY_MS;
+    return db_check_place(r->db, e);
+}
+
 int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     notice_own_changes(r);
     int64_t from_ms = clock_monotonic_ms();
@@ -288,7 +297,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
         r->seen_changes = db_total_changes(r->db);
     }
     chores_turn(r, clock_monotonic_ms());
-    return 0;
+    return check_place(r, now_ms, e);
 }
 
 void runner_stop(struct runner *runner, bool at_once) {

@@ -73,6 +73,7 @@ struct runner {
     struct ends uncounted;     // committed, but not in the throughput table yet
     int64_t next_count_ms;
     int64_t next_checkpoint_ms;
+    int64_t next_place_ms; // whether the file is still where it was is looked at
 };
 
 // One transaction with everything that is due; nothing when nothing is.
