@@ -18,10 +18,11 @@ struct alert {
     char message[256];
 };
 
-static int write_crossing(struct db *db, const struct alert *a, int64_t now_at, struct err *e) {
+static int write_crossing(struct db *db, const struct alert *a, int64_t now_at, int64_t wait_ms,
+                          struct err *e) {
     char event[64];
     struct buf data;
-    int result = db_begin(db, 50, e);
+    int result = db_begin(db, wait_ms, e);
     if (result)
         return result;
     result = a->crossed ? db_run(db, e,
@@ -46,10 +47,10 @@ static int write_crossing(struct db *db, const struct alert *a, int64_t now_at, 
     return result ? result : db_commit(db, e);
 }
 
-static int note(struct db *db, const struct alert *a, int64_t now_at, struct err *e) {
+static int note(struct db *db, const struct alert *a, int64_t now_at, int64_t wait_ms, struct err *e) {
     int64_t known = 0;
     int result = db_integer(db, e, &known, 0, "SELECT 1 FROM alerts WHERE name=?", "t", a->name);
-    return result || (known != 0) == a->crossed ? result : write_crossing(db, a, now_at, e);
+    return result || (known != 0) == a->crossed ? result : write_crossing(db, a, now_at, wait_ms, e);
 }
 
 static int look_at_stuck(struct db *db, bool runner_is_up, const struct cleanup_rules *rules,
@@ -95,11 +96,12 @@ static int look_at_failures(struct db *db, double rate, int64_t now_at, struct a
 
 int queue_check_alerts(struct db *db, bool runner_is_up, const struct cleanup_rules *rules,
                        int64_t stuck_after_ms, double failure_rate, int64_t now_at, struct err *e) {
+    int64_t wait_ms = rules->is_live ? 50 : 5000; // of the loop, or of a command
     struct alert stuck = {.name = "stuck", .message = "off"}, failures = {.name = "failure_rate"};
     int result = look_at_stuck(db, runner_is_up, rules, stuck_after_ms, now_at, &stuck, e);
     if (!result)
-        result = note(db, &stuck, now_at, e);
+        result = note(db, &stuck, now_at, wait_ms, e);
     if (!result)
         result = look_at_failures(db, failure_rate, now_at, &failures, e);
-    return result ? result : note(db, &failures, now_at, e);
+    return result ? result : note(db, &failures, now_at, wait_ms, e);
 }

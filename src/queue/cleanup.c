@@ -388,8 +388,7 @@ static int step_heads(struct cleanup *c, bool *end, struct err *e) {
 static int step_locks(struct cleanup *c, bool *end, struct err *e) {
     int64_t count = 0, now_at = clock_wall_at();
     *end = true;
-    int result =
-        db_integer(c->run->db, e, &count, 0, "SELECT count(*) FROM locks WHERE expires_at<=?", "i", now_at);
+    int result = lock_count_lapsed(c->run, now_at, &count, e);
     if (result || count == 0 || (!c->run->dry_run && (result = upkeep_transaction(c->run, e))))
         return result;
     result = commit(c, lock_expire(c->run, now_at, PAGE_ROWS, &count, e), e);

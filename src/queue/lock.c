@@ -171,17 +171,24 @@ int queue_lock_release(struct db *db, bool runner_is_up, const char *name, bool 
 
 // ---- what nobody renews ----
 
-// The clock may have been set: what the runner that is up holds it renews by itself.
-#define EXPIRED                                                                                              \
-    LOCKS " WHERE expires_at<=?2 AND owner IS NOT (SELECT id FROM runners WHERE ?1 AND stopped_at IS NULL"   \
-          " ORDER BY seq DESC LIMIT 1) AND name<>'job:'||?3 LIMIT ?4"
+// The clock may have been set: what the runner that is up holds it renews by itself, and loses only when the generation
+// that it was held for does not run any more.
+#define LAPSED                                                                                               \
+    " WHERE name<>'job:'||?3 AND CASE WHEN owner IS (SELECT id FROM runners WHERE ?1 AND stopped_at IS NULL" \
+    " ORDER BY seq DESC LIMIT 1) THEN name GLOB 'account:*' AND NOT EXISTS (SELECT 1 FROM generation g"      \
+    " WHERE g.id=reason AND g.status='processing') ELSE expires_at<=?2 END"
+
+int lock_count_lapsed(struct upkeep *run, int64_t now_at, int64_t *count, struct err *e) {
+    return db_integer(run->db, e, count, 0, "SELECT count(*) FROM locks" LAPSED, "iit",
+                      (int64_t)run->runner_is_up, now_at, run->job);
+}
 
 int lock_expire(struct upkeep *run, int64_t now_at, int limit, int64_t *removed, struct err *e) {
     struct lock *list = mem_alloc((size_t)limit, sizeof *list);
     size_t count = 0;
     int code = -1, result = 0;
-    sqlite3_stmt *s =
-        db_ask(run->db, e, EXPIRED, "iiti", (int64_t)run->runner_is_up, now_at, run->job, (int64_t)limit);
+    sqlite3_stmt *s = db_ask(run->db, e, LOCKS LAPSED " LIMIT ?4", "iiti", (int64_t)run->runner_is_up, now_at,
+                             run->job, (int64_t)limit);
     while (s && (code = db_next(run->db, s, e)) == 1)
         list[count++] = copy(s);
     db_done(run->db, s);
@@ -190,17 +197,18 @@ int lock_expire(struct upkeep *run, int64_t now_at, int limit, int64_t *removed,
     for (size_t i = 0; i < count; i++) {
         bool gone = false;
         if (!result && !run->dry_run) {
-            result = db_run(run->db, e, "DELETE FROM locks WHERE name=? AND expires_at<=?", "ti",
-                            list[i].name, now_at);
-            gone = !result && db_changes(run->db) == 1;
+            result = db_run(run->db, e, "DELETE FROM locks WHERE name=?", "t", list[i].name);
+            gone = !result;
         }
+        const char *what =
+            list[i].of_runner ? "what it was held for does not run" : "expired: nobody renews it";
         if (gone)
-            result = log_lock(run->db, "warn", "lock.expired", &list[i], "nobody renewed it", e);
+            result = log_lock(run->db, "warn", "lock.expired", &list[i], what, e);
         if (!result && (gone || run->dry_run))
             upkeep_tell(run, &(struct finding){.kind = "lock",
                                                .id = list[i].name,
                                                .user_id = list[i].user_id,
-                                               .what = "expired: nobody renews it",
+                                               .what = what,
                                                .since = list[i].expires_at,
                                                .fixed = gone});
         lock_clear(&list[i]);

@@ -76,6 +76,7 @@ int queue_lock_release(struct db *db, bool runner_is_up, const char *name, bool 
                        struct err *e) must_check;
 // Names of locks whose time is over and that nobody renews; those of the runner that is up are its own business.
 // Removes up to `limit` of them; *removed counts them. Inside the caller's transaction, unless it is a dry run.
+int lock_count_lapsed(struct upkeep *run, int64_t now_at, int64_t *count, struct err *e) must_check;
 int lock_expire(struct upkeep *run, int64_t now_at, int limit, int64_t *removed, struct err *e) must_check;
 // job:<name> for a process: taken or renewed, inside the caller's transaction; ERR_CONFLICT when another process that
 // lives has it.

@@ -301,6 +301,9 @@ def test_account_waits(place):
         r = place.run("locks", "release", "account:ann:1")
         tap.contains(r.err, "goes on beside what starts now", "a release says what it means")
         wait_until(lambda: len(slow.prompts) == 3, 10, "the second one beside the first")
+        place.sql("INSERT INTO locks SELECT 'account:ann:7', 'ann', owner, 1, expires_at, ? FROM locks WHERE name='account:bob:1'", second[:-1])
+        tap.equal([(f["id"], f["what"]) for f in job(place)["findings"]], [("account:ann:7", "what it was held for does not run")],
+                  "one that the runner renews for nothing is ended, the others are not")
         slow.go.append(True)
         for id in (first, second, other):
             place.wait_status(id, "completed")
