@@ -17,6 +17,7 @@
 #define PATIENCE_MS 10000 // of a stop with a database that takes no results
 #define YIELD_MS (INT64_C(366) * 24 * 3600 * 1000) // longer than any clock of live work
 #define PLACE_EVERY_MS 1000
+#define GATE_ROUNDING_MS 2
 #define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
 static int64_t now_us(void) {
@@ -334,8 +335,9 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
         return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;
-    // A gate that was closed at the last claim may have opened since: the next turn claims through it.
-    if (r->gates_open_ms <= now_ms)
+    // A gate that was closed at the last claim may have opened since (its time is rounded up, by 2 ms at most): the
+    // next turn claims through it.
+    if (r->gates_open_ms - GATE_ROUNDING_MS <= now_ms)
         return false;
     for (size_t i = 0; i < r->gates.count; i++) {
         struct gate *g = r->gates.list[i];
