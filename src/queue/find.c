@@ -27,8 +27,39 @@ static int list_candidates(const char *what, const char *id, const struct buf *c
                    buf_borrow(candidates));
 }
 
-static int find(struct db *db, const char *what, const char *sql, const char *id, int64_t *seq,
-                struct err *e) {
+// A thing that has an id. The columns are seq and id; ?1 is the tail that the index has, ?2 what was typed.
+struct kind {
+    const char *name;
+    const char *list, *show; // the commands that tell of it
+    const char *sql;
+};
+static const struct kind generations = {
+    "generation", "list", "show",
+    "SELECT g.seq, g.id FROM generation g LEFT JOIN batch_job b ON b.seq = g.batch_seq "
+    "WHERE substr(g.id, -8) = ?1 AND substr(g.id, -length(?2)) = ?2 "
+    "AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) LIMIT 10"};
+static const struct kind batch_jobs = {
+    "batch job", "batch list", "batch show",
+    "SELECT seq, id FROM batch_job WHERE substr(id, -8) = ?1 AND substr(id, -length(?2)) = ?2 "
+    "AND opened_at IS NOT NULL LIMIT 10"};
+
+// Nothing has the id: it may be that of the other kind.
+static int tell_missing(struct db *db, const struct kind *kind, const char *id, const char *key,
+                        struct err *e) {
+    const struct kind *other = kind == &generations ? &batch_jobs : &generations;
+    int64_t seq = 0;
+    int result = db_integer(db, e, &seq, 0, other->sql, "tt", key + strlen(key) - ID_TAIL, key);
+    if (result)
+        return result;
+    if (seq)
+        return err_set(e, ERR_NOT_FOUND, "%s is a %s, not a %s: 'genrun %s %s' tells of it", id, other->name,
+                       kind->name, other->show, id);
+    return err_set(e, ERR_NOT_FOUND,
+                   "%s %s does not exist: 'genrun %s' shows the newest, with the ends of their ids",
+                   kind->name, id, kind->list);
+}
+
+static int find(struct db *db, const struct kind *kind, const char *id, int64_t *seq, struct err *e) {
     char key[ID_SIZE];
     struct buf candidates;
     int found = 0, more, result = 0;
@@ -38,7 +69,7 @@ static int find(struct db *db, const char *what, const char *sql, const char *id
         return err_set(e, ERR_INVALID, "%s is not an id: give a whole id, or its last %d or more characters",
                        id, ID_TAIL);
     lower(id, key);
-    sqlite3_stmt *s = db_ask(db, e, sql, "tt", key + length - ID_TAIL, key);
+    sqlite3_stmt *s = db_ask(db, e, kind->sql, "tt", key + length - ID_TAIL, key);
     if (!s)
         return ERR_DATABASE;
     buf_init(&candidates, 1024);
@@ -51,25 +82,17 @@ static int find(struct db *db, const char *what, const char *sql, const char *id
     if (more < 0)
         result = ERR_DATABASE;
     else if (found == 0)
-        result = err_set(e, ERR_NOT_FOUND, "%s %s does not exist: genrun %s shows the newest", what, id,
-                         strcmp(what, "generation") == 0 ? "list" : "batch list");
+        result = tell_missing(db, kind, id, key, e);
     else if (found > 1)
-        result = list_candidates(what, id, &candidates, e);
+        result = list_candidates(kind->name, id, &candidates, e);
     buf_free(&candidates);
     return result;
 }
 
 int queue_find_generation(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, "generation",
-                "SELECT g.seq, g.id FROM generation g LEFT JOIN batch_job b ON b.seq = g.batch_seq "
-                "WHERE substr(g.id, -8) = ?1 AND substr(g.id, -length(?2)) = ?2 "
-                "AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) LIMIT 10",
-                id, seq, e);
+    return find(db, &generations, id, seq, e);
 }
 
 int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, "batch job",
-                "SELECT seq, id FROM batch_job WHERE substr(id, -8) = ?1 AND substr(id, -length(?2)) = ?2 "
-                "AND opened_at IS NOT NULL LIMIT 10",
-                id, seq, e);
+    return find(db, &batch_jobs, id, seq, e);
 }

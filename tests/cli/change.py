@@ -274,7 +274,7 @@ def test_bulk_selectors(place):
               [4, 2, 2, 2, 0, 1, 3, 2, 2], "retry")
     tap.equal([count("dismiss", *f) for f in (["--all"], ["--type", "OperatorError"], ["--status", "completed"], ["--batch", batch])], [4, 2, 0, 0], "dismiss")
     tap.equal(place.run("retry", "--type", "OperatorError", "--yes").out, "2 generations queued\n", "and in earnest")
-    tap.error_line(place.run("cancel", "--batch", "00000000", "--yes"), 4, "batch job 00000000 does not exist: genrun batch list shows the newest", "a batch job that is none")
+    tap.error_line(place.run("cancel", "--batch", "00000000", "--yes"), 4, "batch job 00000000 does not exist: 'genrun batch list' shows the newest", "a batch job that is none")
 
 
 def test_misuse(place):
@@ -290,7 +290,7 @@ def test_misuse(place):
         tap.error_line(place.run(*name), 2, f"'{name[0]}' needs ids, a filter or --all: 'genrun help {name[0]}' shows how", f"{name[0]} without a selector")
         tap.error_line(place.run(*name, "--all"), 2, "without a terminal nobody can be asked; --yes does it, --dry-run counts", f"{name[0]} without --yes")
         tap.error_line(place.run(*name, "--older-than", "-1h", "--yes"), 2, r"--older-than is '-1h', which is not a duration", f"{name[0]}: a negative duration")
-        tap.error_line(place.run(*name, "00000000-0000-7000-8000-000000000000"), 4, "generation 00000000-0000-7000-8000-000000000000 does not exist: genrun list shows the newest", f"{name[0]}: an unknown id")
+        tap.error_line(place.run(*name, "00000000-0000-7000-8000-000000000000"), 4, "generation 00000000-0000-7000-8000-000000000000 does not exist: 'genrun list' shows the newest", f"{name[0]}: an unknown id")
         tap.error_line(place.run(*name, "short"), 2, "short is not an id: give a whole id, or its last 8 or more characters", f"{name[0]}: what cannot be one")
         tap.error_line(place.run(*name, "--all", "--user", b"\xff".decode("utf-8", "surrogateescape"), "--yes"), 2, "the user is not valid UTF-8", f"{name[0]}: broken text")
     tap.equal(place.status(id), "queued", "nothing was changed")

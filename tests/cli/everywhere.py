@@ -222,6 +222,14 @@ def test_output_to_stdout_by_name(place):
     tap.equal((done.returncode, place.read("all.txt")), (0, "before\nanswer\nafter\n"), "-o /dev/stdout does not replace the file behind it")
 
 
+def test_ids_of_the_other_kind(place):
+    batch, id = new_batch(place), place.submit("x", "--model", "echo")
+    for words in (["show"], ["output"], ["cancel"], ["retry"]):
+        tap.error_line(place.run(*words, batch[-8:]), 4, f"{batch[-8:]} is a batch job, not a generation: 'genrun batch show {batch[-8:]}' tells of it", f"{words[0]} of a batch job")
+    for words in (["batch", "show"], ["batch", "results"], ["batch", "cancel"]):
+        tap.error_line(place.run(*words, id), 4, f"{id} is a generation, not a batch job: 'genrun show {id}' tells of it", f"{' '.join(words)} of a generation")
+
+
 def test_ids(place):
     ids = [f"0190a0b1-c2d3-7e4f-8a5b-{i:04d}0badcafe" for i in range(12)]
     place.submit("x", "--model", "echo")

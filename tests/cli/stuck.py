@@ -185,8 +185,8 @@ def test_misuse(place):
     tap.error_line(place.run("stuck", "x"), 2, "one argument too many", "an operand")
     tap.error_line(place.run("recover"), 2, "'recover' needs ids, a filter or --all: 'genrun help recover' shows how", "recover without anything")
     tap.error_line(place.run("recover", "--status", "failed", "--yes"), 2, "one of stuck", "a state that cannot be recovered")
-    tap.error_line(place.run("recover", "00000000"), 4, "generation 00000000 does not exist: genrun list shows the newest", "an unknown id")
-    tap.error_line(place.run("recover", "--batch", "00000000", "--yes"), 4, "batch job 00000000 does not exist: genrun batch list shows", "an unknown batch job")
+    tap.error_line(place.run("recover", "00000000"), 4, "generation 00000000 does not exist: 'genrun list' shows the newest", "an unknown id")
+    tap.error_line(place.run("recover", "--batch", "00000000", "--yes"), 4, "batch job 00000000 does not exist: 'genrun batch list' shows", "an unknown batch job")
 
 
 tap.main(globals())

@@ -534,7 +534,8 @@ static void test_ids(void **state) {
          "00000000-0000-7000-8000-0000deadbeef"
          " 00000000-0000-7000-8000-1111deadbeef"},
         {"1deadbeef", 0, 2, NULL},
-        {"2deadbeef", ERR_NOT_FOUND, 0, "generation 2deadbeef does not exist: genrun list shows the newest"},
+        {"2deadbeef", ERR_NOT_FOUND, 0,
+         "generation 2deadbeef does not exist: 'genrun list' shows the newest, with the ends of their ids"},
         {"00000000-0000-7000-8000-0000deadbee0", ERR_NOT_FOUND, 0, NULL},
         {"afe0001", ERR_INVALID, 0,
          "afe0001 is not an id: give a whole id, or its last 8 or more characters"},
