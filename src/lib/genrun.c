@@ -347,8 +347,9 @@ static int no_output(genrun *g, int64_t seq, const char *id) {
     int result = queue_ended(g->db, false, seq, &ended, status, &g->err);
     if (result)
         return result;
-    return err_set(&g->err, ERR_NOT_FOUND, "generation %s is %s and has no output%s: genrun show tells more",
-                   id, status, ended ? "" : " yet");
+    return err_set(&g->err, ERR_NOT_FOUND,
+                   "generation %s is %s and has no output%s: 'genrun show %s' tells more", id, status,
+                   ended ? "" : " yet", id);
 }
 
 int genrun_write_output(genrun *g, const char *id, FILE *out) {
@@ -395,10 +396,11 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
         if (result == ERR_NOT_FOUND)
             result = queue_find_batch(g->db, filter->id, &f.batch_seq, &g->err);
         if (result == ERR_NOT_FOUND)
-            result = err_set(&g->err, ERR_NOT_FOUND,
-                             "%s is neither a generation nor a batch job: genrun list and genrun batch list "
-                             "show their ids",
-                             filter->id);
+            result =
+                err_set(&g->err, ERR_NOT_FOUND,
+                        "%s is neither a generation nor a batch job: 'genrun list' and 'genrun batch list' "
+                        "show their ids",
+                        filter->id);
     }
     if (!result)
         result = queue_events(g->db, &f, handle_each_row, &e, &g->err);

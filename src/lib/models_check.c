@@ -87,7 +87,7 @@ static int give(void *payload, const struct models_check_target *target, const s
         row_add_text(row, "latency_ms", NULL);
     row_add_text(row, "message", r->message);
     if (r->ok && is_parked(c->g, target->model_id)) {
-        char *advice = mem_format("it is parked: genrun models resume %s sends to it again", name);
+        char *advice = mem_format("it is parked: 'genrun models resume %s' sends to it again", name);
         row_add_text(row, "advice", advice);
         free(advice);
     } else {

@@ -87,7 +87,7 @@ static int drained_code(genrun *g) {
                        (long long)waits, waits == 1 ? " is" : "s are", waits == 1 ? "itself" : "themselves",
                        waits == 1 ? "it" : "them");
     if (runner_failed(g->runner) > 0)
-        return err_set(&g->err, ERR_WORK, "%lld generation%s failed: genrun list --status failed shows %s",
+        return err_set(&g->err, ERR_WORK, "%lld generation%s failed: 'genrun list --status failed' shows %s",
                        (long long)runner_failed(g->runner), runner_failed(g->runner) == 1 ? "" : "s",
                        runner_failed(g->runner) == 1 ? "it" : "them");
     return 0;
@@ -241,8 +241,8 @@ static int find_waited(genrun *g, const char *id, struct wait *w) {
     w->is_batch = true;
     result = queue_find_batch(g->db, id, &w->seq, &g->err);
     return result == ERR_NOT_FOUND ? err_set(&g->err, ERR_NOT_FOUND,
-                                             "%s is neither a generation nor a batch job: genrun list and "
-                                             "genrun batch list show their ids",
+                                             "%s is neither a generation nor a batch job: 'genrun list' and "
+                                             "'genrun batch list' show their ids",
                                              id)
                                    : result;
 }
@@ -298,11 +298,12 @@ static int ended_code(genrun *g, const struct wait *w, const char *status) {
         unsuccessful = row_integer(row, "failed_items", 0) + row_integer(row, "cancelled_items", 0);
         row_free(row);
         if (unsuccessful > 0)
-            return err_set(&g->err, ERR_WORK,
-                           "%lld items failed or were cancelled: genrun batch results %s --errors shows them",
-                           (long long)unsuccessful, w->id);
+            return err_set(
+                &g->err, ERR_WORK,
+                "%lld items failed or were cancelled: 'genrun batch results %s --errors' shows them",
+                (long long)unsuccessful, w->id);
     }
-    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s: genrun logs %s tells why",
+    return unsuccessful ? err_set(&g->err, ERR_WORK, "the %s %s: 'genrun logs %s' tells why",
                                   w->is_batch ? "batch job is" : "generation is", status, w->id)
                         : 0;
 }

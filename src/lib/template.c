@@ -62,7 +62,7 @@ int template_set_load(struct template_set *set, genrun *g, const char *named) {
             result = l.result;
     }
     if (!result && named && !find(set, named))
-        result = err_set(&g->err, ERR_NOT_FOUND, "there is no template %s: genrun template list shows them",
+        result = err_set(&g->err, ERR_NOT_FOUND, "there is no template %s: 'genrun template list' shows them",
                          named);
     return result;
 }
@@ -120,13 +120,14 @@ int template_set_apply(struct template_set *set, struct spec *item, struct err *
     if (name && !is_nil) {
         t = find(set, name);
         if (!t)
-            return err_set(e, ERR_INVALID, "there is no template %s: genrun template list shows them", name);
+            return err_set(e, ERR_INVALID, "there is no template %s: 'genrun template list' shows them",
+                           name);
     } else if (is_nil || !has_request(item)) {
         t = match(set, item);
         if (!t && (item->type || item->tier || is_nil))
             return err_set(
                 e, ERR_INVALID,
-                "no template is for type %s and tier %s: genrun template add makes one, or give a prompt",
+                "no template is for type %s and tier %s: 'genrun template add' makes one, or give a prompt",
                 item->type ? item->type : "(none)", item->tier ? item->tier : "(none)");
         if (!t)
             return err_set(

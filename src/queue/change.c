@@ -85,27 +85,27 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 static int not_stuck(sqlite3_stmt *s, const char *id, const char *status, struct err *e) {
     if (strcmp(status, "queued") == 0)
         return err_set(e, ERR_CONFLICT,
-                       "generation %s is queued and not stuck, it waits: genrun show %s tells what for", id,
+                       "generation %s is queued and not stuck, it waits: 'genrun show %s' tells what for", id,
                        id);
     if (strcmp(status, "completed") == 0)
         return err_set(
             e, ERR_CONFLICT,
-            "generation %s is completed and not stuck, it has ended: genrun output %s prints what came", id,
+            "generation %s is completed and not stuck, it has ended: 'genrun output %s' prints what came", id,
             id);
     if (strcmp(status, "processing") != 0)
         return err_set(e, ERR_CONFLICT,
-                       "generation %s is %s and not stuck, it has ended: genrun retry %s queues it again", id,
-                       status, id);
+                       "generation %s is %s and not stuck, it has ended: 'genrun retry %s' queues it again",
+                       id, status, id);
     if (!db_is_null(s, 2))
         return err_set(
             e, ERR_CONFLICT,
-            "generation %s is processing and dismissed, so it does not count as stuck: genrun dismiss "
-            "--undo %s first",
+            "generation %s is processing and dismissed, so it does not count as stuck: 'genrun dismiss "
+            "--undo %s' first",
             id, id);
     int64_t now_at = clock_wall_at();
     return err_set(e, ERR_CONFLICT,
                    "generation %s is processing and not stuck, its runner is up, with a heartbeat %lld s and "
-                   "progress %lld s ago: genrun cancel %s ends it",
+                   "progress %lld s ago: 'genrun cancel %s' ends it",
                    id, (long long)(now_at - db_int(s, 3)) / 1000, (long long)(now_at - db_int(s, 4)) / 1000,
                    id);
 }
@@ -126,7 +126,7 @@ static int explain(struct db *db, enum change change, int64_t seq, struct err *e
             result = not_stuck(s, id, status, e);
         else
             result =
-                err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: genrun show %s tells more",
+                err_set(e, ERR_CONFLICT, "generation %s is %s and cannot be %s: 'genrun show %s' tells more",
                         id, status, kinds[change].past, id);
     } else {
         result = code == 0 ? err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile")

@@ -21,7 +21,7 @@ static int check_batch(struct db *db, int64_t batch_seq, struct err *e) {
         result =
             err_set(e, ERR_CONFLICT, "batch job %s is cancelled: nothing of it runs any more", db_text(s, 0));
     else if (code == 1 && !db_is_null(s, 2))
-        result = err_set(e, ERR_CONFLICT, "batch job %s is %s: genrun batch retry %s goes on with it",
+        result = err_set(e, ERR_CONFLICT, "batch job %s is %s: 'genrun batch retry %s' goes on with it",
                          db_text(s, 0), db_text(s, 2), db_text(s, 0));
     db_done(db, s);
     return code < 0 ? ERR_DATABASE : result;
@@ -60,7 +60,7 @@ static int check_suspects(struct db *db, int64_t batch_seq, struct err *e) {
     return result || !any
                ? result
                : err_set(e, ERR_CONFLICT,
-                         "what waits was in flight when runners crashed, and runs alone: genrun run "
+                         "what waits was in flight when runners crashed, and runs alone: 'genrun run' "
                          "runs it when nothing else does");
 }
 
@@ -77,7 +77,7 @@ static int check_model(struct db *db, int64_t seq, struct err *e) {
     int code = db_next(db, s, e);
     if (code == 1)
         result =
-            err_set(e, ERR_CONFLICT, "model %s is parked (%s): genrun models resume %s sends to it again",
+            err_set(e, ERR_CONFLICT, "model %s is parked (%s): 'genrun models resume %s' sends to it again",
                     db_text(s, 0), db_text(s, 1), db_text(s, 0));
     db_done(db, s);
     return code < 0 ? ERR_DATABASE : result;

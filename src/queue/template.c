@@ -54,7 +54,7 @@ int queue_template_list(struct db *db, bool with_bodies, queue_each each, void *
 }
 
 static int not_found(const char *name, struct err *e) {
-    return err_set(e, ERR_NOT_FOUND, "there is no template %s: genrun template list shows them", name);
+    return err_set(e, ERR_NOT_FOUND, "there is no template %s: 'genrun template list' shows them", name);
 }
 
 int queue_template_get(struct db *db, const char *name, struct row **out, struct err *e) {

@@ -226,12 +226,12 @@ def test_fail(place):
     tap.equal(place.run("retry", id, other).code, 0, "but retried")
     tap.ok("error" not in place.show(id)["parameters"], "and is as new")
     place.run("cancel", id)
-    tap.error_line(place.run("fail", id, "--reason", "x"), 5, rf"generation {id} is cancelled and cannot be failed: genrun show {id} tells more", "a cancelled one is not failed")
+    tap.error_line(place.run("fail", id, "--reason", "x"), 5, rf"generation {id} is cancelled and cannot be failed: 'genrun show {id}' tells more", "a cancelled one is not failed")
 
 
 def test_dismiss(place):
     ids = [place.submit(f"{i}", "--model", "echo") for i in range(5)]
-    tap.error_line(place.run("dismiss", ids[0]), 5, rf"generation {ids[0]} is queued and cannot be dismissed: genrun show", "a queued one is not dismissed")
+    tap.error_line(place.run("dismiss", ids[0]), 5, rf"generation {ids[0]} is queued and cannot be dismissed: 'genrun show", "a queued one is not dismissed")
     for id in ids[:3]:
         place.run("fail", id, "--reason", "x")
     place.run("cancel", ids[3])

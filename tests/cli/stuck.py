@@ -73,7 +73,7 @@ def test_its_runner_is_gone(place):
         r = place.run("stuck")
         tap.ok(r.lines[0].startswith("ID  ") and r.lines[1].startswith(f"{id[-8:]}  its runner is gone  m"), "as a table", r)
         tap.result(place.run("recover", waiting), 5, "one that waits is not stuck",
-                   err=rf"^genrun: generation {waiting} is queued and not stuck, it waits: genrun show {waiting} tells what for\n$")
+                   err=rf"^genrun: generation {waiting} is queued and not stuck, it waits: 'genrun show {waiting}' tells what for\n$")
         r = place.run("recover", id[-8:])
         tap.result(r, 0, "recover by the tail", out=rf"^{id} queued\n$")
         tap.equal(place.sql("SELECT level, message, attempt FROM logs WHERE event='generation.recovered'"),
@@ -84,7 +84,7 @@ def test_its_runner_is_gone(place):
         row = place.show(id)
         tap.equal((row["status"], row["starts"], row["attempts"], [(x["content"], x["partial"]) for x in row["outputs"]]),
                   ("completed", 2, 1, [("x" * 60, False)]), "and no attempt was spent")
-        tap.error_line(place.run("recover", id), 5, r"is completed and not stuck, it has ended: genrun output", "a completed one is not stuck")
+        tap.error_line(place.run("recover", id), 5, r"is completed and not stuck, it has ended: 'genrun output", "a completed one is not stuck")
 
 
 def test_under_a_living_runner(place):
@@ -102,7 +102,7 @@ def test_under_a_living_runner(place):
         tap.matches(o[beat]["why"], r"^no heartbeat for 6\d s$", "why: the heartbeat")
         tap.matches(o[progress]["why"], r"^no progress for 3\d s$", "why: the progress")
         tap.error_line(place.run("recover", fine), 5, rf"generation {fine} is processing and not stuck, its runner is up, with a heartbeat "
-                       rf"\d+ s and progress 3\d s ago: genrun cancel {fine} ends it$", "one without a clock is not stuck")
+                       rf"\d+ s and progress 3\d s ago: 'genrun cancel {fine}' ends it$", "one without a clock is not stuck")
         tap.result(place.run("recover", "--all"), 2, "without a terminal --yes is needed", err="--yes does it")
         tap.result(place.run("recover", "--all", "--dry-run"), 0, "--dry-run counts", out=r"^2 generations would be recovered\n$")
         tap.result(place.run("recover", "--user", "nobody", "--yes"), 0, "filters select", out=r"^0 generations recovered\n$")
@@ -155,7 +155,7 @@ def test_dismissed(place):
         runner.kill()
         tap.result(place.run("dismiss", id), 0, "a stuck one is dismissed", out=rf"^{id} processing, dismissed\n$")
         tap.equal((stuck(place), stuck(place, "--older-than", "0")), ({}, {}), "and left out, also of the slow ones")
-        tap.error_line(place.run("recover", id), 5, "is processing and dismissed, so it does not count as stuck: genrun dismiss --undo", "nor recovered")
+        tap.error_line(place.run("recover", id), 5, "is processing and dismissed, so it does not count as stuck: 'genrun dismiss --undo", "nor recovered")
         tap.equal(place.value("SELECT processing FROM totals"), 1, "but counted")
         tap.equal(place.run("dismiss", "--undo", id).code, 0, "undone")
         tap.equal(set(stuck(place)), {id}, "it is listed again")

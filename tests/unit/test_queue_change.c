@@ -149,12 +149,13 @@ static void test_one_of_each_state(void **state) {
         {CHANGE_RETRY,
          {"queued", "processing", "processing", "!is completed and cannot be retried", "queued", "queued"}},
         {CHANGE_RECOVER,
-         {"!is queued and not stuck, it waits: genrun show",
-          "!is processing and not stuck, its runner is up, with a heartbeat 4 s and progress 4 s ago: genrun "
+         {"!is queued and not stuck, it waits: 'genrun show",
+          "!is processing and not stuck, its runner is up, with a heartbeat 4 s and progress 4 s ago: "
+          "'genrun "
           "cancel",
-          "queued", "!is completed and not stuck, it has ended: genrun output",
-          "!is failed and not stuck, it has ended: genrun retry",
-          "!is cancelled and not stuck, it has ended: genrun retry"}},
+          "queued", "!is completed and not stuck, it has ended: 'genrun output",
+          "!is failed and not stuck, it has ended: 'genrun retry",
+          "!is cancelled and not stuck, it has ended: 'genrun retry"}},
         {CHANGE_DISMISS,
          {"!is queued and cannot be dismissed", "processing", "processing", "completed", "failed",
           "cancelled"}},
@@ -218,7 +219,7 @@ static void test_a_dismissed_one_is_not_recovered(void **state) {
     OK(queue_change(db, CHANGE_DISMISS, seq, NULL, &error));
     assert_int_equal(queue_change(db, CHANGE_RECOVER, seq, NULL, &error), ERR_CONFLICT);
     assert_non_null(strstr(error.message,
-                           "is processing and dismissed, so it does not count as stuck: genrun "
+                           "is processing and dismissed, so it does not count as stuck: 'genrun "
                            "dismiss --undo"));
     OK(queue_change(db, CHANGE_UNDISMISS, seq, NULL, &error));
     OK(queue_change(db, CHANGE_RECOVER, seq, NULL, &error));
