@@ -97,8 +97,9 @@ static void read_mark(const struct buf *environment, struct leftover_mark *mark)
     }
 }
 
+// An empty mark, as from a damaged database, would mean every process without one.
 static bool is_meant(const struct leftover_mark *mark, const struct leftover_mark *carried) {
-    return strcmp(mark->runner, carried->runner) == 0 &&
+    return *mark->runner && strcmp(mark->runner, carried->runner) == 0 &&
            (!*mark->generation || strcmp(mark->generation, carried->generation) == 0) &&
            (mark->attempt == 0 || mark->attempt == carried->attempt);
 }

@@ -304,6 +304,8 @@ static void test_near_misses(void **state) {
     struct crowd near = start(&shorter, sleeper);
     assert_int_equal(leftover_kill(&mine, 1), 0);
     assert_true(lives(&crowd) && lives(&near));
+    const struct leftover_mark none = {0};
+    assert_false(leftover_carries(crowd.pid, &none)); // what has no mark is nobody's
     end_by_hand(&crowd);
     end_by_hand(&near);
     free(longer);
