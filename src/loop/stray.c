@@ -3,6 +3,7 @@
 // it is found among our own children. Else it may be anywhere, and /proc is searched.
 #include "loop/stray.h"
 
+#include "base/mem.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -29,9 +30,41 @@ static bool none_runs(const struct loop *loop) {
     return true;
 }
 
+// The children of all threads of a process, for the caller to free.
+static pid_t *list_children(pid_t parent, size_t *count) {
+    char path[320];
+    struct dirent *task;
+    pid_t *list = NULL;
+    size_t room = 0;
+    snprintf(path, sizeof path, "/proc/%ld/task", (long)parent);
+    DIR *tasks = opendir(path);
+    *count = 0;
+    while (tasks && (task = readdir(tasks))) {
+        int pid;
+        snprintf(path, sizeof path, "/proc/%ld/task/%s/children", (long)parent, task->d_name);
+        FILE *children = isdigit((unsigned char)task->d_name[0]) ? fopen(path, "re") : NULL;
+        while (children && fscanf(children, "%d", &pid) == 1) {
+            if (*count == room)
+                list = mem_resize(list, room = room ? room * 2 : 16, sizeof *list);
+            list[(*count)++] = pid;
+        }
+        if (children)
+            fclose(children);
+    }
+    if (tasks)
+        closedir(tasks);
+    return list;
+}
+
+// Its children may have a clean environment: they are known by it, as long as it is there. Stopped it starts no others.
 static void end_stray(struct loop *loop, pid_t pid, const struct child *of) {
-    if (kill(pid, 0) != 0)
-        return; // it became another user: out of our reach
+    size_t count;
+    if (is_known(loop, pid) || kill(pid, SIGSTOP) != 0)
+        return; // or it became another user: out of our reach
+    pid_t *children = list_children(pid, &count);
+    for (size_t i = 0; i < count; i++)
+        end_stray(loop, children[i], of);
+    free(children);
     struct child *stray = child_add(loop, pid, &of->mark, of->family);
     stray->stray = true;
     child_kill(stray);
@@ -50,20 +83,11 @@ static void look_at(struct loop *loop, pid_t pid, const struct child *of) {
 }
 
 static void look_at_adopted(struct loop *loop, const struct child *of) {
-    char path[320];
-    struct dirent *task;
-    DIR *tasks = opendir("/proc/self/task");
-    while (tasks && (task = readdir(tasks))) {
-        int pid;
-        snprintf(path, sizeof path, "/proc/self/task/%s/children", task->d_name);
-        FILE *children = isdigit((unsigned char)task->d_name[0]) ? fopen(path, "re") : NULL;
-        while (children && fscanf(children, "%d", &pid) == 1)
-            look_at(loop, pid, of);
-        if (children)
-            fclose(children);
-    }
-    if (tasks)
-        closedir(tasks);
+    size_t count;
+    pid_t *adopted = list_children(getpid(), &count);
+    for (size_t i = 0; i < count; i++)
+        look_at(loop, adopted[i], of);
+    free(adopted);
 }
 
 void stray_end(struct loop *loop, const struct child *child) {

@@ -577,6 +577,31 @@ static void spares_the_strays_of_others(void **state) {
     clear(&short_one);
 }
 
+static void ends_the_children_of_strays_beside_others(void **state) {
+    (void)state;
+    static const char *const scripts[] = {
+        "(setsid sh -c 'env -i /bin/sleep 1000 & echo $!; wait' &); sleep 0.2",
+        "(setsid sh -c 'env -i setsid /bin/sh -c \"/bin/sleep 1000 & echo \\$!; wait\" & wait' &); sleep 0.2",
+    };
+    struct watcher long_one = {0};
+    child_adopt(loop);
+    start(&long_one, "exec sleep 1000", NULL);
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        struct watcher w = {0};
+        pid_t pids[8];
+        run(&w, scripts[i], NULL);
+        assert_int_equal(read_pids(&w, pids), 1);
+        wait_until_gone(&w);
+        assert_gone(pids[0]);
+        assert_false(long_one.ended);
+        clear(&w);
+    }
+    child_stop(long_one.child);
+    wait_until_gone(&long_one);
+    clear(&long_one);
+    assert_no_children();
+}
+
 static void reaps_zombies(void **state) {
     (void)state;
     struct watcher w = {0};
@@ -664,6 +689,7 @@ int main(void) {
         CASE(the_end_of_the_loop_ends_all),
         CASE(ends_what_is_left),
         CASE(spares_the_strays_of_others),
+        CASE(ends_the_children_of_strays_beside_others),
         CASE(reaps_zombies),
         CASE(reaps_while_the_child_runs_on),
         CASE(its_output_is_whole_though_others_hold_the_pipe),
