@@ -125,6 +125,23 @@ def test_options(place):
         tap.ok(len(got) > 10 if expected is None else got == expected, f"{line!r}: {expected or 'many'}", got)
 
 
+def test_names(place):
+    fill(place)
+    place.write("t.txt", "of {{topic}}")
+    place.run("template", "add", "explain", "--file", "t.txt")
+    place.sql("INSERT INTO locks (name, user_id, owner, acquired_at, expires_at, reason) "
+              "VALUES ('account:ann:1', 'ann', 'another', 1, 4102444800000, 'a test')")
+    for line, expected in (
+            ("genrun job ", ["checkpoint", "cleanup_stuck_generation", "list", "retention"]),
+            ("genrun job clean", ["cleanup_stuck_generation"]),
+            ("genrun template show ", ["explain"]),
+            ("genrun template remove ex", ["explain"]),
+            ("genrun template add ", []),
+            ("genrun locks release ac", ["account:ann:1"]),
+            ("genrun models resume ec", ["echo"])):
+        tap.equal(sorted(ask(place, line)), expected, f"{line!r}: {expected}")
+
+
 def test_values(place):
     id, batch = fill(place)
     newest = [row["id"] for row in place.run("list", "--json").jsonl]
