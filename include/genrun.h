@@ -221,8 +221,9 @@ typedef struct genrun_batch_options {
  * to interrupt. */
 typedef int (*genrun_progress)(void *payload, int64_t done, int64_t total, const char *unit);
 
-/* Builds a batch from code: begin, add each item, then open it, or abandon it. All items or
- * none: until genrun_batch_open() nothing of it is seen or run. *out is freed by either end. */
+/* Builds a batch from code: begin, add each item, then open it, or abandon it. Until
+ * genrun_batch_open() nothing of it is seen or run. An item that genrun_batch_add() refuses is not in it, and the caller
+ * decides whether to open the rest. *out is freed by either end. */
 int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options *options);
 int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec);
 int genrun_batch_open(genrun_batch *batch, char id[GENRUN_ID_SIZE]);

@@ -596,11 +596,10 @@ static void test_add_after_a_refusal(void **state) {
     ok(g, genrun_batch_begin(g, &batch, &options));
     ok(g, genrun_batch_add(batch, &good));
     refused(g, genrun_batch_add(batch, &bad), GENRUN_INVALID, "unknown model");
-    int result = genrun_batch_add(batch, &good);
-    int opened = genrun_batch_open(batch, id);
-    assert_int_equal(result == GENRUN_OK, opened == GENRUN_OK); // it goes on or it does not, but says so
+    ok(g, genrun_batch_add(batch, &good));
+    ok(g, genrun_batch_open(batch, id));
     ok(g, genrun_list(g, &filter, count, &rows));
-    assert_int_equal(rows, opened == GENRUN_OK ? 2 : 0);
+    assert_int_equal(rows, 2); // without the refused one
     ok(g, genrun_batch_begin(g, &batch, &options));
     refused(g, genrun_batch_open(batch, id), GENRUN_INVALID, "no item");
     genrun_batch_abandon(NULL);
