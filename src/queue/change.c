@@ -25,7 +25,8 @@
     "'failed by hand, from '||status||', model '||model_id||', attempt '||starts)"                           \
     " WHERE " ROWS " AND (status='queued' OR status='processing')"
 #define RETRY                                                                                                \
-    "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, note=NULL, "                  \
+    "UPDATE generation SET status='queued', completed_at=NULL, run_after=NULL, "                             \
+    "note=json_object('event','queued','message','retried by hand, it was '||status), "                      \
     "waiting_since=NULL, attempts=0, suspect=0, crashes=0, crashes_alone=0, error_type=NULL,"                \
     " error_message=NULL, error_detail=NULL, cancel_reason=NULL, dismissed_at=NULL"                          \
     " WHERE " ROWS " AND (status='failed' OR status='cancelled')"

@@ -249,6 +249,9 @@ def test_dismiss(place):
     tap.equal(place.show(ids[1])["dismissedAt"], None, "a retry takes the mark away")
     names = [e for (e,) in place.sql("SELECT event FROM logs WHERE generation_id=? ORDER BY id", ids[0])]
     tap.equal(names, ["generation.queued", "generation.failed", "generation.dismissed", "generation.undismissed"], "the log has it")
+    place.run("retry", ids[0], ids[3])
+    tap.equal(place.sql("SELECT level, message FROM logs WHERE event='generation.queued' AND message IS NOT NULL ORDER BY id"),
+              [("info", f"retried by hand, it was {state}") for state in ("failed", "failed", "cancelled")], "a retry says so, and what it was")
 
 
 def test_bulk_selectors(place):
