@@ -5,12 +5,15 @@
 // (FULL and TRUNCATE would do it on one connection, but fall back to an unlocked
 // PASSIVE when they do not get the lock.)
 #include "db/connection.h"
+#include "db/moved.h"
 #include <unistd.h>
 
 static int open_second(struct db *db, struct err *e) {
     if (db->checkpointer)
         return 0;
-    int result = connection_open(&db->checkpointer, db->path, e);
+    int result = db_check_place(db, e);
+    if (!result)
+        result = connection_open(&db->checkpointer, db->path, e);
     if (!result)
         result = connection_set_up(db->checkpointer, db->path, e);
     // A connection that has not read yet would report success and do nothing.

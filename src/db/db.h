@@ -25,8 +25,6 @@ enum db_mode {
 int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) must_check;
 void db_close(struct db *db); // NULL is fine; gives up ownership
 const char *db_path(const struct db *db);
-// ERR_DATABASE when the path leads to another file now, or to none: what is written would be lost.
-int db_check_place(const struct db *db, struct err *e) must_check;
 // The write-ahead log, beside the file itself when the path is a link. Valid as long as the connection.
 const char *db_log_path(const struct db *db);
 sqlite3 *db_handle(struct db *db);

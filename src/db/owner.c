@@ -104,9 +104,11 @@ int owner_descriptor(const struct owner *owner) {
     return owner->fd;
 }
 
-bool owner_is_at(const struct owner *owner, const char *path) {
+bool owner_has_moved(const struct owner *owner, const char *path) {
     struct stat st;
-    return stat(path, &st) == 0 && st.st_dev == owner->device && st.st_ino == owner->inode;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT || errno == ENOTDIR;
+    return st.st_dev != owner->device || st.st_ino != owner->inode;
 }
 
 void owner_close(struct owner *owner) {

@@ -13,10 +13,9 @@ struct owner;
 
 // Opens (with `create`: makes, mode 0600) the file; shared by all handles of the process on its inode.
 int owner_open(struct owner **out, const char *path, bool create, struct err *e) must_check;
-void owner_close(struct owner *owner);           // NULL is fine
-int owner_descriptor(const struct owner *owner); // for reading; not to be closed
-// Is the file of this name (or where its link leads) still the one that was opened?
-bool owner_is_at(const struct owner *owner, const char *path);
+void owner_close(struct owner *owner);                             // NULL is fine
+int owner_descriptor(const struct owner *owner);                   // for reading; not to be closed
+bool owner_has_moved(const struct owner *owner, const char *path); // the path names another file now, or none
 // Takes the lock for `holder`; ERR_CONFLICT when another process or another holder has it.
 int owner_lock(struct owner *owner, const void *holder, struct err *e) must_check;
 void owner_unlock(struct owner *owner, const void *holder);

@@ -8,6 +8,7 @@
 #include "queue/recount.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/moved.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

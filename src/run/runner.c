@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "db/moved.h"
 #include "loop/child.h"
 #include "run/state.h"
 #include <stdlib.h>
@@ -16,7 +17,6 @@
 #define JUMP_WAIT_MS 50   // for the writer lock
 #define PATIENCE_MS 10000 // of a stop with a database that takes no results
 #define YIELD_MS (INT64_C(366) * 24 * 3600 * 1000) // longer than any clock of live work
-#define PLACE_EVERY_MS 1000
 #define GATE_ROUNDING_MS 2
 #define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
@@ -253,12 +253,19 @@ static void notice_own_changes(struct runner *r) {
     r->changed |= db_total_changes(r->db) != r->seen_changes;
 }
 
-// In a file that was replaced work goes on unseen, and its results are lost.
-static int check_place(struct runner *r, int64_t now_ms, struct err *e) {
-    if (now_ms < r->next_place_ms)
-        return 0;
-    r->next_place_ms = now_ms + PLACE_EVERY_MS;
-    return db_check_place(r->db, e);
+static void write_ends(struct runner *r);
+static void write_end(struct runner *r, const char *reason);
+
+// The database is not where it was: what ended is written to it, and what runs is taken back, as at any stop.
+static int leave(struct runner *r, struct err *e) {
+    if (r->left)
+        return err_set(
+            e, ERR_DATABASE,
+            "the database was moved, deleted or replaced: close it, see what is there and open it");
+    write_ends(r);
+    write_end(r, "stopped");
+    r->left = true;
+    return db_rescue(r->db, e);
 }
 
 int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
@@ -269,6 +276,8 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     int result = loop_wait(r->loop, timeout_ms, e);
     if (result)
         return result;
+    if (db_has_moved(r->db))
+        return leave(r, e);
     r->claimable |= child_dying(r->loop, NULL) < dying;
     int64_t now_ms = clock_monotonic_ms();
     // From turn to turn, since a process can be stopped anywhere.
@@ -298,7 +307,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
         r->seen_changes = db_total_changes(r->db);
     }
     chores_turn(r, clock_monotonic_ms());
-    return check_place(r, now_ms, e);
+    return 0;
 }
 
 void runner_stop(struct runner *runner, bool at_once) {
@@ -392,14 +401,15 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
         return 0;
     chores_free(r->chores);
     r->chores = NULL;
-    write_ends(r);
+    if (!r->left)
+        write_ends(r);
     child_end_all(r->loop);
     if (r->ended)
         result =
             err_set(e, ERR_DATABASE,
                     "%zu ends could not be written: free the database, the next runner does this work again",
                     r->ended_count);
-    else
+    else if (!r->left)
         write_end(r, reason);
     while (r->ended) {
         struct attempt *a = r->ended;
@@ -410,7 +420,8 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     recovery_end(r);
     gate_list_free(&r->gates);
     free(r->claims);
-    db_checkpoint_final(r->db);
+    if (!r->left)
+        db_checkpoint_final(r->db);
     db_disown(r->db);
     free(r);
     return result;

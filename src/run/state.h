@@ -44,6 +44,7 @@ struct runner {
     bool sweeping;    // slices of a sweep are left
     bool stopping;
     bool at_once;       // and without patience
+    bool left;          // the database is not where it was: nothing is written any more
     int64_t stop_at_ms; // then what still runs is taken back
     int64_t next_beat_ms;
     int64_t next_sweep_ms;
@@ -73,7 +74,6 @@ struct runner {
     struct ends uncounted;     // committed, but not in the throughput table yet
     int64_t next_count_ms;
     int64_t next_checkpoint_ms;
-    int64_t next_place_ms; // whether the file is still where it was is looked at
 };
 
 // One transaction with everything that is due; nothing when nothing is.

@@ -46,6 +46,9 @@ struct wake *wake_open(struct db *db, struct loop *loop) {
     else
         log_warn("%s cannot be watched (%s): what other processes write is seen at the next poll", log,
                  strerror(errno));
+    // A move or a deletion ends the wait; the turn sees it.
+    if (wake->watch)
+        (void)inotify_add_watch(wake->fd, db_path(db), IN_MOVE_SELF | IN_ATTRIB);
     return wake;
 }
 

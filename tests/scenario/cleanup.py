@@ -315,34 +315,6 @@ def test_account_waits(place):
         tap.equal(runner.stop(), 0, "the runner ends with 0")
 
 
-def test_replaced(place):
-    """The database is replaced, or removed, under a runner: it says so and ends; nothing is written into the other file."""
-    slow = Slow()
-    with Server(slow) as server:
-        configure(place, server)
-        id = place.submit("x")
-        for how in ("replaced", "removed"):
-            runner = place.start_runner()
-            wait_until(lambda: place.status(id) == "processing", 10, "it in flight")
-            kept = place.path("kept.db")
-            os.rename(place.database, kept)
-            if how == "replaced":
-                place.env["GENRUN_DATABASE"] = place.database
-                place.run("submit", "of another database")
-                other = place.sql("SELECT count(*) FROM runners")
-            code = runner.wait()
-            tap.equal((code, "was replaced or removed while it was in use: put the file back" in runner.err), (6, True), f"{how}: the runner ends with 6 and says why")
-            if how == "replaced":
-                tap.equal((other, place.sql("SELECT count(*) FROM runners")), ([(0,)], [(0,)]), "the other file is left alone")
-                for suffix in ("", "-wal", "-shm"):
-                    if os.path.exists(place.database + suffix):
-                        os.remove(place.database + suffix)
-            os.rename(kept, place.database)
-        slow.go.append(True)
-        runner = place.start_runner()
-        place.wait_status(id, "completed", 20)
-        tap.equal((runner.stop(), shell.drift(place)), (0, []), "put back, the work goes on")
-
 def alerts(place):
     return [e for e, in place.sql("SELECT event FROM logs WHERE event LIKE 'alert.%' ORDER BY id")]
 
