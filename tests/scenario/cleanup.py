@@ -4,7 +4,6 @@
 looks, counters are put right under load and when they refuse the runner its work, and a dead caller leaves nothing behind."""
 import os
 import signal
-import sqlite3
 import sys
 import time
 
@@ -54,22 +53,6 @@ class Slow:
 
 def configure(place, server, timeout="2s", more=""):
     place.configure(CONFIG.format(url=server.url, timeout=timeout, more=more))
-
-
-def foreign(place, *statements):
-    """As tests/sql/counters.py does: no trigger and no check sees it."""
-    db = sqlite3.connect(place.database, timeout=5, isolation_level=None)
-    db.execute("PRAGMA ignore_check_constraints=ON")
-    db.execute("BEGIN IMMEDIATE")
-    triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type='trigger'").fetchall()
-    for name, _ in triggers:
-        db.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        db.execute(statement)
-    for _, sql in triggers:
-        db.execute(sql)
-    db.execute("COMMIT")
-    db.close()
 
 
 def job(place, **kw):
@@ -124,7 +107,7 @@ def test_live_and_old(place):
         runner = place.start_runner(env=shim.env)
         wait_until(lambda: slow.prompts, 10, "it in flight")
         wait_until(lambda: place.value("SELECT count(*) FROM generation_live"), 10, "a heartbeat")
-        foreign(place, "UPDATE generation SET started_at=started_at-864000000, created_at=created_at-864000000")
+        shell.foreign(place, "UPDATE generation SET started_at=started_at-864000000, created_at=created_at-864000000")
         tap.equal((job(place, env=AT_ONCE)["found"], place.status(id)), (0, "processing"), "started ten days ago, and alive")
         tap.equal(violations(place), 0, "no violation")
         for seconds in (3 * 3600, -86400, 0):
@@ -204,7 +187,7 @@ def test_counters_that_refuse(place):
         ids = [place.submit(f"p{i}") for i in range(3)]
         batch = shell.submit_batch(place, 30)
         wait_until(lambda: shell.batch(place, batch)["status"] == "completed" and len(slow.prompts) == 3, 20, "three in flight, a batch job done")
-        foreign(place, "UPDATE batch_count SET processing_items=0, queued_items=0")
+        shell.foreign(place, "UPDATE batch_count SET processing_items=0, queued_items=0")
         batch = shell.submit_batch(place, 30)
         slow.go.append(True)
         for id in ids:
@@ -217,7 +200,7 @@ def test_counters_that_refuse(place):
         more = [place.submit(f"q{i}") for i in range(3)]
         wait_until(lambda: len(slow.prompts) == 6, 10, "three in flight")
         runner.kill()
-        foreign(place, "UPDATE batch_count SET processing_items=0 WHERE batch_seq=0")
+        shell.foreign(place, "UPDATE batch_count SET processing_items=0 WHERE batch_seq=0")
         slow.go.append(True)
         runner = place.start_runner()
         for id in more:
@@ -230,7 +213,7 @@ def test_under_load(place):
     """Counters are repaired while the runner changes them."""
     place.configure("[scheduler]\nconcurrency = 64\n[model echo]\nconcurrency = 64\n")
     batches = [shell.submit_batch(place, 6000, name=f"b{i}.jsonl") for i in range(3)]
-    foreign(place, *(f"UPDATE batch_count SET queued_items=queued_items+{7 + i}, failed_items={i}, processing_items={i % 3} WHERE batch_seq={i}"
+    shell.foreign(place, *(f"UPDATE batch_count SET queued_items=queued_items+{7 + i}, failed_items={i}, processing_items={i % 3} WHERE batch_seq={i}"
                      for i in range(4)))
     runner = place.start_runner()
     fixed, runs = 0, 0
@@ -250,7 +233,7 @@ def test_killed(place):
         shell.submit_batch(place, 3000, name=f"b{i}.jsonl")
     ended = 0
     for delay in (2, 5, 8, 12, 16, 20, 25, 30, 40, 60):
-        foreign(place, "UPDATE batch_count SET queued_items=queued_items+5, failed_items=2", "UPDATE lane SET ready=0")
+        shell.foreign(place, "UPDATE batch_count SET queued_items=queued_items+5, failed_items=2", "UPDATE lane SET ready=0")
         caller = place.start("job", JOB)
         time.sleep(delay / 1000)
         ended += not caller.running

@@ -5,7 +5,6 @@ them: genrun job cleanup_stuck_generation puts each right, logs it, and changes 
 import json
 import os
 import random
-import sqlite3
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -14,22 +13,6 @@ import tap
 
 JOB = "cleanup_stuck_generation"
 COUNTERS = ("queued_items", "processing_items", "successful_items", "failed_items", "cancelled_items")
-
-
-def foreign(place, *statements):
-    """Writes as somebody does who knows neither triggers nor checks."""
-    db = sqlite3.connect(place.database, timeout=5, isolation_level=None)
-    db.execute("PRAGMA ignore_check_constraints=ON")
-    db.execute("BEGIN IMMEDIATE")
-    triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type='trigger'").fetchall()
-    for name, _ in triggers:
-        db.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        db.execute(*([statement] if isinstance(statement, str) else statement))
-    for _, sql in triggers:
-        db.execute(sql)
-    db.execute("COMMIT")
-    db.close()
 
 
 def job(place, *options):
@@ -73,18 +56,18 @@ def test_each_counter(place):
     seq = place.value("SELECT max(seq) FROM batch_job")
     for counter in COUNTERS + ("input_tokens", "output_tokens", "actual_cost"):
         for change in ("7", f"{counter}-{counter}", "-3"):
-            foreign(place, f"UPDATE batch_count SET {counter}={change} WHERE batch_seq={seq}")
+            shell.foreign(place, f"UPDATE batch_count SET {counter}={change} WHERE batch_seq={seq}")
             if shell.drift(place):
                 done = mended(place, f"{counter}={change}", ["batch"])
                 f = done["findings"][0]
                 tap.ok(f["before"] != f["after"] or "tokens" in counter or "cost" in counter, "with before and after", f)
     for counter in COUNTERS:
         for change in ("99", "0", "-1"):
-            foreign(place, f"UPDATE batch_count SET {counter}={change} WHERE batch_seq=0")
+            shell.foreign(place, f"UPDATE batch_count SET {counter}={change} WHERE batch_seq=0")
             done = mended(place, f"total of {counter}={change}", ["totals"])
     e = json.loads(place.value("SELECT data FROM logs WHERE event='totals.repaired' ORDER BY id DESC LIMIT 1"))
     tap.equal((e["before"]["cancelled"], e["after"]["cancelled"]), (-1, 2), "the log has the difference")
-    foreign(place, "DELETE FROM batch_count")
+    shell.foreign(place, "DELETE FROM batch_count")
     mended(place, "no counters at all", ["batch", "totals"])
 
 
@@ -96,7 +79,7 @@ def test_three_ways_to_be_wrong(place):
     shell.bring(place, "batch_seq=2", "failed")
     sums = shell.submit_batch(place, 4)
     shell.bring(place, "batch_seq=3 AND item_index=0", "completed")
-    foreign(place, "UPDATE batch_job SET status='processing', completed_at=NULL WHERE seq=1",
+    shell.foreign(place, "UPDATE batch_job SET status='processing', completed_at=NULL WHERE seq=1",
             "UPDATE batch_job SET status='queued', completed_at=NULL WHERE seq=2",
             "UPDATE batch_count SET queued_items=1, processing_items=2, failed_items=0 WHERE batch_seq=2",
             "UPDATE batch_count SET successful_items=4, queued_items=0 WHERE batch_seq=3")
@@ -109,10 +92,10 @@ def test_three_ways_to_be_wrong(place):
     tap.equal(place.sql("SELECT event FROM logs WHERE event='batch.repaired' AND level='warn'"), [("batch.repaired",)] * 3, "each is logged")
     tap.equal((by[left]["before"]["processing"], by[left]["after"]), (2, {"status": "failed", "queued": 0, "processing": 0, "successful": 0,
                                                                           "failed": 3, "cancelled": 0}), "before and after")
-    foreign(place, "UPDATE batch_job SET status='completed', completed_at=5 WHERE seq=3")
+    shell.foreign(place, "UPDATE batch_job SET status='completed', completed_at=5 WHERE seq=3")
     mended(place, "an end that is none", ["batch"])
     tap.equal(shell.batch(place, sums)["status"], "processing", "it is open again")
-    foreign(place, "UPDATE batch_job SET status='completed' WHERE seq=2")
+    shell.foreign(place, "UPDATE batch_job SET status='completed' WHERE seq=2")
     mended(place, "the wrong end", ["batch"])
     tap.equal((shell.batch(place, left)["status"], shell.batch_events(place, left)[-1]), ("failed", "batch.repaired"), "it is the right one")
 
@@ -123,7 +106,7 @@ def test_beside_the_counters(place):
     for name, statement in (("the limit reached", "UPDATE batch_job SET at_limit=0"), ("its copy", "UPDATE batch_count SET concurrency=NULL WHERE batch_seq=1"),
                             ("not opened", "UPDATE batch_count SET opened=0 WHERE batch_seq=1"),
                             ("no first start", "UPDATE batch_count SET started_at=NULL WHERE batch_seq=1")):
-        foreign(place, statement)
+        shell.foreign(place, statement)
         before = shell.batch(place, job_id)
         done = job(place)
         tap.ok(done["fixed"] >= 1, f"{name}: fixed", done)
@@ -135,7 +118,7 @@ def test_beside_the_counters(place):
     stopped = shell.submit_batch(place, 3, "--on-error", "stop")
     shell.bring(place, f"batch_seq={batch_seq(place, stopped)} AND item_index=0", "failed")
     reason = shell.batch(place, stopped)["status_reason"]
-    foreign(place, f"UPDATE batch_count SET queued_items=0 WHERE batch_seq={batch_seq(place, stopped)}",
+    shell.foreign(place, f"UPDATE batch_count SET queued_items=0 WHERE batch_seq={batch_seq(place, stopped)}",
             f"UPDATE batch_job SET swept=1 WHERE seq={batch_seq(place, stopped)}")
     mended(place, "a stopped one", ["batch"])
     tap.ok(reason and shell.batch(place, stopped)["status_reason"] == reason, "no retry is seen in the repair", reason)
@@ -146,15 +129,15 @@ def test_beside_the_counters(place):
 def test_lanes(place):
     shell.zoo(place)
     other = shell.submit_batch(place, 2)
-    foreign(place, "UPDATE lane SET ready=0")
+    shell.foreign(place, "UPDATE lane SET ready=0")
     mended(place, "lanes marked as empty", ["lane", "lane", "lane"])
-    foreign(place, "UPDATE lane SET blocked=17")
+    shell.foreign(place, "UPDATE lane SET blocked=17")
     done = mended(place, "lanes blocked for nothing")
     tap.equal({f["kind"] for f in done["findings"]}, {"lane"}, "lanes")
     place.sql("UPDATE batch_jobs SET status='paused' WHERE id=?", other)
-    foreign(place, "UPDATE lane SET blocked=0")
+    shell.foreign(place, "UPDATE lane SET blocked=0")
     mended(place, "a paused one that is open", ["lane"])
-    foreign(place, "DELETE FROM lane")
+    shell.foreign(place, "DELETE FROM lane")
     tap.equal(place.run("stats", "--json").json["violations"], place.value("SELECT count(*) FROM generation WHERE status='queued'")
               + place.value("SELECT count(*) FROM generation WHERE status='processing'"), "what waits in no lane is a violation, as what nobody runs")
     place.sql("UPDATE generation SET suspect=1 WHERE seq=(SELECT min(seq) FROM generation WHERE status='queued')")
@@ -162,7 +145,7 @@ def test_lanes(place):
     missing = "SELECT count(*) FROM generation g WHERE g.status='queued' AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.id=g.lane AND l.model_id=g.model_id)"
     tap.equal(place.value(missing), 0, "without any lane: what waits gets its own, suspects, too")
     tap.equal(place.value("SELECT blocked FROM lane WHERE batch_seq=?", batch_seq(place, other)), 1, "with the bits of its batch job")
-    foreign(place, "UPDATE generation SET lane=(SELECT max(id) FROM lane) WHERE status='queued'")
+    shell.foreign(place, "UPDATE generation SET lane=(SELECT max(id) FROM lane) WHERE status='queued'")
     job(place)
     tap.equal(place.value("SELECT count(*) FROM generation g JOIN lane l ON l.id=g.lane WHERE g.status='queued' AND (l.model_id, l.user_id, l.batch_seq, l.priority)"
                           " IS NOT (g.model_id, coalesce(g.user_id,''), coalesce(g.batch_seq,0), g.priority)"), 0, "in the lane of another: moved to its own")
@@ -194,7 +177,7 @@ def test_any_of_it(place):
                 statements.append(f"UPDATE batch_job SET status='{rng.choice(['queued', 'processing', 'completed', 'failed'])}' WHERE seq={seq} AND seq<>3")
             if seq and rng.random() < 0.2:
                 statements.append(f"UPDATE batch_job SET at_limit={rng.randint(0, 1)}, completed_at={rng.choice(['NULL', '9'])} WHERE seq={seq}")
-        foreign(place, *statements)
+        shell.foreign(place, *statements)
         done = job(place)
         drift = shell.drift(place)
         tap.ok(done["found"] == done["fixed"] and drift == [], f"turn {turn}: {done['found']} put right", lambda: f"{statements}\n{drift}")
