@@ -35,7 +35,8 @@ static const char *const not_parameters[] = {
     "prompt",       "model",       "custom_id",       "topic",    "tier",
     "type",         "template_id", "session_id",      "priority", "error",
     "errorContext", "cancelledAt", "cancelledReason", NULL};
-static const char *const result_keys[] = {"error", "errorContext", "cancelledAt", "cancelledReason", NULL};
+const char *const item_result_keys[ITEM_RESULT_KEYS + 1] = {"error", "errorContext", "cancelledAt",
+                                                            "cancelledReason", NULL};
 
 const struct item_column *item_column_find(const char *name) {
     for (size_t i = 0; i < COLUMN_COUNT; i++)
@@ -128,7 +129,7 @@ int item_reader_init(struct item_reader *r, const char *text, int priority, stru
         r->defaults[r->default_count++].text = buf_take(&member);
     }
     if (r->default_count) {
-        json_object_edit(&member, text, result_keys, NULL);
+        json_object_edit(&member, text, item_result_keys, NULL);
         r->default_text = buf_take(&member);
     }
 out:
@@ -247,7 +248,7 @@ int item_read_openai(struct item_reader *r, struct buf *line, const cJSON *objec
         return err_set(e, ERR_INVALID, "body is missing: make it the request as an object");
     // The line is ours and at least a } follows the body: end the text there.
     line->data[(size_t)(start - line->data) + length] = '\0';
-    spec->parameters = has_results || r->default_count ? merge(r, start, body, result_keys) : start;
+    spec->parameters = has_results || r->default_count ? merge(r, start, body, item_result_keys) : start;
     return ERR_OK;
 }
 

@@ -23,6 +23,9 @@ struct item_column {
 const struct item_column *item_column_find(const char *name);
 // The column that the name is in other letters (Model, CUSTOM_ID), NULL when there is none.
 const char *item_column_misspelt(const char *name);
+// Keys of parameters that tell of a result; a request has none of them. Ends with NULL.
+#define ITEM_RESULT_KEYS 4
+extern const char *const item_result_keys[ITEM_RESULT_KEYS + 1];
 
 // A default for items that have no parameter of that name.
 struct item_default {

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "batch/item.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,7 +226,8 @@ static bool uses(const struct template *t, const char *column) {
     return false;
 }
 
-// The parameters that the template did not use, as members of an object to be, and their names.
+// The parameters that the template did not use, as members of an object to be, and the names that a body gives up: theirs
+// and those of results.
 static void write_rest(const struct template *t, const struct spec *item, const cJSON *parameters,
                        struct buf *members, const char **names) {
     const cJSON *child = NULL;
@@ -242,7 +244,7 @@ static void write_rest(const struct template *t, const struct spec *item, const 
         buf_append(members, raw, length);
         names[count++] = child->string;
     }
-    names[count] = NULL;
+    memcpy(names + count, item_result_keys, sizeof item_result_keys);
 }
 
 static int check_item(const struct template *t, const struct spec *item, const cJSON *parameters,
@@ -277,7 +279,8 @@ int template_fill(const struct template *t, struct spec *item, struct template_t
         return result;
     buf_init(&rest, BUF_UNLIMITED);
     buf_init(&filled, FILLED_MAXIMUM);
-    const char **names = mem_alloc((size_t)cJSON_GetArraySize(parameters) + 1, sizeof *names);
+    const char **names =
+        mem_alloc((size_t)cJSON_GetArraySize(parameters) + 1 + ITEM_RESULT_KEYS, sizeof *names);
     result = check_item(t, item, parameters, e);
     if (!result)
         result = write_pieces(t, item, parameters, &filled, e);

@@ -91,7 +91,10 @@ def test_holes_where_not_every_value_fits(place):
                        f"{name}: with this one it is not: the line")
     add(place, "twice", '{"prompt": "p", "n": -{{x}}, "{{y}}": 1}')
     tap.equal(submit(place, {"template_id": "twice", "x": 1, "y": "z"}).code, 0, "what fits is taken")
-    tap.equal(place.run("list", "--json").json["parameters"], {"prompt": "p", "n": -1, "z": 1}, "and nothing else was stored")
+    tap.equal(place.run("list", "--json").jsonl[0]["parameters"], {"prompt": "p", "n": -1, "z": 1}, "and nothing else was stored")
+    add(place, "error", '{"prompt": "{{q}}", "error": "none", "{{k}}": 1}')
+    submit(place, {"template_id": "error", "q": "x", "k": "errorContext"})
+    tap.equal(place.run("list", "--json").jsonl[0]["parameters"], {"prompt": "x"}, "no request looks like a failed one")
     add(place, "long", "{{x}}" * 70)
     tap.error_line(submit(place, {"template_id": "long", "x": "y" * (1 << 20)}), 2, r"items\.jsonl:1: template long, filled, is longer than 64 MiB",
                    "a short template can make much of a long value")
