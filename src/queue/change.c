@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Changes that people ask for, of one generation or of all that a filter selects.
+#include "base/buf.h"
 #include "base/clock.h"
 #include "queue/queue.h"
 #include "queue/walk.h"
@@ -9,6 +10,7 @@
 
 #define SELECTED_ROWS 2048 // looked for at once
 #define GROUP_ROWS 64      // changed at once
+#define LIST_SIZE (GROUP_ROWS * 21 + 3)
 
 // ---- the changes; of each statement ?1 is the time, ?2 the reason and ?3 the rows, as a JSON list ----
 
@@ -30,6 +32,9 @@
     "waiting_since=NULL, attempts=0, suspect=0, crashes=0, crashes_alone=0, error_type=NULL,"                \
     " error_message=NULL, error_detail=NULL, cancel_reason=NULL, dismissed_at=NULL"                          \
     " WHERE " ROWS " AND (status='failed' OR status='cancelled')"
+// An item of a cancelled batch job stays as it is, unless it is named: then that is refused.
+#define RETRIED                                                                                              \
+    " NOT EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=generation.batch_seq AND b.status='cancelled')"
 #define WHY "(SELECT k.why FROM stuck_generations k WHERE k.id=generation.id)"
 #define RECOVER                                                                                              \
     "UPDATE generation SET status='queued', claim_token=NULL, run_after=NULL,"                               \
@@ -39,6 +44,7 @@
 struct kind {
     const char *one;       // changes a row, where its state allows it
     const char *many;      // the same where many are selected
+    const char *fits;      // what of the selected ones that changes, where it is not all
     const char *past;      // "cancelled"
     const char *states[5]; // from which it leads, in the order in which many are changed
     const char *as_is;     // those in which nothing is left to do
@@ -46,19 +52,19 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    [CHANGE_CANCEL] = {CANCEL, CANCEL, "cancelled", {"queued", "processing"}, "cancelled", true},
-    [CHANGE_FAIL] = {FAIL, FAIL, "failed", {"queued", "processing"}, "failed", true},
+    [CHANGE_CANCEL] = {CANCEL, CANCEL, NULL, "cancelled", {"queued", "processing"}, "cancelled", true},
+    [CHANGE_FAIL] = {FAIL, FAIL, NULL, "failed", {"queued", "processing"}, "failed", true},
     [CHANGE_RETRY] = {RETRY,
-                      // An item of a cancelled batch job stays as it is.
-                      RETRY " AND NOT EXISTS (SELECT 1 FROM batch_job b WHERE b.seq=generation.batch_seq"
-                            " AND b.status='cancelled')",
+                      RETRY " AND" RETRIED,
+                      RETRIED,
                       "retried",
                       {"failed", "cancelled"},
                       "queued processing",
                       false},
-    [CHANGE_RECOVER] = {RECOVER, RECOVER, "recovered", {"stuck"}, "", false},
+    [CHANGE_RECOVER] = {RECOVER, RECOVER, NULL, "recovered", {"stuck"}, "", false},
     [CHANGE_DISMISS] = {"UPDATE generation SET dismissed_at=?1 WHERE " ROWS " AND status<>'queued'"
                         " AND dismissed_at IS NULL",
+                        NULL,
                         NULL,
                         "dismissed",
                         {"failed", "cancelled"},
@@ -66,6 +72,7 @@ static const struct kind kinds[] = {
                         false},
     [CHANGE_UNDISMISS] = {"UPDATE generation SET dismissed_at=NULL WHERE " ROWS
                           " AND dismissed_at IS NOT NULL",
+                          NULL,
                           NULL,
                           "dismissed",
                           {"failed", "cancelled", "completed", "processing"},
@@ -160,15 +167,21 @@ static void gap(void) {
     nanosleep(&pause, NULL);
 }
 
+// The rows of a group as the statements take them.
+static void list_group(const int64_t *rows, size_t count, char list[LIST_SIZE]) {
+    size_t length = 1;
+    list[0] = '[';
+    for (size_t i = 0; i < count; i++)
+        length +=
+            (size_t)snprintf(list + length, LIST_SIZE - length, "%s%lld", i ? "," : "", (long long)rows[i]);
+    snprintf(list + length, LIST_SIZE - length, "]");
+}
+
 static int change_group(struct db *db, enum change change, const int64_t *rows, size_t count,
                         const char *reason, int64_t now_at, int64_t *changed, struct err *e) {
     const char *sql = kinds[change].many ? kinds[change].many : kinds[change].one;
-    char list[GROUP_ROWS * 21 + 3] = "[";
-    size_t length = 1;
-    for (size_t i = 0; i < count; i++)
-        length +=
-            (size_t)snprintf(list + length, sizeof list - length, "%s%lld", i ? "," : "", (long long)rows[i]);
-    snprintf(list + length, sizeof list - length, "]");
+    char list[LIST_SIZE];
+    list_group(rows, count, list);
     int result = db_run(db, e, sql, "itt", now_at, reason, list);
     *changed += result ? 0 : db_changes(db);
     return result;
@@ -212,6 +225,29 @@ static int select_rows(struct db *db, struct filter *filter, int64_t *rows, size
     return result;
 }
 
+// How many of the selected rows would be changed.
+static int count_fitting(struct db *db, enum change change, const int64_t *rows, size_t count,
+                         int64_t *changed, struct err *e) {
+    struct buf sql;
+    int result = 0;
+    if (!kinds[change].fits) {
+        *changed += (int64_t)count;
+        return 0;
+    }
+    buf_init(&sql, BUF_UNLIMITED);
+    buf_format(&sql, "SELECT count(*) FROM generation WHERE seq IN (SELECT value FROM json_each(?)) AND%s",
+               kinds[change].fits);
+    for (size_t done = 0; !result && done < count; done += GROUP_ROWS) {
+        char list[LIST_SIZE];
+        int64_t fitting = 0;
+        list_group(&rows[done], count - done < GROUP_ROWS ? count - done : GROUP_ROWS, list);
+        result = db_integer(db, e, &fitting, 0, sql.data, "t", list);
+        *changed += fitting;
+    }
+    buf_free(&sql);
+    return result;
+}
+
 // All of one state.
 static int change_state(struct db *db, enum change change, struct filter filter, const char *reason,
                         bool dry_run, int64_t *changed, struct err *e) {
@@ -227,7 +263,7 @@ static int change_state(struct db *db, enum change change, struct filter filter,
         if (result || count == 0)
             break;
         if (dry_run)
-            *changed += (int64_t)count;
+            result = count_fitting(db, change, rows, count, changed, e);
         for (size_t done = 0; !result && !dry_run && done < count;) {
             result = change_slice(db, change, rows, count, &done, reason, changed, e);
             gap();

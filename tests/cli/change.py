@@ -91,6 +91,19 @@ def test_bulk_of_a_batch(place):
     tap.equal((o["cancelledItems"], o["queuedItems"]), (300, 0), "the batch counts them")
 
 
+def test_retry_beside_a_cancelled_batch(place):
+    """Items of a cancelled batch stay as they are, so a count beforehand leaves them out, too."""
+    lines = "".join(f"{i}\n" for i in range(300))
+    batch = place.run("batch", "submit", "-", "--model", "echo", "--format", "txt", input=lines).id
+    place.run("batch", "cancel", batch)
+    place.run("cancel", "--batch", batch, "--yes")
+    place.run("cancel", place.submit("x", "--model", "echo"))
+    tap.equal(place.value("SELECT count(*) FROM generations WHERE status='cancelled'"), 301, "all are cancelled")
+    for args, count in ((["--batch", batch], 0), (["--all"], 1)):
+        dry = place.run("retry", *args, "--dry-run", "--json").json
+        tap.equal((dry["queued"], place.run("retry", *args, "--yes", "--json").json["queued"]), (count, count), f"retry {args[0]}: as many as a dry run counts")
+
+
 def test_asking(place):
     id = place.submit("x", "--model", "echo")
     r = place.run_pty("cancel", "--all", input="n\n")
