@@ -184,7 +184,7 @@ static int step_late(struct cleanup *c, bool *end, struct err *e) {
         db_integer(c->run->db, e, &late, 0,
                    "SELECT count(*) FROM (SELECT 1 FROM generation INDEXED BY generation_delayed WHERE"
                    " status='queued' AND run_after IS NOT NULL AND run_after<=? LIMIT ?)",
-                   "ii", latest, (int64_t)PAGE_ROWS);
+                   "ii", latest, c->run->dry_run ? (int64_t)-1 : (int64_t)PAGE_ROWS);
     if (!result && late > 0)
         result = db_integer(
             c->run->db, e, &first, 0,
@@ -391,7 +391,7 @@ static int step_locks(struct cleanup *c, bool *end, struct err *e) {
     int result = lock_count_lapsed(c->run, now_at, &count, e);
     if (result || count == 0 || (!c->run->dry_run && (result = upkeep_transaction(c->run, e))))
         return result;
-    result = commit(c, lock_expire(c->run, now_at, PAGE_ROWS, &count, e), e);
+    result = commit(c, lock_expire(c->run, now_at, c->run->dry_run ? (int)count : PAGE_ROWS, &count, e), e);
     *end = c->run->dry_run || count < PAGE_ROWS;
     return result;
 }

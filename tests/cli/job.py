@@ -127,6 +127,15 @@ def test_locks(place):
     tap.equal(place.run("locks", "release", 'account:a"b:1', "--json").json, {"name": 'account:a"b:1', "released": True, "live": False}, "--json")
 
 
+def test_many_findings(place):
+    """A dry run counts what a run puts right, also where that takes many transactions."""
+    place.submit("x", "--model", "echo")
+    place.sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<450) INSERT INTO locks (name, owner, acquired_at, expires_at)"
+              " SELECT 'account:u'||i||':1', 'gone', 1, 2 FROM n")
+    dry, done = place.run("job", CLEANUP, "--dry-run", "--json").json, place.run("job", CLEANUP, "--json").json
+    tap.equal((dry["found"], dry["fixed"], done["found"], done["fixed"]), (450, 0, 450, 450), "450 locks that nobody renews")
+
+
 def test_what_cannot_work(place):
     place.submit("x", "--model", "echo")
     place.configure("[cleanup]\nstuck_after = soon\n")
