@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WINDOW 4000                      // rows looked at by one statement
-#define SLICE_ROWS 250                   // and removed by one transaction: half of its time
+#define WINDOW 4000    // rows looked at by one statement
+#define SLICE_ROWS 250 // and removed by one transaction: half of its time
+#define SLICE_EVENTS 500
 #define CAP_LEAST 10000                  // rows that a run may remove, however few there are
 #define THROUGHPUT_MINUTES (2 * 24 * 60) // that the statistics need
 
@@ -70,6 +71,10 @@ static void set_cap(struct retention *r, int64_t rows) {
     r->cap = rows / 10 > CAP_LEAST ? rows / 10 : CAP_LEAST;
 }
 
+static int64_t within_cap(const struct retention *r, int64_t rows) {
+    return r->cap < rows ? r->cap : rows;
+}
+
 // Tells at the end of a stage what it removed. (Committed long since.)
 static void tell_removed(struct retention *r, const char *kind, const char *what) {
     if (r->removed > 0) {
@@ -103,11 +108,11 @@ static int remove_singles(struct retention *r, bool *full, struct err *e) {
     if (r->run->dry_run)
         gone = ready < r->cap ? ready : r->cap;
     else if (ready > 0 && !(result = upkeep_transaction(r->run, e)))
-        result =
-            finish(r,
-                   db_run(db, e, "DELETE FROM generation WHERE seq IN (" OLD_SINGLES PASSED " LIMIT 250)",
-                          "iiii", r->after, r->completed_before, r->failed_before, r->passed),
-                   &gone, e);
+        result = finish(r,
+                        db_run(db, e, "DELETE FROM generation WHERE seq IN (" OLD_SINGLES PASSED " LIMIT ?5)",
+                               "iiiii", r->after, r->completed_before, r->failed_before, r->passed,
+                               within_cap(r, SLICE_ROWS)),
+                        &gone, e);
     r->removed += gone;
     r->cap -= gone;
     *full = !r->run->dry_run && ready > gone;
@@ -320,8 +325,8 @@ static int remove_events(struct retention *r, bool *full, bool *young, struct er
         gone = ready < r->cap ? ready : r->cap;
     else if (ready > 0 && !(result = upkeep_transaction(r->run, e)))
         result = finish(r,
-                        db_run(db, e, "DELETE FROM event WHERE id IN (" OLD_EVENTS " LIMIT 500)", "iiii",
-                               r->after, r->logs_before, r->passed, r->last),
+                        db_run(db, e, "DELETE FROM event WHERE id IN (" OLD_EVENTS " LIMIT ?5)", "iiiii",
+                               r->after, r->logs_before, r->passed, r->last, within_cap(r, SLICE_EVENTS)),
                         &gone, e);
     r->removed += gone;
     r->cap -= gone;
