@@ -277,6 +277,9 @@ static void write_jsonl(struct buf *out, const struct result *result) {
     struct output output = output_of(result);
     if (output.bytes)
         write_output(out, &output);
+    // The first stands here; one that has more must not look whole.
+    if (result->output_count > 1)
+        json_write_member_integer(out, "output_count", result->output_count);
     write_optional_text(out, "error_type", result->error_type);
     write_optional_text(out, "error", result->error_message);
     if (result->input_tokens >= 0)
@@ -332,6 +335,7 @@ static void write_csv(struct buf *out, const struct result *result) {
     write_cell(out, result->prompt);
     write_cell(out, parameters_of(result));
     write_output_cells(out, &output);
+    write_number_cell(out, result->output_count > 0 ? result->output_count : -1);
     write_cell(out, result->error_type);
     write_cell(out, result->error_message);
     write_number_cell(out, (double)result->input_tokens);
@@ -348,8 +352,10 @@ static void write_csv(struct buf *out, const struct result *result) {
 
 void export_head(struct buf *out, enum export_format format) {
     if (format == EXPORT_CSV)
-        buf_text(out, "id,custom_id,status,model,prompt,parameters,output,output_base64,error_type,error,"
-                      "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
+        buf_text(
+            out,
+            "id,custom_id,status,model,prompt,parameters,output,output_base64,output_count,error_type,error,"
+            "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
 }
 
 void export_line(struct buf *out, enum export_format format, const struct result *result) {

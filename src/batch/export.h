@@ -27,11 +27,12 @@ void export_head(struct buf *out, enum export_format format);
 // jsonl: {"id","custom_id","status","model","prompt","parameters","output","error_type","error",
 // "input_tokens","output_tokens","cost","finish_reason","completed_at"}; what is unknown is left out. The
 // parameters are those that were submitted, byte for byte. The output is a string, JSON when it is JSON, and
-// "output_base64" when its bytes are not UTF-8 or hold a NUL.
+// "output_base64" when its bytes are not UTF-8 or hold a NUL. It is the first output: where there are more,
+// "output_count" says how many.
 //
 // csv: RFC 4180, but rows end in LF as lines do elsewhere here; a line end within a cell stays as it is. The
-// columns are id, custom_id, status, model, prompt, parameters, output, output_base64, error_type, error,
-// input_tokens, output_tokens, cost, finish_reason, completed_at. What is unknown is an empty cell, an empty
+// columns are id, custom_id, status, model, prompt, parameters, output, output_base64, output_count,
+// error_type, error, input_tokens, output_tokens, cost, finish_reason, completed_at. What is unknown is an empty cell, an empty
 // text "". Cells are quoted where they have to be, and text also where it would read as a number, true, false
 // or null (batch/sheet.h), so that it comes back as text. Nothing else is changed: a cell that begins with =,
 // +, - or @ is data, and stays it; a spreadsheet that computes it must be told to import the column as text.

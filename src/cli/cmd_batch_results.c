@@ -93,8 +93,8 @@ const struct command cmd_batch_results = {
         "While the batch runs: what is finished so far. The file of -o is replaced only when all was\n"
         "written. CSV has one fixed header, rows that end in LF, text in quotes where it must be, and\n"
         "bytes that are no text as base64 in the column output_base64; cells that begin with =, +, - or @\n"
-        "stay what they are: import them into a spreadsheet as text. On a terminal control characters are\n"
-        "escaped.",
+        "stay what they are: import them into a spreadsheet as text. Of several outputs the first is given,\n"
+        "with output_count; 'genrun output' prints them all. On a terminal control characters are escaped.",
     .example = "genrun batch results 4b7d91ce -o results.jsonl",
     .options = options,
     .operands_minimum = 1,

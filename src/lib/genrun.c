@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "lib/handle.h"
 #include "lib/template.h"
+#include "provider/classify.h"
 #include "queue/upkeep.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -268,6 +269,18 @@ const char *genrun_cursor(const genrun *g) {
     return g->cursor[0] ? g->cursor : NULL;
 }
 
+static int check_error_type(genrun *g, const char *type) {
+    const char *nearest = NULL;
+    if (!type || classify_knows(type, &nearest))
+        return 0;
+    return nearest
+               ? err_set(&g->err, ERR_INVALID, "unknown error type '%s': did you mean '%s'?", type, nearest)
+               : err_set(&g->err, ERR_INVALID,
+                         "unknown error type '%s': 'genrun failures --by type --since 3650d' lists those "
+                         "that occur",
+                         type);
+}
+
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
     int result = handle_database(g);
     *out = (struct filter){0};
@@ -277,8 +290,7 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
         return err_set(&g->err, ERR_INVALID, "limit %d is negative: use a positive number", in->limit);
     if ((result = handle_text(g, "the user", in->user)) ||
         (result = handle_text(g, "the session", in->session)) ||
-        (result = handle_text(g, "the model", in->model)) ||
-        (result = handle_text(g, "the error type", in->error_type)))
+        (result = handle_text(g, "the model", in->model)) || (result = check_error_type(g, in->error_type)))
         return result;
     if (in->status && strcmp(in->status, "stuck") == 0)
         (void)handle_runner_is_up(g);

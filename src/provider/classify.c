@@ -435,11 +435,15 @@ static void judge_scripted(const struct failure *failure, struct verdict *out) {
     verdict_write_plain(out, failure->message, fallback);
 }
 
-bool classify_knows(const char *error_type) {
+bool classify_knows(const char *error_type, const char **nearest) {
+    const char *names[COUNT(scripted_rules)];
     for (size_t i = 0; i < COUNT(scripted_rules); i++) {
-        if (strcmp(error_type, scripted_rules[i].error_type) == 0)
+        names[i] = scripted_rules[i].error_type;
+        if (strcmp(error_type, names[i]) == 0)
             return true;
     }
+    if (nearest)
+        *nearest = text_nearest(error_type, names, COUNT(names));
     return false;
 }
 

@@ -22,8 +22,9 @@ struct verdict {
 // `rules` of the model (may be NULL) override the table by HTTP status. `now_at`: wall time, for
 // Retry-After dates and resets at midnight. The message is one line of at most 2 KB, without credentials.
 void classify(const struct failure *failure, const struct model *model, int64_t now_at, struct verdict *out);
-// True for an error type of the contract's list.
-bool classify_knows(const char *error_type);
+// True for an error type of the contract's list; *nearest (may be NULL), when it is none: the one that was probably
+// meant, NULL when none is near.
+bool classify_knows(const char *error_type, const char **nearest);
 const char *verdict_action_name(enum verdict_action action); // wait, retry, park, fail
 bool verdict_action_parse(const char *name, enum verdict_action *out);
 

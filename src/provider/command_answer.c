@@ -45,7 +45,7 @@ static void take_error(const cJSON *error, const char *text, size_t length, int6
                        struct outcome *outcome) {
     const char *message = cJSON_IsString(error) ? error->valuestring : json_text(error, "message", "");
     const char *type = json_text(error, "type", "");
-    bool is_known = classify_knows(type);
+    bool is_known = classify_knows(type, NULL);
     if (strspn(message, " \t\r\n") == strlen(message))
         message = "the command told of an error without a message";
     char *told = is_known || !*type ? mem_copy(message) : mem_format("%s: %s", type, message);

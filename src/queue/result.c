@@ -16,7 +16,9 @@
     "SELECT g.id, i.custom_id, g.item_index, g.status, g.model_id, i.prompt, i.parameters, i.endpoint,"      \
     " r.http_status, r.request_id, r.body, o.content, o.mime, g.error_type,"                                 \
     " coalesce(g.error_message, g.cancel_reason), g.input_tokens, g.output_tokens, g.cost,"                  \
-    " CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE r.finish_reason END, g.completed_at" \
+    " CASE WHEN r.seq IS NULL AND g.status='completed' THEN 'stop' ELSE r.finish_reason END, "               \
+    "g.completed_at,"                                                                                        \
+    " (SELECT max(key) - g.seq*1024 + 1 FROM output WHERE key BETWEEN g.seq*1024 AND g.seq*1024+1023)"       \
     " FROM generation g"
 enum column {
     ID,
@@ -38,7 +40,8 @@ enum column {
     OUTPUT_TOKENS,
     COST,
     FINISH_REASON,
-    COMPLETED_AT
+    COMPLETED_AT,
+    OUTPUT_COUNT
 };
 #define RESULT_TEXTS                                                                                         \
     " JOIN generation_input i ON i.seq=g.seq LEFT JOIN response r ON r.seq=g.seq LEFT JOIN output o ON "     \
@@ -99,6 +102,7 @@ static void take_row(struct page *p, sqlite3_stmt *s) {
         .cost = db_is_null(s, COST) ? -1 : sqlite3_column_double(s, COST),
         .finish_reason = keep(p, s, FINISH_REASON, NULL),
         .completed_at = db_int(s, COMPLETED_AT),
+        .output_count = (int)db_int(s, OUTPUT_COUNT),
     };
     r->body = keep(p, s, BODY, &r->body_length);
     r->text = keep(p, s, TEXT, &r->text_length);

@@ -22,6 +22,7 @@ struct result {
     const char *text; // content of the first output, NULL when none
     size_t text_length;
     const char *text_mime;
+    int output_count;          // all of them
     const char *error_type;    // failed: an error type of the contract
     const char *error_message; // failed: the message; cancelled: the reason
     int64_t input_tokens;      // -1: unknown

@@ -140,4 +140,10 @@ def test_misuse(place):
         tap.error_line(place.run("failures", *args), 2, pattern, f"refused: {' '.join(args)}")
 
 
+def test_unknown_types(place):
+    place.submit("x", "--model", "echo")
+    for words in (["failures"], ["retry", "--yes"], ["cancel", "--yes"]):
+        tap.error_line(place.run(*words, "--type", "RateLimitEror"), 2, "did you mean 'RateLimitError'", f"{words[0]}: a misspelt type is none")
+
+
 tap.main(globals())

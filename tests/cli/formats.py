@@ -17,7 +17,7 @@ import tap
 from genrun import wait_until
 
 ECHO = "[genrun]\ndefault_model = echo\n"
-HEADER = ("id,custom_id,status,model,prompt,parameters,output,output_base64,error_type,error,input_tokens,output_tokens,"
+HEADER = ("id,custom_id,status,model,prompt,parameters,output,output_base64,output_count,error_type,error,input_tokens,output_tokens,"
           "cost,finish_reason,completed_at\n")
 
 

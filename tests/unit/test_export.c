@@ -334,14 +334,32 @@ static void check_csv(const struct result *result, const char *expected) {
     buf_free(&out);
 }
 
+// Of several outputs the first stands in a line; that there are more is said.
+static void test_several_outputs(void **state) {
+    (void)state;
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    struct result result = completed();
+    set_text(&result, "one", "text/plain");
+    for (int count = 1; count <= 2; count++) {
+        result.output_count = count;
+        buf_clear(&out);
+        export_line(&out, EXPORT_JSONL, &result);
+        assert_non_null(strstr(out.data, "\"output\":\"one\""));
+        assert_int_equal(strstr(out.data, "\"output_count\":2") != NULL, count == 2);
+    }
+    buf_free(&out);
+}
+
 static void test_csv(void **state) {
     (void)state;
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     export_head(&out, EXPORT_CSV);
-    assert_string_equal(out.data,
-                        "id,custom_id,status,model,prompt,parameters,output,output_base64,error_type,error,"
-                        "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
+    assert_string_equal(
+        out.data,
+        "id,custom_id,status,model,prompt,parameters,output,output_base64,output_count,error_type,error,"
+        "input_tokens,output_tokens,cost,finish_reason,completed_at\n");
     buf_clear(&out);
     export_head(&out, EXPORT_JSONL);
     export_head(&out, EXPORT_OPENAI);
@@ -356,8 +374,9 @@ static void test_csv(void **state) {
     result.output_tokens = 2;
     result.cost = 0.25;
     result.finish_reason = "stop";
+    result.output_count = 3;
     check_csv(&result,
-              ID ",a,completed,m,\"say \"\"hi\"\", please\n\",\"{\"\"n\"\":1}\",\"hi\r\n\",,,,0,2,0.25,"
+              ID ",a,completed,m,\"say \"\"hi\"\", please\n\",\"{\"\"n\"\":1}\",\"hi\r\n\",,3,,,0,2,0.25,"
                  "stop,2025-10-09T08:53:20.123Z\n");
     // Text that would read as something else is in quotes; what is unknown is not there at all.
     result = completed();
@@ -365,21 +384,21 @@ static void test_csv(void **state) {
     result.prompt = "12";
     set_text(&result, "", "text/plain");
     result.completed_at = 0;
-    check_csv(&result, ID ",007,completed,m,\"12\",,\"\",,,,,,,,\n");
+    check_csv(&result, ID ",007,completed,m,\"12\",,\"\",,,,,,,,,\n");
     result.custom_id = NULL;
     result.prompt = "=1+1";
     set_text(&result, "{\n\"a\" : 1}", "application/json");
-    check_csv(&result, ID ",,completed,m,=1+1,,\"{\n\"\"a\"\" : 1}\",,,,,,,,\n");
+    check_csv(&result, ID ",,completed,m,=1+1,,\"{\n\"\"a\"\" : 1}\",,,,,,,,,\n");
     result.text = NULL;
     set_body(&result, 200, "true");
-    check_csv(&result, ID ",,completed,m,=1+1,,\"true\",,,,,,,,\n");
+    check_csv(&result, ID ",,completed,m,=1+1,,\"true\",,,,,,,,,\n");
     result.text = "\x89PNG\0\x01";
     result.text_length = 6;
-    check_csv(&result, ID ",,completed,m,=1+1,,,iVBORwAB,,,,,,,\n");
+    check_csv(&result, ID ",,completed,m,=1+1,,,iVBORwAB,,,,,,,,\n");
     result = failed("InvalidRequestError", "no, thanks", 400, "{}");
     result.cost = INFINITY;
     check_csv(&result,
-              ID ",a,failed,m,,,,,InvalidRequestError,\"no, thanks\",,,,,2025-10-09T08:53:20.123Z\n");
+              ID ",a,failed,m,,,,,,InvalidRequestError,\"no, thanks\",,,,,2025-10-09T08:53:20.123Z\n");
 }
 
 // ---- the checker of JSON, and the rest -------------------------------------------------
@@ -513,6 +532,7 @@ int main(void) {
         cmocka_unit_test(test_jsonl),
         cmocka_unit_test(test_jsonl_failed),
         cmocka_unit_test(test_jsonl_bytes),
+        cmocka_unit_test(test_several_outputs),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_compact_depth),
