@@ -209,7 +209,7 @@ int queue_settle_completed(struct db *db, const struct settlement *list, size_t 
                            struct err *e) must_check;
 // Keeps what an attempt had produced when its row was cancelled or failed under it.
 int queue_store_partial(struct db *db, const struct settlement *s, struct err *e) must_check;
-// Releases the account lock that a generation of the user holds.
+// Releases the account lock that a generation of the user holds; not while it is processing.
 int queue_release_lock(struct db *db, const char *user_id, const char *generation_id,
                        struct err *e) must_check;
 

@@ -165,7 +165,10 @@ int queue_store_partial(struct db *db, const struct settlement *s, struct err *e
 }
 
 int queue_release_lock(struct db *db, const char *user_id, const char *generation_id, struct err *e) {
-#define HELD_FOR " FROM locks WHERE name BETWEEN 'account:'||?1||':' AND 'account:'||?1||':~' AND reason=?2"
+    // What was taken back and started anew meanwhile holds it for its new attempt.
+#define HELD_FOR                                                                                             \
+    " FROM locks WHERE name BETWEEN 'account:'||?1||':' AND 'account:'||?1||':~' AND reason=?2 AND NOT"      \
+    " EXISTS (SELECT 1 FROM generation h WHERE h.id=?2 AND h.status='processing')"
     int result =
         db_run(db, e,
                "INSERT INTO event (created_at, level, event, generation_seq, batch_seq, attempt, data)"

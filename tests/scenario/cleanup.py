@@ -298,6 +298,27 @@ def test_account_waits(place):
         tap.equal(runner.stop(), 0, "the runner ends with 0")
 
 
+def test_account_of_a_frozen_runner(place):
+    """Work taken back from a frozen runner starts anew when it goes on; the end of the old attempt leaves the new one its lock."""
+    place.configure(CONFIG.format(url="http://127.0.0.1:1", timeout="2s", more="account_concurrency = 1") + "[model long]\nprovider = command\ncommand = sleep 3600\n")
+    runner = place.start_runner()
+    ids = [place.submit(f"{i}", "--model", "long", "--user", "ann") for i in range(2)]
+    place.wait_status(ids[0], "processing")
+    runner.signal(signal.SIGSTOP)
+    wait_until(lambda: place.run("stuck", "--json").jsonl, 10, "no heartbeat")
+    wait_until(lambda: job(place, env=AT_ONCE)["fixed"] == 1, 10, "it to be taken back")
+    runner.signal(signal.SIGCONT)
+    # The watchdog may have ended it: the next one goes on.
+    wait_until(lambda: not runner.running or place.value("SELECT starts FROM generation WHERE id=?", ids[0]) == 2, 10, "its second start")
+    if not runner.running:
+        runner = place.start_runner()
+    done = place.submit("other", "--model", "echo", "--user", "bob")
+    place.wait_status(done, "completed")
+    tap.equal(place.sql("SELECT name, reason FROM locks WHERE user_id='ann'"), [("account:ann:1", ids[0])], "its lock stays with the new attempt")
+    tap.equal([place.status(id) for id in ids], ["processing", "queued"], "one at a time of an account")
+    runner.kill()
+
+
 def alerts(place):
     return [e for e, in place.sql("SELECT event FROM logs WHERE event LIKE 'alert.%' ORDER BY id")]
 
