@@ -170,7 +170,7 @@ def test_hidden_work(place):
     """What waits where the claim does not look is found by the runner itself, long before the job is due."""
     place.configure("[model echo]\nconcurrency = 4\n")
     ids = [place.submit(f"p{i}", "--model", "echo") for i in range(3)]
-    foreign(place, "UPDATE lane SET ready=0")
+    shell.foreign(place, "UPDATE lane SET ready=0")
     tap.equal(violations(place), 3, "each is a violation")
     runner = place.start_runner()
     for id in ids:
