@@ -316,7 +316,7 @@ def test_account_of_a_frozen_runner(place):
     place.wait_status(done, "completed")
     tap.equal(place.sql("SELECT name, reason FROM locks WHERE user_id='ann'"), [("account:ann:1", ids[0])], "its lock stays with the new attempt")
     tap.equal([place.status(id) for id in ids], ["processing", "queued"], "one at a time of an account")
-    runner.kill()
+    tap.equal(runner.stop(), 0, "the runner ends with 0, and what it ran with it")
 
 
 def alerts(place):
