@@ -615,7 +615,8 @@ static void test_a_handle_that_did_not_open(void **state) {
     spec.prompt = "x";
     spec.model = "echo";
     options.config = "no-such-file.ini";
-    refused(g, genrun_open(&g, &options), GENRUN_CONFIG, "no-such-file.ini");
+    int opened = genrun_open(&g, &options); // before the handle is looked at: arguments have no order
+    refused(g, opened, GENRUN_CONFIG, "no-such-file.ini");
     refused(g, genrun_get(g, &row, "00000000"), GENRUN_CONFIG, "could not be opened: close it");
     refused(g, genrun_check(g, 0, NULL, NULL), GENRUN_CONFIG, "could not be opened: close it");
     refused(g, genrun_submit(g, id, NULL, &spec), GENRUN_CONFIG, "could not be opened: close it");

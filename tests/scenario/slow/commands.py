@@ -18,7 +18,7 @@ def run(items, kills, concurrency):
     tap.note(next(line for line in done.stdout.splitlines() if "SEED" in line))
     tap.equal(done.returncode, 0, f"{items} items, {kills} kills, concurrency {concurrency}")
     if done.returncode:
-        tap.note(done.stdout)
+        tap.note(done.stdout, sys.stderr)
 
 
 def test_one_at_a_time():
