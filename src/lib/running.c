@@ -14,9 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_MS 250      // between two looks at what is waited for
-#define OWNER_LOOK_MS 20 // between two tries to get the owner's lock
-#define TURN_MS 60000    // a turn's longest wait: the runner's own timers end it sooner
+#define LOOK_MS 250            // between two looks at what is waited for
+#define SERVE_PATIENCE_MS 1000 // with another runner's right, which may be that of a dead one
+#define OWNER_LOOK_MS 20       // between two tries to get the owner's lock
+#define TURN_MS 60000          // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
     struct loop *loop = NULL;
@@ -116,7 +117,11 @@ static int run_until_end(genrun *g, const genrun_run_options *options, struct se
 // Becomes the runner: one at a time. A command that owns the database for a moment is waited for.
 static int open_server(genrun *g, bool watched, struct service *service) {
     bool told = false;
+    int64_t patient_ms = clock_monotonic_ms() + SERVE_PATIENCE_MS;
     int result = db_serve(g->db, &g->err);
+    // A program that a killed runner was just starting holds its right, too, until it has become that program.
+    while (result == ERR_CONFLICT && !g->stop && clock_monotonic_ms() < patient_ms)
+        result = loop_wait(g->loop, OWNER_LOOK_MS, &g->err) ? ERR_REMOTE : db_serve(g->db, &g->err);
     if (result)
         return result;
     while ((result = open_runner(g, 0, 0, watched)) == ERR_CONFLICT && !g->stop) {
