@@ -63,7 +63,7 @@ help:
 	@echo 'make [all]       the program build/genrun and the library $(BUILD)/libgenrun.a'
 	@echo 'make deps        install the Debian or Ubuntu packages that building and testing need'
 	@echo 'make demo        a batch on the built-in model, killed half-way, and its results'
-	@echo 'make check       all tests that end within a minute; check-fast: those that end at once'
+	@echo 'make check       all tests but the slow ones of .ci/run; check-fast: those that end at once'
 	@echo 'make bench       the numbers of this machine beside those to hold'
 	@echo 'make fuzz        hostile input, FUZZ_SECONDS=10 a target (clang)'
 	@echo 'make lint        formatting and static analysis; make format: rewrite to the format'
