@@ -335,7 +335,9 @@ static enum failure_kind kind_of(int rc) {
 
 static void send_request(struct provider_call *call) {
     struct err e;
-    struct http_request http = {.connect_timeout_ms = call->request.model->connect_timeout_ms};
+    // Kept connections may all be dead by now (a server that was restarted): a retry does not meet a second one.
+    struct http_request http = {.connect_timeout_ms = call->request.model->connect_timeout_ms,
+                                .fresh = call->request.start > 1};
     const struct http_listener listener = {
         .on_body = on_body, .on_sign = tell_progress, .on_end = on_http_end, .payload = call};
     struct buf body;

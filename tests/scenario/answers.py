@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
@@ -143,6 +144,27 @@ def test_requests_go_out_as_given(place):
         tap.equal((embedding.path, embedding.json), ("/v1/embeddings", {"model": "e", "input": ["a", "b"]}), "so is that of an embedding")
         results = place.run("batch", "results", r.id).jsonl
         tap.equal([x["response"]["body"] for x in results], [whole("ok")] * 2, "an unstreamed answer comes back as it was")
+
+
+def test_a_retry_avoids_kept_connections(place):
+    """A server that was restarted has closed each kept connection: the second attempt does not meet another of them."""
+    all_of_them = threading.Barrier(8, timeout=60)
+    used = {}
+
+    def script(x):
+        used[x.connection] = used.get(x.connection, 0) + 1
+        if used[x.connection] == 1:
+            if x.prompt.startswith("first"):
+                all_of_them.wait()  # so each has a connection of its own
+            x.chat(x.prompt)
+
+    with Server(script) as server:
+        place.configure(CONFIG.format(url=server.url) + "stream = no\n")
+        place.start_runner()
+        for prompts in ("first", "second"):
+            place.write("items.txt", "".join(f"{prompts} {i}\n" for i in range(8)))
+            r = place.run("batch", "submit", "items.txt", "--model", "m")
+            tap.ok(place.run("batch", "watch", r.id).code == 0, f"{prompts}: all complete")
 
 
 def test_connections_that_end(place):

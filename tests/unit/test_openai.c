@@ -265,7 +265,7 @@ static int set_up(void **state) {
     request = (struct provider_request){.model = &model,
                                         .model_id = "gpt",
                                         .generation_id = "0190-id",
-                                        .start = 2,
+                                        .start = 1,
                                         .prompt = "Say hello",
                                         .parameters = "{}",
                                         .max_output = 1 << 20};
@@ -324,7 +324,7 @@ static void streams_and_re_assembles(void **state) {
     assert_non_null(strstr(sent, "\r\nAuthorization: Bearer sk-secret-of-test\r\n"));
     assert_non_null(strstr(sent, "\r\nContent-Type: application/json\r\n"));
     assert_non_null(strstr(sent, "\r\nUser-Agent: genrun/"));
-    assert_non_null(strstr(sent, "\r\nIdempotency-Key: 0190-id-2\r\n"));
+    assert_non_null(strstr(sent, "\r\nIdempotency-Key: 0190-id-1\r\n"));
     assert_null(strcasestr(sent, "\r\nExpect:"));
     assert_null(strcasestr(sent, "\r\nAccept-Encoding:"));
     assert_string_equal(strstr(sent, "\r\n\r\n") + 4,
