@@ -22,10 +22,12 @@ say       = @$(if $(findstring s,$(firstword -$(MAKEFLAGS))),:,echo '  $1 $@')
 comma    := ,
 VARIANT  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
 BUILD    := build/$(VARIANT)
+# What the library needs, and what only the program's faces do.
 PACKAGES := sqlite3 libcurl libcjson inih
+FACING   := libmicrohttpd
 
-PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
-PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES))
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING))
+PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES) $(FACING))
 # What not every compiler or processor takes.
 HARDEN_MORE = $(call ask,HARDEN_MORE,for flag in -fstack-clash-protection -fcf-protection; do \
     $(CC) -Werror $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && echo $$flag; done)
@@ -139,7 +141,7 @@ $(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
 HOUSE := $(if $(SAN),,$(wildcard tests/house/*.py))
 # Those that wait the longest come first.
-CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py cli/*.py cases/*.py))
+CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py http/*.py cli/*.py cases/*.py))
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 

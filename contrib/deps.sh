@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node, container)
-# that are missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another system it
-# lists what is missing under Debian's names and stops.
+# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node, http, browser,
+# container) that are missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another
+# system it lists what is missing under Debian's names and stops.
 set -eu
 
 # group  package  how to see that it is there  why
@@ -16,16 +16,19 @@ build  libsqlite3-dev        pc:sqlite3      SQLite: the one file that holds eve
 build  libcurl4-openssl-dev  pc:libcurl      libcurl: every outgoing HTTP request
 build  libcjson-dev          pc:libcjson     cJSON: reads JSON
 build  libinih-dev           pc:inih         inih: reads the configuration
+build  libmicrohttpd-dev     pc:libmicrohttpd  libmicrohttpd: the HTTP server
 build  ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 run    libsqlite3-0          lib:libsqlite3.so.0  SQLite, for a program that is built
 run    libcurl4              lib:libcurl.so.4     libcurl, likewise
 run    libcjson1             lib:libcjson.so.1    cJSON, likewise
 run    libinih1              lib:libinih.so.1     inih, likewise
+run    libmicrohttpd12       lib:libmicrohttpd.so.12  libmicrohttpd, likewise
 run    ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 test   libcmocka-dev         pc:cmocka       cmocka: unit tests
 test   perl                  cmd:prove       has prove, which runs the tests
 test   python3               cmd:python3     tests that drive the program from outside
 test   sqlite3               cmd:sqlite3     the shell: tests and the demo type SQL as a person does
+test   curl                  cmd:curl        types requests as a person does
 test   mandoc                cmd:mandoc      reads the man pages for mistakes
 test   shellcheck            cmd:shellcheck  reads the completion of bash for mistakes
 test   systemd               cmd:systemd-analyze  judges the unit of the service
@@ -37,6 +40,9 @@ lint   cppcheck              cmd:cppcheck    static analysis
 lint   shellcheck            cmd:shellcheck  static analysis of shell scripts
 node   nodejs                cmd:node        runs the mock model server of tests/clients
 node   npm                   cmd:npm         installs it
+http   wrk                   cmd:wrk         asks as fast as it can: the numbers of the server in make bench
+browser  chromium            cmd:chromium    shows the dashboard
+browser  chromium-driver     cmd:chromedriver  lets a test click in it
 container  debootstrap       cmd:debootstrap  makes the base of the container that tests/scenario/slow builds
 container  buildah           cmd:buildah     builds it without a registry
 LIST
