@@ -288,17 +288,30 @@ int genrun_template_remove(genrun *g, const char *name);
 /* ---- looking ------------------------------------------------------------------ */
 
 typedef struct genrun_event_filter {
-    const char *id;    /* of a generation or batch job; NULL: all */
-    const char *level; /* at least this: debug, info, warn, error */
-    const char *event; /* a name, or a prefix that ends in '.', such as "batch." */
-    int64_t since;     /* Unix ms; 0: always */
-    int64_t after;     /* log rows with a greater id only */
-    int limit;         /* the newest so many, oldest of them first; 0: all */
+    const char *id;         /* of a generation or batch job; NULL: all */
+    const char *level;      /* at least this: debug, info, warn, error */
+    const char *event;      /* a name, or a prefix that ends in '.', such as "batch." */
+    int64_t since;          /* Unix ms; 0: always */
+    int64_t after;          /* log rows with a greater id only */
+    int limit;              /* the newest so many, oldest of them first; 0: all */
+    const char *user;       /* of the generations and batch jobs of this user; NULL: all */
+    const char *generation; /* id of a generation; NULL: all */
+    const char *batch;      /* id of a batch job: its events and those of its items; NULL: all */
+    int page;               /* a page for a reader that must not wait: see genrun_events() */
+    int whole;              /* of a page: GENRUN_NOT_FOUND when rows it would have looked at were deleted */
 } genrun_event_filter;
 #define GENRUN_EVENT_FILTER_INIT                                                                             \
-    { NULL, NULL, NULL, 0, 0, 0 }
-/* Rows of the view `logs`, oldest first. To follow, call again with `after` = the last id. */
+    { NULL, NULL, NULL, 0, 0, 0, NULL, NULL, NULL, 0, 0 }
+/* Rows of the view `logs`, oldest first, and _user_id: whose it is. To follow, call again with `after` = the last id.
+ * With filter->page: the oldest filter->limit (0: 100) after `after`, in a few milliseconds however long the log is. A
+ * page may be short, even empty, and not the last: genrun_event_cursor() is the `after` of the next one. */
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
+/* The id of the log up to which the last page of this handle has looked. Where its callback ended the page, that is
+ * further than what was given: go on after the last row that was kept. */
+int64_t genrun_event_cursor(const genrun *g);
+/* The ids of the oldest row of the log that is still there, and of the newest; 0: there is none. Ids are in the order
+ * of the commits. */
+int genrun_event_range(genrun *g, int64_t *oldest, int64_t *newest);
 /* Waits until another process may have changed the database, at most timeout_ms. */
 int genrun_wait_change(genrun *g, int64_t timeout_ms);
 /* One row: queued, processing, completed, failed, cancelled, stuck, violations (counts; the last: rows not at an end

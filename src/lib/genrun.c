@@ -381,6 +381,8 @@ int genrun_write_output(genrun *g, const char *id, FILE *out) {
 
 // ---- events, stats, models ----
 
+#define PAGE_EVENTS 100
+
 bool handle_runner_is_up(genrun *g) {
     struct err e;
     if (db_is_owner(g->db) || db_is_served(g->db))
@@ -394,29 +396,50 @@ bool handle_runner_is_up(genrun *g) {
     return false;
 }
 
+// The same word may name either: a generation is looked for first.
+static int find_either(genrun *g, const char *id, struct event_filter *f) {
+    int result = queue_find_generation(g->db, id, &f->generation_seq, &g->err);
+    if (result == ERR_NOT_FOUND)
+        result = queue_find_batch(g->db, id, &f->batch_seq, &g->err);
+    if (result == ERR_NOT_FOUND)
+        result = err_set(&g->err, ERR_NOT_FOUND,
+                         "%s is neither a generation nor a batch job: 'genrun list' and 'genrun batch list' "
+                         "show their ids",
+                         id);
+    return result;
+}
+
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload) {
     struct each e = {each, payload};
     struct event_filter f = {.level = filter->level,
                              .event = filter->event,
                              .since = filter->since,
                              .after = filter->after,
-                             .limit = filter->limit};
+                             .limit = filter->page && filter->limit <= 0 ? PAGE_EVENTS : filter->limit,
+                             .user_id = filter->user,
+                             .whole = filter->whole != 0};
     int result = handle_database(g);
-    if (!result && filter->id) {
-        // The same word may name either: a generation is looked for first.
-        result = queue_find_generation(g->db, filter->id, &f.generation_seq, &g->err);
-        if (result == ERR_NOT_FOUND)
-            result = queue_find_batch(g->db, filter->id, &f.batch_seq, &g->err);
-        if (result == ERR_NOT_FOUND)
-            result =
-                err_set(&g->err, ERR_NOT_FOUND,
-                        "%s is neither a generation nor a batch job: 'genrun list' and 'genrun batch list' "
-                        "show their ids",
-                        filter->id);
-    }
-    if (!result)
+    if (!result && filter->id)
+        result = find_either(g, filter->id, &f);
+    if (!result && filter->generation)
+        result = queue_find_generation(g->db, filter->generation, &f.generation_seq, &g->err);
+    if (!result && filter->batch)
+        result = queue_find_batch(g->db, filter->batch, &f.batch_seq, &g->err);
+    if (!result && filter->page)
+        result = queue_event_page(g->db, &f, &g->looked, handle_each_row, &e, &g->err);
+    else if (!result)
         result = queue_events(g->db, &f, handle_each_row, &e, &g->err);
     return handle_result(g, result);
+}
+
+int64_t genrun_event_cursor(const genrun *g) {
+    return g->looked;
+}
+
+int genrun_event_range(genrun *g, int64_t *oldest, int64_t *newest) {
+    *oldest = *newest = 0;
+    int result = handle_database(g);
+    return handle_result(g, result ? result : queue_event_range(g->db, oldest, newest, &g->err));
 }
 
 int genrun_stats(genrun *g, genrun_row **out) {

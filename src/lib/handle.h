@@ -26,6 +26,7 @@ struct genrun {
     struct watched *watched;   // descriptors of the host
     struct wake *wake;         // notices other processes' writes, for waits without a runner
     char cursor[32];           // of the last list; "" at the end
+    int64_t looked;            // up to which id of the log the last page of events looked
     struct buf notes;          // of the last import, for genrun_notes()
 };
 

@@ -335,9 +335,19 @@ struct event_filter {
     const char *level, *event;
     int64_t since, after;
     int limit;
+    const char *user_id; // NULL: any
+    bool whole;          // of a page: ERR_NOT_FOUND when rows that it would have looked at were deleted
 };
+// Rows of the view `logs`, and _user_id: whose it is. limit > 0 without `after`: the newest so many. May read all of
+// the log.
 int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload,
                  struct err *e) must_check;
+// At most filter->limit rows after filter->after, in short time: a page may be short, even empty, and not the last.
+// *looked is the id up to which it looked (also when it fails); where `each` ended it, further than was given.
+int queue_event_page(struct db *db, const struct event_filter *filter, int64_t *looked, queue_each each,
+                     void *payload, struct err *e) must_check;
+// The ids of the oldest and the newest row of the log; 0: there is none.
+int queue_event_range(struct db *db, int64_t *oldest, int64_t *newest, struct err *e) must_check;
 // Inside the caller's transaction: adds what ended now to the minute's throughput.
 int queue_count_ends(struct db *db, int64_t now_at, int64_t completed, int64_t failed, double cost,
                      struct err *e) must_check;

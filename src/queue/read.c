@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Looking at one generation or batch job, at outputs and log rows. Rows are copied out and the
+// Looking at one generation or batch job, and at outputs. Rows are copied out and the
 // statement is reset before they are handed on: no cursor stays open over a callback.
-#include "base/clock.h"
 #include "base/mem.h"
-#include "base/text.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PAGE_ROWS 256
 
@@ -134,86 +131,4 @@ int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, st
             return 0;
     }
     return 0;
-}
-
-static int level_rank(const char *level) {
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(level, levels[i]) == 0)
-            return i;
-    return -1;
-}
-
-static int event_where(struct buf *sql, const struct event_filter *f, struct err *e) {
-    static const char *const at_least[] = {"", " AND level<>'debug'", " AND (level='warn' OR level='error')",
-                                           " AND level='error'"};
-    if (f->level) {
-        int rank = level_rank(f->level);
-        if (rank < 0)
-            return err_set(e, ERR_INVALID, "%s is not a level: use debug, info, warn or error", f->level);
-        buf_text(sql, at_least[rank]);
-    }
-    if (f->event)
-        buf_text(sql,
-                 text_ends_with(f->event, ".") ? " AND substr(event, 1, length(?2))=?2" : " AND event=?2");
-    if (f->since)
-        buf_format(sql, " AND created_at>=%lld", (long long)f->since);
-    if (f->generation_seq)
-        buf_format(sql, " AND generation_seq=%lld", (long long)f->generation_seq);
-    return 0;
-}
-
-// The log rows of one page, from the base table: by the index of the generation, of the batch, or by id.
-int queue_events(struct db *db, const struct event_filter *filter, queue_each each, void *payload,
-                 struct err *e) {
-    struct buf sql;
-    struct rows rows;
-    int64_t after = filter->after;
-    // The newest `limit` rows: taken in descending order and given in ascending order.
-    bool newest = filter->limit > 0 && after == 0;
-    int64_t left = filter->limit > 0 ? filter->limit : INT64_MAX;
-    buf_init(&sql, 8192);
-    buf_text(&sql,
-             "SELECT id, created_at, level, event, (SELECT g.id FROM generation g WHERE g.seq=generation_seq "
-             "UNION ALL"
-             " SELECT t.id FROM generation_tombstone t WHERE t.seq=generation_seq LIMIT 1) AS generation_id,"
-             " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data "
-             "FROM (");
-    // Of a batch job: the newest ones by its items, and all of them, or what is new since a look before, by id.
-    if (filter->batch_seq && !newest)
-        buf_format(&sql, "SELECT * FROM event WHERE batch_seq=%lld", (long long)filter->batch_seq);
-    else if (filter->batch_seq)
-        buf_format(&sql,
-                   "SELECT * FROM event WHERE batch_seq=%lld AND generation_seq IS NULL UNION ALL SELECT e.* "
-                   "FROM generation g"
-                   " JOIN event e ON e.generation_seq=g.seq WHERE g.batch_seq=%lld",
-                   (long long)filter->batch_seq, (long long)filter->batch_seq);
-    else
-        buf_text(&sql, "SELECT * FROM event");
-    buf_text(&sql, ") WHERE id>?1 AND ?2 IS ?2");
-    int result = event_where(&sql, filter, e);
-    buf_format(&sql, " ORDER BY id %s LIMIT ?3", newest ? "DESC" : "ASC");
-    while (!result && left > 0) {
-        int64_t want = newest ? left : left < PAGE_ROWS ? left : PAGE_ROWS;
-        sqlite3_stmt *s = db_ask_text(db, e, buf_borrow(&sql), "iti", after, filter->event, want);
-        result = rows_take(db, s, &rows, e);
-        db_drop(db, s);
-        if (result || rows.count == 0)
-            break;
-        if (newest)
-            for (size_t i = 0, j = rows.count - 1; i < j; i++, j--) {
-                struct row *held = rows.list[i];
-                rows.list[i] = rows.list[j];
-                rows.list[j] = held;
-            }
-        after = row_integer(rows.list[rows.count - 1], "id", 0);
-        left -= (int64_t)rows.count;
-        bool go_on = rows_give(&rows, each, payload);
-        bool last = newest || (int64_t)rows.count < want;
-        rows_free(&rows);
-        if (!go_on || last)
-            break;
-    }
-    buf_free(&sql);
-    return result;
 }

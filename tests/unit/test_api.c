@@ -170,6 +170,45 @@ static void test_lists(void **state) {
     assert_int_equal(rows, 1);
 }
 
+static void test_events(void **state) {
+    genrun *g = *state;
+    char first[GENRUN_ID_SIZE], second[GENRUN_ID_SIZE];
+    genrun_event_filter filter = GENRUN_EVENT_FILTER_INIT;
+    int64_t oldest, newest;
+    int rows = 0;
+    ok(g, genrun_event_range(g, &oldest, &newest));
+    assert_int_equal(newest, 0);
+    submit(g, first, "x", "ann");
+    submit(g, second, "y", "bob");
+    ok(g, genrun_cancel(g, second, NULL));
+    ok(g, genrun_event_range(g, &oldest, &newest));
+    assert_int_equal(oldest, 1);
+    assert_int_equal(newest, 3);
+    filter.user = "bob";
+    ok(g, genrun_events(g, &filter, count, &rows));
+    assert_int_equal(rows, 2);
+    filter.generation = first;
+    ok(g, genrun_events(g, &filter, count, &rows));
+    assert_int_equal(rows, 2);
+    filter.user = "ann";
+    ok(g, genrun_events(g, &filter, count, &rows));
+    assert_int_equal(rows, 3);
+    filter = (genrun_event_filter)GENRUN_EVENT_FILTER_INIT;
+    filter.batch = first; // a generation, which is no batch job
+    refused(g, genrun_events(g, &filter, count, &rows), GENRUN_NOT_FOUND, first);
+    filter.batch = NULL;
+    filter.page = filter.whole = 1;
+    filter.limit = 2;
+    rows = 0;
+    ok(g, genrun_events(g, &filter, count, &rows));
+    assert_int_equal(rows, 2);
+    assert_int_equal(genrun_event_cursor(g), 2);
+    filter.after = genrun_event_cursor(g);
+    ok(g, genrun_events(g, &filter, count, &rows));
+    assert_int_equal(rows, 3);
+    assert_int_equal(genrun_event_cursor(g), newest);
+}
+
 static void test_changes(void **state) {
     genrun *g = *state;
     char id[GENRUN_ID_SIZE];
@@ -632,6 +671,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_one),
         CASE(test_lists),
+        CASE(test_events),
         CASE(test_changes),
         CASE(test_reports),
         CASE(test_templates),

@@ -184,6 +184,16 @@ static void events_newest(void) {
 static void events_after(void) {
     OK(queue_events(db, &(struct event_filter){.after = 100, .limit = 20}, drop, NULL, &error));
 }
+static void events_page(void) {
+    int64_t looked;
+    OK(queue_event_page(db, &(struct event_filter){.after = 100, .limit = 20, .whole = true}, &looked, drop,
+                        NULL, &error));
+}
+static void events_page_of_one(void) {
+    int64_t looked;
+    OK(queue_event_page(db, &(struct event_filter){.generation_seq = w.middle, .limit = 20}, &looked, drop,
+                        NULL, &error));
+}
 static void stats(void) {
     struct row *row;
     OK(queue_stats(db, true, &row, &error));
@@ -422,6 +432,8 @@ static const struct {
     {"logs of a batch job", events_of_batch},
     {"logs", events_newest},
     {"logs after an id", events_after},
+    {"a page of logs", events_page},
+    {"a page of logs of one", events_page_of_one},
     {"stats", stats},
     {"violations", violations},
     {"why one waits", why_it_waits},
