@@ -11,17 +11,13 @@ import json
 import os
 import random
 import re
-import subprocess
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import aimock
 import tap
-from genrun import ROOT, wait_until
 
-PACKAGE, VERSION = "@copilotkit/aimock", "1.43.0"
-NPM = os.path.join(ROOT, "build", "npm")
 PROMPTS = 2000
 CONCURRENCY = 16
 KILLS = 10
@@ -39,76 +35,14 @@ base_url = http://127.0.0.1:%d/v1
 """
 
 
-def install():
-    """Puts the pinned server into build/npm, once."""
-    try:
-        with open(os.path.join(NPM, "node_modules", PACKAGE, "package.json"), encoding="utf-8") as f:
-            if json.load(f)["version"] == VERSION:
-                return
-    except (OSError, ValueError, KeyError):
-        pass
-    os.makedirs(NPM, exist_ok=True)
-    done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", NPM,
-                           f"{PACKAGE}@{VERSION}"], cwd=NPM, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=300)
-    if done.returncode != 0:
-        raise RuntimeError(f"npm install {PACKAGE}@{VERSION} failed: {done.stdout}{done.stderr}")
-
-
 def item(number):
     """What makes a prompt unique; the stop keeps item-1 out of item-10."""
     return f"item-{number:04d}."
 
 
-class Server:
-    """The model server on a free port of loopback; ended by its pid."""
-
-    def __init__(self, place):
-        fixtures = [{"match": {"userMessage": item(n)},
-                     "response": {"content": f"the answer to {item(n)} in a few words"},
-                     "latency": CHUNK_PAUSE_MS, "chunkSize": 7} for n in range(PROMPTS)]
-        path = place.write("fixtures.json", json.dumps({"fixtures": fixtures}))
-        self.log = place.path("aimock.log")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [os.path.join(NPM, "node_modules", ".bin", "llmock"), "-p", "0", "-f", path, "--journal-max", "0"],
-                cwd=place.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        self.port = wait_until(self.find_port, 30, "the start of the model server")
-
-    def find_port(self):
-        with open(self.log, encoding="utf-8", errors="replace") as f:
-            text = f.read()
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the model server ended: {text}")
-        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", text)
-        return int(found.group(1)) if found else None
-
-    def get(self, query):
-        url = f"http://127.0.0.1:{self.port}/__aimock/journal{query}"
-        return urllib.request.urlopen(url, timeout=30)
-
-    def requests_so_far(self):
-        with self.get("?limit=1") as answer:
-            return int(answer.headers["X-Total-Count"])
-
-    def journal(self):
-        """The items asked for, in the order in which they came."""
-        with self.get("") as answer:
-            entries = json.load(answer)
-        asked = []
-        for entry in entries:
-            content = entry["body"]["messages"][-1]["content"]
-            asked.append(re.search(r"item-\d+\.", content).group(0))
-        return asked, {entry["response"]["status"] for entry in entries}
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def fixtures():
+    return [{"match": {"userMessage": item(n)}, "response": {"content": f"the answer to {item(n)} in a few words"},
+             "latency": CHUNK_PAUSE_MS, "chunkSize": 7} for n in range(PROMPTS)]
 
 
 class Kill:
@@ -136,7 +70,8 @@ def run_with_kills(place, server, moments):
 
 
 def check_journal(server, kills):
-    asked, statuses = server.journal()
+    messages, statuses = server.journal()
+    asked = [re.search(r"item-\d+\.", message).group(0) for message in messages]
     tap.equal(statuses, {200}, "the server refused nothing")
     tap.equal(sorted(set(asked) ^ {item(n) for n in range(PROMPTS)}), [], "each prompt was sent, and no other")
     again = [(number + 1, name) for number, kill in enumerate(kills)
@@ -182,9 +117,8 @@ def check_database(place, batch):
 def test_kill_at_random_moments(place):
     seed = int(os.environ.get("GENRUN_SEED") or random.SystemRandom().randrange(1 << 32))
     tap.note(f"GENRUN_SEED={seed}")
-    install()
-    server = Server(place)
-    try:
+    aimock.install()
+    with aimock.Server(place, fixtures()) as server:
         place.configure(CONFIG % (CONCURRENCY, server.port))
         lines = [json.dumps({"custom_id": item(n), "prompt": f"Please answer {item(n)}", "model": "mock"})
                  for n in range(PROMPTS)]
@@ -201,8 +135,6 @@ def test_kill_at_random_moments(place):
         tap.result(r, 0, "the last runner completes the rest")
         check_database(place, batch)
         check_journal(server, kills)
-    finally:
-        server.stop()
 
 
 tap.main(globals())
