@@ -65,7 +65,8 @@ static int make_spec(genrun *g, const genrun_batch_options *o, struct batch_spec
             return result;
     }
     out->model_id = model_id;
-    return parse_failures(g, o->max_failures, out);
+    int result = handle_user(g, &out->user_id);
+    return result ? result : parse_failures(g, o->max_failures, out);
 }
 
 static void batch_free(genrun_batch *b) {
@@ -88,7 +89,7 @@ int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options
         options = &none;
     int result = make_spec(g, options, &spec);
     if (!result)
-        result = handle_database(g);
+        result = handle_scoped_database(g);
     if (!result)
         result = batch_writer_begin(&writer, g->db, &spec, id, &known, &g->err);
     if (result)
@@ -104,7 +105,7 @@ int genrun_batch_begin(genrun *g, genrun_batch **out, const genrun_batch_options
     b->g = g;
     b->writer = writer;
     b->model = mem_copy(options->model);
-    b->user = mem_copy(options->user);
+    b->user = mem_copy(spec.user_id);
     memcpy(b->id, id, ID_SIZE);
     *out = b;
     return 0;
@@ -119,6 +120,11 @@ int genrun_batch_add(genrun_batch *batch, const genrun_spec *spec) {
     if (!result && s.client_id)
         result =
             err_set(&g->err, ERR_INVALID, "an item of a batch job has no client id: give the batch job one");
+    // A batch job of a user is that user's as a whole.
+    if (!result && s.user_id && batch->user && strcmp(s.user_id, batch->user) != 0)
+        result = err_set(&g->err, ERR_INVALID,
+                         "the item is of user %s, its batch job of user %s: leave the item's out", s.user_id,
+                         batch->user);
     if (!result) {
         s.user_id = s.user_id ? s.user_id : batch->user;
         if (template_set_is_meant(&batch->templates, &s))
@@ -152,6 +158,7 @@ struct submission {
     struct batch_writer *writer; // NULL: the key is known, and the lines are compared with those of known_id
     const char *known_id;
     const genrun_batch_options *options;
+    const char *user;
     int64_t lines;
     // The model of the last line: most files name one.
     char asked[256];
@@ -192,7 +199,7 @@ static int add_line(void *payload, const struct spec *spec, int64_t line, struct
     int result = resolve_model(s, spec->model_id, &item.model_id, e);
     if (result)
         return result;
-    item.user_id = s->options->user;
+    item.user_id = s->user;
     s->lines++;
     return s->writer ? batch_writer_add(s->writer, &item, e) : compare_line(s, &item, e);
 }
@@ -214,7 +221,7 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
     g->create = true;
     int result = make_spec(g, s.options, &spec);
     if (!result)
-        result = handle_database(g);
+        result = handle_scoped_database(g);
     if (!result && !spec.name)
         spec.name = name;
     if (!result)
@@ -224,6 +231,7 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
     if (result)
         return handle_result(g, result);
     s.known_id = id;
+    s.user = spec.user_id;
     result = reading_run(&reading, s.options, &format);
     if (result) {
         batch_writer_abandon(s.writer);
@@ -235,15 +243,10 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
 
 // ---- looking and steering ----
 
-static int find(genrun *g, const char *id, int64_t *seq) {
-    int result = handle_database(g);
-    return result ? result : queue_find_batch(g->db, id, seq, &g->err);
-}
-
 int genrun_batch_get(genrun *g, genrun_row **out, const char *id) {
     int64_t seq;
     *out = NULL;
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = queue_batch_get(g->db, seq, (struct row **)out, &g->err);
     return handle_result(g, result);
@@ -260,7 +263,7 @@ int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, g
     int64_t next = 0, seq = 0;
     int result = handle_filter(g, filter, &f);
     if (!result)
-        result = find(g, id, &seq);
+        result = handle_batch(g, id, &seq);
     f.batch_seq = seq;
     if (!result)
         result = queue_batch_items(g->db, &f, handle_each_row, &e, &next, &g->err);
@@ -270,7 +273,7 @@ int genrun_batch_items(genrun *g, const char *id, const genrun_filter *filter, g
 
 int genrun_batch_pause(genrun *g, const char *id, const char *reason) {
     int64_t seq;
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = queue_batch_pause(g->db, seq, reason, &g->err);
     return handle_result(g, result);
@@ -278,7 +281,7 @@ int genrun_batch_pause(genrun *g, const char *id, const char *reason) {
 
 int genrun_batch_resume(genrun *g, const char *id) {
     int64_t seq;
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = queue_batch_resume(g->db, seq, &g->err);
     return handle_result(g, result);
@@ -286,7 +289,7 @@ int genrun_batch_resume(genrun *g, const char *id) {
 
 int genrun_batch_cancel(genrun *g, const char *id, const char *reason) {
     int64_t seq;
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = queue_batch_cancel(g->db, seq, reason, &g->err);
     return handle_result(g, result);
@@ -295,7 +298,7 @@ int genrun_batch_cancel(genrun *g, const char *id, const char *reason) {
 int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run) {
     int64_t seq;
     *changed = 0;
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = queue_batch_retry(g->db, seq, dry_run != 0, changed, &g->err);
     return handle_result(g, result);
@@ -349,7 +352,7 @@ int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
     if (!options)
         options = &none;
     buf_init(&w.line, BUF_UNLIMITED);
-    int result = find(g, id, &seq);
+    int result = handle_batch(g, id, &seq);
     if (!result)
         result = choose_format(g, seq, options->format, &w.format);
     if (!result) {

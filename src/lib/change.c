@@ -3,12 +3,10 @@
 #include "lib/handle.h"
 
 static int change_one(genrun *g, enum change change, const char *id, const char *reason) {
-    int64_t seq;
-    int result = handle_database(g);
+    int64_t seq = 0;
+    int result = handle_text(g, "the reason", reason);
     if (!result)
-        result = handle_text(g, "the reason", reason);
-    if (!result)
-        result = queue_find_generation(g->db, id, &seq, &g->err);
+        result = handle_generation(g, id, &seq);
     if (!result && change == CHANGE_RECOVER)
         (void)handle_runner_is_up(g);
     if (!result)

@@ -12,7 +12,8 @@ static int open_database(genrun *g, struct db **out, enum db_mode mode) {
     *out = NULL;
     if (!g->config)
         return err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
-    return db_open(out, g->config->database, mode, &g->err);
+    int result = handle_whole(g);
+    return result ? result : db_open(out, g->config->database, mode, &g->err);
 }
 
 // ---- check ----

@@ -44,6 +44,7 @@ void genrun_close(genrun *g) {
     db_close(g->db);
     config_free(g->config);
     buf_free(&g->notes);
+    free(g->scope);
     free(g);
 }
 
@@ -53,14 +54,6 @@ const char *genrun_message(const genrun *g) {
 
 const char *genrun_notes(const genrun *g) {
     return buf_borrow(&g->notes);
-}
-
-int handle_database(genrun *g) {
-    if (g->db)
-        return 0;
-    if (!g->config)
-        return err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
-    return db_open(&g->db, g->config->database, g->create ? DB_CREATE : DB_EXISTING, &g->err);
 }
 
 // ---- rows ----
@@ -183,7 +176,9 @@ int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun
     g->create = true;
     int result = handle_spec(g, spec, NULL, &s);
     if (!result)
-        result = handle_database(g);
+        result = handle_user(g, &s.user_id);
+    if (!result)
+        result = handle_scoped_database(g);
     if (!result && template_set_is_meant(&templates, &s)) {
         result = template_set_load(&templates, g, NULL);
         if (!result)
@@ -217,9 +212,7 @@ static int add_wait(genrun *g, int64_t seq, bool runner_is_up, struct row *row) 
 int genrun_get(genrun *g, genrun_row **out, const char *id) {
     int64_t seq;
     *out = NULL;
-    int result = handle_database(g);
-    if (!result)
-        result = queue_find_generation(g->db, id, &seq, &g->err);
+    int result = handle_generation(g, id, &seq);
     bool runner_is_up = !result && handle_runner_is_up(g);
     if (!result)
         result = queue_get(g->db, seq, (struct row **)out, &g->err);
@@ -282,8 +275,8 @@ static int check_error_type(genrun *g, const char *type) {
 }
 
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
-    int result = handle_database(g);
-    *out = (struct filter){0};
+    int result = handle_scoped_database(g);
+    *out = (struct filter){.user_id = g->scope, .own = g->scope != NULL};
     if (result || !in)
         return result;
     if (in->limit < 0)
@@ -296,15 +289,16 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
         (void)handle_runner_is_up(g);
     *out = (struct filter){.status = in->status,
                            .user_id = in->user,
+                           .own = g->scope != NULL,
                            .session_id = in->session,
                            .model_id = in->model,
                            .error_type = in->error_type,
                            .since = in->since,
                            .until = in->until,
                            .limit = in->limit};
-    if ((result = parse_cursor(g, in->after, &out->after)))
+    if ((result = handle_user(g, &out->user_id)) || (result = parse_cursor(g, in->after, &out->after)))
         return result;
-    return in->batch ? queue_find_batch(g->db, in->batch, &out->batch_seq, &g->err) : 0;
+    return in->batch ? handle_batch(g, in->batch, &out->batch_seq) : 0;
 }
 
 int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,
@@ -328,9 +322,7 @@ int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *
 int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload) {
     struct each e = {each, payload};
     int64_t seq;
-    int result = handle_database(g);
-    if (!result)
-        result = queue_find_generation(g->db, id, &seq, &g->err);
+    int result = handle_generation(g, id, &seq);
     if (!result)
         result = queue_outputs(g->db, seq, handle_each_row, &e, &g->err);
     return handle_result(g, result);
@@ -367,9 +359,7 @@ static int no_output(genrun *g, int64_t seq, const char *id) {
 int genrun_write_output(genrun *g, const char *id, FILE *out) {
     struct output_writer w = {.out = out};
     int64_t seq;
-    int result = handle_database(g);
-    if (!result)
-        result = queue_find_generation(g->db, id, &seq, &g->err);
+    int result = handle_generation(g, id, &seq);
     if (!result)
         result = queue_outputs(g->db, seq, write_content, &w, &g->err);
     if (!result && (w.failed || fflush(out) != 0))
@@ -396,19 +386,6 @@ bool handle_runner_is_up(genrun *g) {
     return false;
 }
 
-// The same word may name either: a generation is looked for first.
-static int find_either(genrun *g, const char *id, struct event_filter *f) {
-    int result = queue_find_generation(g->db, id, &f->generation_seq, &g->err);
-    if (result == ERR_NOT_FOUND)
-        result = queue_find_batch(g->db, id, &f->batch_seq, &g->err);
-    if (result == ERR_NOT_FOUND)
-        result = err_set(&g->err, ERR_NOT_FOUND,
-                         "%s is neither a generation nor a batch job: 'genrun list' and 'genrun batch list' "
-                         "show their ids",
-                         id);
-    return result;
-}
-
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload) {
     struct each e = {each, payload};
     struct event_filter f = {.level = filter->level,
@@ -418,13 +395,18 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
                              .limit = filter->page && filter->limit <= 0 ? PAGE_EVENTS : filter->limit,
                              .user_id = filter->user,
                              .whole = filter->whole != 0};
-    int result = handle_database(g);
+    int64_t seq = 0;
+    bool is_batch = false;
+    int result = handle_user(g, &f.user_id);
+    if (!result)
+        result = handle_scoped_database(g);
     if (!result && filter->id)
-        result = find_either(g, filter->id, &f);
+        result = handle_any(g, filter->id, &seq, &is_batch);
+    *(is_batch ? &f.batch_seq : &f.generation_seq) = seq;
     if (!result && filter->generation)
-        result = queue_find_generation(g->db, filter->generation, &f.generation_seq, &g->err);
+        result = handle_generation(g, filter->generation, &f.generation_seq);
     if (!result && filter->batch)
-        result = queue_find_batch(g->db, filter->batch, &f.batch_seq, &g->err);
+        result = handle_batch(g, filter->batch, &f.batch_seq);
     if (!result && filter->page)
         result = queue_event_page(g->db, &f, &g->looked, handle_each_row, &e, &g->err);
     else if (!result)
@@ -438,7 +420,7 @@ int64_t genrun_event_cursor(const genrun *g) {
 
 int genrun_event_range(genrun *g, int64_t *oldest, int64_t *newest) {
     *oldest = *newest = 0;
-    int result = handle_database(g);
+    int result = handle_scoped_database(g);
     return handle_result(g, result ? result : queue_event_range(g->db, oldest, newest, &g->err));
 }
 
@@ -531,7 +513,7 @@ static bool was_seen(const struct model_names *m, const char *name) {
 
 int genrun_models(genrun *g, genrun_each each, void *payload) {
     struct model_names m = {.g = g, .each = {each, payload}};
-    int result = handle_database(g);
+    int result = handle_scoped_database(g);
     // The configured models can be shown before there is a database.
     if (!result)
         result = queue_models(g->db, queue_model, &m, &g->err);
@@ -547,7 +529,10 @@ int genrun_models(genrun *g, genrun_each each, void *payload) {
 }
 
 int genrun_model_resume(genrun *g, const char *name) {
-    int result = handle_database(g);
+    int result = handle_whole(g);
+    if (result)
+        return result;
+    result = handle_database(g);
     if (!result)
         result = queue_model_resume(g->db, name, &g->err);
     // One that is configured and was never used is open.

@@ -28,6 +28,7 @@ struct genrun {
     char cursor[32];           // of the last list; "" at the end
     int64_t looked;            // up to which id of the log the last page of events looked
     struct buf notes;          // of the last import, for genrun_notes()
+    char *scope;               // the user whose own is all that it sees; NULL: it sees all
 };
 
 #define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"
@@ -37,8 +38,20 @@ int handle_result(genrun *g, int result);
 int handle_loop(genrun *g) must_check;
 // Ends the watch of every descriptor of the host.
 void handle_watch_none(genrun *g);
-// Opens the database on first use: commands that only look must not make one.
+// Opens the database on first use: commands that only look must not make one. For functions that look at more than
+// one user's own: within a scope they are refused.
 int handle_database(genrun *g) must_check;
+// The same for functions that keep to the scope, by means of the four below.
+int handle_scoped_database(genrun *g) must_check;
+// Finds what an id, or its tail, names within the scope. Nothing else in src/lib/ turns an id into a number.
+int handle_generation(genrun *g, const char *id, int64_t *seq) must_check;
+int handle_batch(genrun *g, const char *id, int64_t *seq) must_check;
+// Either of the two: *is_batch tells which.
+int handle_any(genrun *g, const char *id, int64_t *seq, bool *is_batch) must_check;
+// The user that something is for: within a scope that one, and no other may be named.
+int handle_user(genrun *g, const char **user) must_check;
+// Refuses what is not for a scope.
+int handle_whole(genrun *g) must_check;
 // Does a process own the database and run work? The lock tells, not the row: a dead runner leaves its row behind. That
 // one is marked then, so that what it held is stuck for everybody who looks.
 bool handle_runner_is_up(genrun *g);
@@ -46,7 +59,7 @@ bool handle_runner_is_up(genrun *g);
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) must_check;
 // Refuses text that is not UTF-8; `what` names it.
 int handle_text(genrun *g, const char *what, const char *text) must_check;
-// From the public filter; a batch id is looked up.
+// From the public filter; a batch id is looked up, and the scope is put in.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
 void handle_cursor(genrun *g, int64_t next);
 #define HANDLE_LIST_ROWS 20 // unless the filter says how many

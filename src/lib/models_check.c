@@ -105,7 +105,9 @@ int genrun_models_check(genrun *g, const char *name, genrun_each each, void *pay
     struct checker c = {.g = g, .each = {each, payload}};
     struct models_check_target one = {0};
     struct err e;
-    int result = g->config ? handle_loop(g) : err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
+    int result = handle_whole(g);
+    if (!result)
+        result = g->config ? handle_loop(g) : err_set(&g->err, ERR_CONFIG, HANDLE_NOT_OPEN);
     if (!result && name) {
         result = config_model(g->config, name, &one.model_id, &one.model, &g->err);
         if (result == ERR_INVALID)

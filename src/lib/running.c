@@ -221,7 +221,7 @@ static int wait_for_change(genrun *g, int64_t timeout_ms) {
 }
 
 int genrun_wait_change(genrun *g, int64_t timeout_ms) {
-    int result = handle_database(g);
+    int result = handle_scoped_database(g);
     if (!result)
         result = wait_for_change(g, timeout_ms);
     g->stop = 0;
@@ -238,19 +238,6 @@ struct wait {
     int64_t shown_ms;
     char *shown; // JSON of the row shown last
 };
-
-static int find_waited(genrun *g, const char *id, struct wait *w) {
-    int result = queue_find_generation(g->db, id, &w->seq, &g->err);
-    if (result != ERR_NOT_FOUND)
-        return result;
-    w->is_batch = true;
-    result = queue_find_batch(g->db, id, &w->seq, &g->err);
-    return result == ERR_NOT_FOUND ? err_set(&g->err, ERR_NOT_FOUND,
-                                             "%s is neither a generation nor a batch job: 'genrun list' and "
-                                             "'genrun batch list' show their ids",
-                                             id)
-                                   : result;
-}
 
 // Shows the row when it changed; at the end always.
 static int show(genrun *g, struct wait *w, bool at_end) {
@@ -365,9 +352,7 @@ static int wait_here(genrun *g, struct wait *w, int signals) {
 
 int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
     struct wait w = {.id = id, .each = each, .payload = payload};
-    int result = handle_database(g);
-    if (!result)
-        result = find_waited(g, id, &w);
+    int result = handle_any(g, id, &w.seq, &w.is_batch);
     if (!result)
         result = wait_here(g, &w, signals);
     return handle_result(g, result);
@@ -377,9 +362,7 @@ int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int s
     struct wait w = {.id = id, .is_asked = true};
     int64_t batch_seq = 0;
     *out = NULL;
-    int result = handle_database(g);
-    if (!result)
-        result = queue_find_batch(g->db, id, &batch_seq, &g->err);
+    int result = handle_batch(g, id, &batch_seq);
     if (!result)
         result = queue_request_next(g->db, batch_seq, &w.seq, &g->err);
     if (result || w.seq == 0)

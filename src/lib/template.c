@@ -55,7 +55,7 @@ int template_set_load(struct template_set *set, genrun *g, const char *named) {
     int result = 0;
     // A dry run must not make a database, and without one there are no templates.
     if (g->db || access(g->config->database, F_OK) == 0) {
-        result = handle_database(g);
+        result = handle_scoped_database(g);
         if (!result)
             result = queue_template_list(g->db, true, take_row, &l, &g->err);
         if (!result)
@@ -174,7 +174,7 @@ int genrun_template_add(genrun *g, char id[GENRUN_ID_SIZE], const char *name, co
 
 int genrun_templates(genrun *g, genrun_each each, void *payload) {
     struct each e = {each, payload};
-    int result = handle_database(g);
+    int result = handle_scoped_database(g);
     if (!result)
         result = queue_template_list(g->db, false, handle_each_row, &e, &g->err);
     return handle_result(g, result);
@@ -182,7 +182,7 @@ int genrun_templates(genrun *g, genrun_each each, void *payload) {
 
 int genrun_template_get(genrun *g, genrun_row **out, const char *name) {
     *out = NULL;
-    int result = handle_database(g);
+    int result = handle_scoped_database(g);
     if (!result)
         result = queue_template_get(g->db, name, (struct row **)out, &g->err);
     return handle_result(g, result);

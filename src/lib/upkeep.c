@@ -56,7 +56,10 @@ static struct row *describe(const struct job *job, const struct job_settings *se
 int genrun_jobs(genrun *g, genrun_each each, void *payload) {
     struct each e = {each, payload};
     struct last_runs last = {0};
-    int result = handle_database(g);
+    int result = handle_whole(g);
+    if (result)
+        return result;
+    result = handle_database(g);
     if (!result)
         result = queue_jobs(g->db, keep, &last, &g->err);
     else if (result == ERR_NOT_FOUND)

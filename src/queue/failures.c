@@ -78,8 +78,11 @@ static int give_failed(struct db *db, const struct filter *f, queue_each each, v
     buf_text(&sql,
              " AND (g.completed_at, g.seq) < (?8, ?9) ORDER BY g.completed_at DESC, g.seq DESC LIMIT ?7) w"
              " CROSS JOIN generations v ON v.seq=w.seq LEFT JOIN profiles p ON p.id=v.user_id"
-             " LEFT JOIN sessions s ON s.id=v.session_id LEFT JOIN projects j ON j.id=s.project_id"
-             " ORDER BY w.completed_at DESC, w.seq DESC");
+             " LEFT JOIN sessions s ON s.id=v.session_id");
+    buf_text(&sql, f->own ? " AND (s.user_id IS NULL OR s.user_id=v.user_id)" : "");
+    buf_text(&sql, " LEFT JOIN projects j ON j.id=s.project_id");
+    buf_text(&sql, f->own ? " AND (j.user_id IS NULL OR j.user_id=v.user_id)" : "");
+    buf_text(&sql, " ORDER BY w.completed_at DESC, w.seq DESC");
     while (!result && go_on && left > 0) {
         struct rows rows;
         int64_t want = left < PAGE_ROWS ? left : PAGE_ROWS;

@@ -27,7 +27,8 @@ static int list_candidates(const char *what, const char *id, const struct buf *c
                    buf_borrow(candidates));
 }
 
-// A thing that has an id. The columns are seq and id; ?1 is the tail that the index has, ?2 what was typed.
+// A thing that has an id. The columns are seq and id; ?1 is the tail that the index has, ?2 what was typed, ?3 whose it
+// must be (NULL: anybody's).
 struct kind {
     const char *name;
     const char *list, *show; // the commands that tell of it
@@ -37,18 +38,18 @@ static const struct kind generations = {
     "generation", "list", "show",
     "SELECT g.seq, g.id FROM generation g LEFT JOIN batch_job b ON b.seq = g.batch_seq "
     "WHERE substr(g.id, -8) = ?1 AND substr(g.id, -length(?2)) = ?2 "
-    "AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) LIMIT 10"};
+    "AND (g.batch_seq IS NULL OR b.opened_at IS NOT NULL) AND (?3 IS NULL OR g.user_id = ?3) LIMIT 10"};
 static const struct kind batch_jobs = {
     "batch job", "batch list", "batch show",
     "SELECT seq, id FROM batch_job WHERE substr(id, -8) = ?1 AND substr(id, -length(?2)) = ?2 "
-    "AND opened_at IS NOT NULL LIMIT 10"};
+    "AND opened_at IS NOT NULL AND (?3 IS NULL OR user_id = ?3) LIMIT 10"};
 
 // Nothing has the id: it may be that of the other kind.
-static int tell_missing(struct db *db, const struct kind *kind, const char *id, const char *key,
-                        struct err *e) {
+static int tell_missing(struct db *db, const struct kind *kind, const char *user, const char *id,
+                        const char *key, struct err *e) {
     const struct kind *other = kind == &generations ? &batch_jobs : &generations;
     int64_t seq = 0;
-    int result = db_integer(db, e, &seq, 0, other->sql, "tt", key + strlen(key) - ID_TAIL, key);
+    int result = db_integer(db, e, &seq, 0, other->sql, "ttt", key + strlen(key) - ID_TAIL, key, user);
     if (result)
         return result;
     if (seq)
@@ -59,7 +60,8 @@ static int tell_missing(struct db *db, const struct kind *kind, const char *id, 
                    kind->name, id, kind->list);
 }
 
-static int find(struct db *db, const struct kind *kind, const char *id, int64_t *seq, struct err *e) {
+static int find(struct db *db, const struct kind *kind, const char *user, const char *id, int64_t *seq,
+                struct err *e) {
     char key[ID_SIZE];
     struct buf candidates;
     int found = 0, more, result = 0;
@@ -69,7 +71,7 @@ static int find(struct db *db, const struct kind *kind, const char *id, int64_t 
         return err_set(e, ERR_INVALID, "%s is not an id: give a whole id, or its last %d or more characters",
                        id, ID_TAIL);
     lower(id, key);
-    sqlite3_stmt *s = db_ask(db, e, kind->sql, "tt", key + length - ID_TAIL, key);
+    sqlite3_stmt *s = db_ask(db, e, kind->sql, "ttt", key + length - ID_TAIL, key, user);
     if (!s)
         return ERR_DATABASE;
     buf_init(&candidates, 1024);
@@ -82,7 +84,7 @@ static int find(struct db *db, const struct kind *kind, const char *id, int64_t 
     if (more < 0)
         result = ERR_DATABASE;
     else if (found == 0)
-        result = tell_missing(db, kind, id, key, e);
+        result = tell_missing(db, kind, user, id, key, e);
     else if (found > 1)
         result = list_candidates(kind->name, id, &candidates, e);
     buf_free(&candidates);
@@ -90,9 +92,17 @@ static int find(struct db *db, const struct kind *kind, const char *id, int64_t 
 }
 
 int queue_find_generation(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &generations, id, seq, e);
+    return find(db, &generations, NULL, id, seq, e);
+}
+
+int queue_find_own_generation(struct db *db, const char *user, const char *id, int64_t *seq, struct err *e) {
+    return find(db, &generations, user, id, seq, e);
 }
 
 int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &batch_jobs, id, seq, e);
+    return find(db, &batch_jobs, NULL, id, seq, e);
+}
+
+int queue_find_own_batch(struct db *db, const char *user, const char *id, int64_t *seq, struct err *e) {
+    return find(db, &batch_jobs, user, id, seq, e);
 }

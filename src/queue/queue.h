@@ -24,6 +24,11 @@
 // several fit (the message lists up to 10) or the text cannot be an id.
 int queue_find_generation(struct db *db, const char *id, int64_t *seq, struct err *e) must_check;
 int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e) must_check;
+// The same among those of a user (NULL: of anybody): another's is missing as one that never was, in the same words.
+int queue_find_own_generation(struct db *db, const char *user, const char *id, int64_t *seq,
+                              struct err *e) must_check;
+int queue_find_own_batch(struct db *db, const char *user, const char *id, int64_t *seq,
+                         struct err *e) must_check;
 
 // ---- submit.c ----
 // Accepts one generation in a transaction of its own. With a client_id known of the same user: the first
@@ -298,6 +303,7 @@ int queue_change(struct db *db, enum change change, int64_t seq, const char *rea
 struct filter {
     const char *status; // a state, "stuck", or NULL
     const char *user_id;
+    bool own; // the user is who asks: names of others' sessions and projects are left out
     const char *session_id;
     const char *model_id;
     int64_t batch_seq; // 0: any

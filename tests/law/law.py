@@ -251,6 +251,23 @@ def test_libraries():
     tap.equal(bad, [], "each library is called from its rooms only")
 
 
+def test_scope():
+    """A handle's scope holds because no id becomes a number beside it."""
+    bad = [f"src/{s.where}.c calls {s.name}" for s in SYMBOLS
+           if s.is_undefined() and s.name.startswith("queue_find_") and s.room == "lib" and s.where != "lib/scope"]
+    tap.equal(bad, [], "the library finds generations and batch jobs through lib/scope.c only")
+    unscoped = {s.name for s in SYMBOLS if s.is_undefined() and s.where == "lib/scope" and s.name.startswith("queue_find_")}
+    tap.equal(unscoped, {"queue_find_own_generation", "queue_find_own_batch"}, "and lib/scope.c with the scope")
+    with open(os.path.join(ROOT, "include", "genrun.h"), encoding="utf-8") as f:
+        header = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+    takes_id = [name for name, parameters in re.findall(r"\b(genrun_\w+)\(([^()]*)\);", header)
+                if re.search(r"const char \*id\b|genrun_(event_)?filter \*", parameters) and not name.endswith("_set")]
+    with open(os.path.join(ROOT, "tests", "unit", "test_scope.c"), encoding="utf-8") as f:
+        tested = f.read()
+    tap.ok(len(takes_id) > 20, "many functions take an id or a filter", str(takes_id))
+    tap.equal([n for n in takes_id if not re.search(rf"\b{n}\(", tested)], [], "each of them is tried with another's by test_scope")
+
+
 def test_forbidden():
     bad = []
     for s in SYMBOLS:
