@@ -332,6 +332,16 @@ static void test_lists(void **state) {
     log.after = 1;
     ok(g, genrun_events(g, &log, check_event, &n));
     assert_true(n >= 4);
+    log.page = 1;
+    ok(g, genrun_events(g, &log, check_event, &n));
+    log.batch = batches[BOB];
+    assert_int_equal(genrun_events(g, &log, count, &n), GENRUN_NOT_FOUND);
+    log.batch = NULL;
+    log.generation = singles[BOB];
+    assert_int_equal(genrun_events(g, &log, count, &n), GENRUN_NOT_FOUND);
+    log.generation = NULL;
+    log.user = "bob";
+    assert_int_equal(genrun_events(g, &log, count, &n), GENRUN_INVALID);
 }
 
 static void test_failures(void **state) {
