@@ -33,6 +33,8 @@ int db_checkpoint(struct db *db, int64_t wait_ms, int *left_pages, struct err *e
     int result = 0;
     if (!db->is_owner)
         return err_set(e, ERR_CONFLICT, "only the owner of the database checkpoints it");
+    if (db->depth > 0)
+        return err_set(e, ERR_CONFLICT, "no checkpoint can be made inside of a transaction");
     if ((result = open_second(db, e)) || (result = db_begin(db, wait_ms, e)))
         return result;
     int code = sqlite3_wal_checkpoint_v2(db->checkpointer, "main", SQLITE_CHECKPOINT_PASSIVE, &log, &copied);

@@ -20,7 +20,11 @@ struct db {
     int64_t cut_at_ms;     // monotonic: when a running statement is cut; 0: never
     int64_t busy_until_ms; // monotonic: when a wait for the lock gives up
     int wal_pages;
-    int last_code; // SQLite's primary code of the last failure
+    int last_code;   // SQLite's primary code of the last failure
+    int depth;       // of db_begin(): 1 is the transaction, more are savepoints in it
+    bool lost;       // all that the open transaction had written is gone, or cannot be trusted
+    int lost_code;   // by which failure
+    struct err loss; // and what that said
     bool in_begin;
     bool is_owner;
 };
@@ -32,6 +36,9 @@ int connection_set_up(sqlite3 *handle, const char *path, struct err *e) must_che
 void statement_free_all(struct db *db);
 // Turns SQLite's last error into one line; returns its code.
 int db_failed(struct db *db, struct err *e);
+// Is the transaction that db_begin() opened gone? Nothing more may be written then: it would stand by itself. Says by
+// which failure.
+bool db_has_lost(struct db *db, struct err *e);
 int connection_failed(sqlite3 *handle, const char *path, struct err *e);
 
 #endif

@@ -72,9 +72,29 @@ int connection_failed(sqlite3 *handle, const char *path, struct err *e) {
     }
 }
 
+static void lose(struct db *db) {
+    if (db->lost)
+        return;
+    db->lost = true;
+    db->lost_code = db->last_code;
+    connection_failed(db->handle, db->path, &db->loss);
+}
+
 int db_failed(struct db *db, struct err *e) {
     db->last_code = sqlite3_extended_errcode(db->handle) & 0xff;
+    if (db->depth > 0 && sqlite3_get_autocommit(db->handle))
+        lose(db);
     return connection_failed(db->handle, db->path, e);
+}
+
+bool db_has_lost(struct db *db, struct err *e) {
+    if (!db->lost && db->depth > 0 && sqlite3_get_autocommit(db->handle))
+        lose(db);
+    if (!db->lost)
+        return false;
+    db->last_code = db->lost_code;
+    err_set(e, db->loss.code, "%s", db->loss.message);
+    return true;
 }
 
 static int make_folder(const char *path, struct err *e) {
@@ -274,7 +294,7 @@ void db_set_wait(struct db *db, int64_t wait_ms) {
     db->wait_ms = wait_ms;
 }
 
-int db_begin(struct db *db, int64_t wait_ms, struct err *e) {
+static int begin_whole(struct db *db, int64_t wait_ms, struct err *e) {
     // The owner sees to that itself: it still has ends to write.
     int result = db->is_owner ? 0 : db_check_place(db, e);
     if (result)
@@ -286,17 +306,60 @@ int db_begin(struct db *db, int64_t wait_ms, struct err *e) {
     return result;
 }
 
+int db_begin(struct db *db, int64_t wait_ms, struct err *e) {
+    int result = db->depth > 0 ? db_run(db, e, "SAVEPOINT part", "") : begin_whole(db, wait_ms, e);
+    if (!result)
+        db->depth++;
+    return result;
+}
+
+static void end_whole(struct db *db) {
+    // After some failures SQLite has rolled back by itself.
+    if (!sqlite3_get_autocommit(db->handle))
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    db->depth = 0;
+    db->lost = false;
+}
+
+static int commit_whole(struct db *db, struct err *e) {
+    int result = db_has_lost(db, e) ? (int)db->loss.code : 0;
+    if (!result) {
+        db->depth = 0; // a COMMIT that fails is not the loss of a transaction that goes on
+        result = db_run(db, e, "COMMIT", "");
+    }
+    end_whole(db);
+    return result;
+}
+
 int db_commit(struct db *db, struct err *e) {
-    int result = db_run(db, e, "COMMIT", "");
+    if (db->depth <= 1)
+        return commit_whole(db, e);
+    int result = db_run(db, e, "RELEASE part", "");
     if (result)
         db_rollback(db);
+    else
+        db->depth--;
     return result;
 }
 
 void db_rollback(struct db *db) {
-    // After some failures SQLite has rolled back by itself.
-    if (!sqlite3_get_autocommit(db->handle))
-        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    if (db->depth <= 1) {
+        end_whole(db);
+        return;
+    }
+    db->depth--;
+    if (db->lost)
+        return;
+    // What cannot be undone alone must not be committed with the whole.
+    if (sqlite3_exec(db->handle, "ROLLBACK TO part", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db->handle, "RELEASE part", NULL, NULL, NULL) != SQLITE_OK) {
+        db->last_code = sqlite3_extended_errcode(db->handle) & 0xff;
+        lose(db);
+    }
+}
+
+bool db_is_begun(const struct db *db) {
+    return db->depth > 0;
 }
 
 bool db_was_busy(const struct db *db) {

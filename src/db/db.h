@@ -59,9 +59,15 @@ bool db_is_null(sqlite3_stmt *statement, int column);
 // ---- transactions ----
 // BEGIN IMMEDIATE, waiting at most wait_ms for another writer (sleeps of 0.5 ms).
 // ERR_DATABASE when the lock was not had: db_was_busy() is then true.
+// Inside an open transaction of the same connection it begins a part of that one (a savepoint): db_rollback() undoes the
+// part, db_commit() leaves it to the whole, which alone is on disk when its own db_commit() has succeeded. After some
+// failures (full disk, I/O, no memory) SQLite rolls back the whole at once: nothing more can then be written in it, and
+// db_commit() fails with that failure, of every part and of the whole.
 int db_begin(struct db *db, int64_t wait_ms, struct err *e) must_check;
-int db_commit(struct db *db, struct err *e) must_check; // rolls back when it fails
+// Ends what the last db_begin() began, also when it fails: then it is rolled back.
+int db_commit(struct db *db, struct err *e) must_check;
 void db_rollback(struct db *db);
+bool db_is_begun(const struct db *db); // inside of db_begin() and its end
 bool db_was_busy(const struct db *db); // the last failure was another process's lock
 bool db_was_full(const struct db *db); // the last failure was a full disk or an I/O error
 bool db_was_refused(

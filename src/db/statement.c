@@ -40,6 +40,8 @@ void statement_free_all(struct db *db) {
 }
 
 static sqlite3_stmt *cached(struct db *db, const char *sql, struct err *e) {
+    if (db_has_lost(db, e))
+        return NULL;
     if (db->statement_count * 2 >= db->statement_slots)
         grow(db);
     struct statement *s = &db->statements[slot_of(db, sql)];
@@ -125,6 +127,8 @@ sqlite3_stmt *db_ask(struct db *db, struct err *e, const char *sql, const char *
 
 sqlite3_stmt *db_ask_text(struct db *db, struct err *e, const char *sql, const char *types, ...) {
     sqlite3_stmt *s = NULL;
+    if (db_has_lost(db, e))
+        return NULL;
     if (sqlite3_prepare_v2(db->handle, sql, -1, &s, NULL) != SQLITE_OK) {
         db_failed(db, e);
         return NULL;
@@ -138,6 +142,8 @@ sqlite3_stmt *db_ask_text(struct db *db, struct err *e, const char *sql, const c
 }
 
 int db_next(struct db *db, sqlite3_stmt *statement, struct err *e) {
+    if (db->lost && db_has_lost(db, e))
+        return -1;
     int code = sqlite3_step(statement);
     if (code == SQLITE_ROW)
         return 1;

@@ -42,10 +42,16 @@ void genrun_close(genrun *g) {
     handle_watch_none(g);
     loop_close(g->loop);
     db_close(g->db);
-    config_free(g->config);
+    if (!g->borrowed)
+        config_free(g->config);
+    row_free(g->stats);
     buf_free(&g->notes);
     free(g->scope);
     free(g);
+}
+
+int handle_outside(genrun *g, const char *message) {
+    return g->db && db_is_begun(g->db) ? err_set(&g->err, ERR_CONFLICT, "%s", message) : 0;
 }
 
 const char *genrun_message(const genrun *g) {

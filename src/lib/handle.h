@@ -15,7 +15,8 @@
 #include <stdatomic.h>
 
 struct genrun {
-    struct config *config;
+    struct config *config; // shared with the handles beside this one, whose `borrowed` is set
+    bool borrowed;
     struct db *db;
     struct loop *_Atomic loop; // made with the first run; genrun_stop() wakes it from other threads
     struct runner *runner;     // NULL: not running
@@ -29,6 +30,8 @@ struct genrun {
     int64_t looked;            // up to which id of the log the last page of events looked
     struct buf notes;          // of the last import, for genrun_notes()
     char *scope;               // the user whose own is all that it sees; NULL: it sees all
+    struct row *stats;         // as genrun_stats() gives them, kept for a moment
+    int64_t stats_ms;          // monotonic: when they were asked for
 };
 
 #define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"
@@ -36,6 +39,8 @@ struct genrun {
 int handle_result(genrun *g, int result);
 // The loop, made on first use.
 int handle_loop(genrun *g) must_check;
+// ERR_CONFLICT, with `message`, inside of a transaction of the handle's.
+int handle_outside(genrun *g, const char *message) must_check;
 // Ends the watch of every descriptor of the host.
 void handle_watch_none(genrun *g);
 // Opens the database on first use: commands that only look must not make one. For functions that look at more than

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
-// The inner door for the program's own faces: what they need beyond genrun.h.
+// The inner door for the program's own faces: what they need beyond genrun.h. Everything here belongs to the thread
+// that runs the handle, inside of host_run() or before it, unless it says otherwise.
 #ifndef GENRUN_LIB_HOST_H
 #define GENRUN_LIB_HOST_H
 
-struct genrun;
+#include "genrun.h"
+#include "run/write.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 // The handle belongs to a program whose children are all genrun's own: processes of commands that lose their
 // parent become this one's, so that none can flee, and the limit on open files is raised. To be called before
 // anything runs.
-void host_own_process(struct genrun *g);
+void host_own_process(genrun *g);
 
 // From now on the handle finds, lists and changes only what belongs to the user, and what it submits is that user's;
 // another's is GENRUN_NOT_FOUND as if it never was, another user named is GENRUN_INVALID, and what is nobody's own
@@ -18,5 +22,86 @@ void host_scope(struct genrun *g, const char *user);
 // `genrun --mark-hung DATABASE RUNNER`, run by the watchdog of a hung runner in its own place: writes
 // down that it hung. Returns an exit code.
 int host_mark_hung(const char *database, const char *runner);
+
+// ---- running ------------------------------------------------------------------
+
+// What a face does around the runner; each may be NULL. They may call everything of the handle but what waits or runs
+// (genrun_run, _step, _wait, _wait_change, _job, _batch_process_next).
+struct host_hooks {
+    int (*on_up)(
+        void *payload); // the runner is up and owns the database; another result than 0 ends it with that
+                        // (host_fail() says why), and on_down is not called
+    void (*on_commit)(
+        void *payload); // rows of the log may have been added, by this process or another: at most once
+                        // in a turn of the loop, before on_turn
+    void (*on_turn)(void *payload); // at the end of each turn
+    void (*on_stopping)(
+        void *payload); // a stop began (also that of a drained runner): live work gets shutdown_grace
+    bool (*is_done)(
+        void *payload); // asked in each turn from then on; the runner ends when it is true, or after
+                        // shutdown_grace, or at once when told so (a second signal)
+    void (*on_down)(void *payload); // the last call: the runner ends, the loop does not turn any more
+    void *payload;
+};
+// genrun_run() with hooks (NULL: none). Same results.
+int host_run(genrun *g, const genrun_run_options *options, const struct host_hooks *hooks);
+// Remembers a failure for genrun_message() and returns its code.
+int host_fail(genrun *g, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// ---- writes -------------------------------------------------------------------
+// struct host_write is in run/write.h. Its on_write is called inside the next tick's transaction, with the handle, and
+// in a savepoint: what it writes is undone when it returns another result than 0, and is on disk when on_done gets 0.
+// Many share one commit, and what they submit is claimed in the same tick.
+//
+// From on_write any function of genrun.h may be called but those that wait, run or work in slices; these refuse with
+// GENRUN_CONFLICT there: genrun_run, _step, _wait, _wait_change, _job, _batch_begin (and so _batch_submit),
+// _batch_process_next, _batch_retry, and all genrun_*_all without dry_run. (genrun_batch_cancel sets the state, with
+// which running items end; the runner cancels what waits, in slices.) Nor may the files be cared for: genrun_check,
+// _backup, _vacuum, _migrate. On_write must be short: a slice of 20 ms is shared by all of a tick.
+
+// Queues it for the next tick, which it brings about at once; also while the runner stops. Without a runner on_done is
+// called at once, with GENRUN_DATABASE. While another process holds the database it waits up to 5 s.
+void host_write(genrun *g, struct host_write *w);
+// Forgets it: on_done is not called. What its on_write has written already stays. Not queued: fine.
+void host_write_cancel(genrun *g, struct host_write *w);
+
+// ---- time ---------------------------------------------------------------------
+
+// A one-shot timer on the loop; freed by its owner, before the handle is closed. NULL with genrun_message() when the
+// system gives no loop.
+struct host_timer;
+struct host_timer *host_timer_new(genrun *g, void (*on_due)(void *payload), void *payload);
+// Arms it, or moves it: on_due is called once, in_ms (0: in the next turn) from now. It may set it again, or free it.
+void host_timer_set(struct host_timer *timer, int64_t in_ms);
+void host_timer_clear(struct host_timer *timer); // not set: fine
+void host_timer_free(struct host_timer *timer);  // NULL is fine
+
+// ---- other threads ------------------------------------------------------------
+
+// Another handle on the same database with the same configuration, for one other thread. Closed with genrun_close(),
+// before `g` is. May be called from any thread while `g` is open.
+int host_beside(genrun *g, genrun **out);
+// Ends the wait that the loop is in: on_turn comes soon. From any thread, and from a signal handler.
+void host_wake(genrun *g);
+
+// ---- how it is ----------------------------------------------------------------
+
+// Each reason why this runner is not well, one line each, for people with rights (it may name the database's path). None
+// told: it is well.
+void host_health(genrun *g, void (*each)(void *payload, const char *reason), void *payload);
+
+enum host_metric_type { HOST_COUNTER, HOST_GAUGE, HOST_BUCKET, HOST_SUM, HOST_COUNT };
+struct host_metric {
+    const char *name; // of the family: genrun_attempts_total, genrun_commit_seconds
+    const char *help;
+    enum host_metric_type
+        type; // the last three: the lines of a histogram, name_bucket (le), name_sum, name_count
+    struct {
+        const char *name, *value; // the value is plain text of any kind, not escaped
+    } labels[3];                  // the first without a name ends them
+    double value;
+};
+// Everything that is counted, the lines of a family behind each other, and its buckets in ascending order up to "+Inf".
+void host_metrics(genrun *g, void (*each)(void *payload, const struct host_metric *metric), void *payload);
 
 #endif

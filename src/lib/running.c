@@ -30,8 +30,14 @@ int handle_loop(genrun *g) {
     return result;
 }
 
-void host_own_process(struct genrun *g) {
+void host_own_process(genrun *g) {
     g->own_process = true;
+}
+
+// Nothing that waits, runs or pauses may be called inside of the tick.
+static int check_outside(genrun *g) {
+    return handle_outside(g,
+                          "the runner's own transaction is no place to wait or to run in: call it outside");
 }
 
 static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, bool watched) {
@@ -43,7 +49,9 @@ static int open_runner(genrun *g, int64_t only_batch, int64_t only_generation, b
                                            .version = GENRUN_VERSION,
                                            .only_batch = only_batch,
                                            .only_generation = only_generation,
-                                           .on_turn = watched ? watchdog_beat : NULL};
+                                           .on_turn = watched ? watchdog_beat : NULL,
+                                           .handle = g,
+                                           .message = genrun_message};
     int result = handle_loop(g);
     return result ? result : runner_open(&g->runner, g->db, g->loop, &options, &g->err);
 }
@@ -68,13 +76,67 @@ static void on_signal(void *payload, int number) {
     g->stop++;
 }
 
-static void take_stop(genrun *g, struct service *service, int *taken) {
-    if (g->stop == *taken || !g->runner)
+// A run of the whole queue, and who is told of it.
+struct running {
+    genrun *g;
+    const genrun_run_options *options;
+    const struct host_hooks *hooks;
+    struct service *service;
+    int taken;            // stops
+    int64_t grace_end_ms; // for the hooks' is_done; 0: no stop began
+    int64_t changes;      // of the database, that the hooks were told of
+};
+
+static void begin_stop(struct running *run) {
+    const struct host_hooks *hooks = run->hooks;
+    int64_t grace_ms = run->g->config->scheduler.shutdown_grace_ms;
+    if (run->grace_end_ms)
         return;
-    if (*taken == 0)
-        service_stops(service, g->config->scheduler.shutdown_grace_ms);
-    *taken = g->stop;
+    run->grace_end_ms = clock_monotonic_ms() + grace_ms + 1;
+    service_stops(run->service, grace_ms);
+    if (hooks->on_stopping)
+        hooks->on_stopping(hooks->payload);
+}
+
+static void take_stop(struct running *run) {
+    genrun *g = run->g;
+    if (g->stop == run->taken || !g->runner)
+        return;
+    run->taken = g->stop;
     runner_stop(g->runner, g->stop > 1);
+    begin_stop(run);
+}
+
+static void call_hooks(struct running *run) {
+    const struct host_hooks *hooks = run->hooks;
+    int64_t changes = runner_changes(run->g->runner);
+    if (changes != run->changes && hooks->on_commit)
+        hooks->on_commit(hooks->payload);
+    run->changes = changes;
+    if (hooks->on_turn)
+        hooks->on_turn(hooks->payload);
+}
+
+static bool hooks_are_done(const struct running *run) {
+    const struct host_hooks *hooks = run->hooks;
+    return !hooks->is_done || run->g->stop > 1 || clock_monotonic_ms() >= run->grace_end_ms ||
+           hooks->is_done(hooks->payload);
+}
+
+static int turn(struct running *run) {
+    genrun *g = run->g;
+    int64_t wait_ms = service_wait_ms(run->service, g, TURN_MS);
+    int64_t left_ms = run->grace_end_ms - clock_monotonic_ms();
+    // After the grace only the runner's own end is waited for.
+    if (run->grace_end_ms && left_ms > 0 && left_ms < wait_ms)
+        wait_ms = left_ms;
+    int result = runner_turn(g->runner, wait_ms, &g->err);
+    if (result)
+        return result;
+    take_stop(run);
+    service_turned(run->service, g);
+    call_hooks(run);
+    return 0;
 }
 
 static int drained_code(genrun *g) {
@@ -94,22 +156,37 @@ static int drained_code(genrun *g) {
     return 0;
 }
 
-static int run_until_end(genrun *g, const genrun_run_options *options, struct service *service,
-                         const char **reason) {
-    int taken = 0;
-    *reason = "stopped";
-    take_stop(g, service, &taken); // asked for before this one began
-    for (;;) {
-        int result = runner_turn(g->runner, service_wait_ms(service, g, TURN_MS), &g->err);
+// What is drained stops as at a signal, for the sake of the hooks; its result stands already.
+static int end_drained(struct running *run) {
+    genrun *g = run->g;
+    int code = drained_code(g);
+    struct err why = g->err;
+    if (!run->hooks->is_done && !run->hooks->on_stopping)
+        return code;
+    runner_stop(g->runner, false);
+    begin_stop(run);
+    while (!hooks_are_done(run)) {
+        int result = turn(run);
         if (result)
             return result;
-        take_stop(g, service, &taken);
-        service_turned(service, g);
-        if (runner_is_stopped(g->runner))
+    }
+    g->err = why;
+    return code;
+}
+
+static int run_until_end(struct running *run, const char **reason) {
+    genrun *g = run->g;
+    *reason = "stopped";
+    take_stop(run); // asked for before this one began
+    for (;;) {
+        int result = turn(run);
+        if (result)
+            return result;
+        if (run->grace_end_ms && runner_is_stopped(g->runner) && hooks_are_done(run))
             return 0;
-        if (options->drain && !g->stop && runner_is_drained(g->runner, options->drain_wait_ms)) {
+        if (run->options->drain && !g->stop && runner_is_drained(g->runner, run->options->drain_wait_ms)) {
             *reason = "drained";
-            return drained_code(g);
+            return end_drained(run);
         }
     }
 }
@@ -138,52 +215,77 @@ static int open_server(genrun *g, bool watched, struct service *service) {
     return result;
 }
 
-static int run(genrun *g, const genrun_run_options *options, struct service *service) {
-    const char *reason = "stopped";
-    int result = open_server(g, options->watchdog != 0, service);
+static int run_up(struct running *run, const char **reason) {
+    genrun *g = run->g;
+    const struct host_hooks *hooks = run->hooks;
+    int result = hooks->on_up ? hooks->on_up(hooks->payload) : 0;
     if (result)
-        return g->stop ? 0 : result;
-    service_ready(service);
+        return result;
+    service_ready(run->service);
     log_info("runner started: database %s, concurrency %d", g->config->database,
              g->config->scheduler.concurrency);
-    if (options->watchdog)
+    if (run->options->watchdog)
         result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database,
                                 runner_seq(g->runner), &g->err);
     if (!result)
-        result = run_until_end(g, options, service, &reason);
-    if (options->watchdog)
+        result = run_until_end(run, reason);
+    if (hooks->on_down)
+        hooks->on_down(hooks->payload);
+    if (run->options->watchdog)
         watchdog_end();
-    log_info("runner %s: %lld completed, %lld failed", reason, (long long)runner_completed(g->runner),
+    log_info("runner %s: %lld completed, %lld failed", *reason, (long long)runner_completed(g->runner),
              (long long)runner_failed(g->runner));
+    return result;
+}
+
+static int run(struct running *run) {
+    genrun *g = run->g;
+    const char *reason = "stopped";
+    int result = open_server(g, run->options->watchdog != 0, run->service);
+    if (result)
+        return g->stop ? 0 : result;
+    run->changes = runner_changes(g->runner);
+    result = run_up(run, &reason);
     result = close_runner(g, reason, result);
     db_unserve(g->db);
     return result;
 }
 
-int genrun_run(genrun *g, const genrun_run_options *options) {
+int host_run(genrun *g, const genrun_run_options *options, const struct host_hooks *hooks) {
     const genrun_run_options none = GENRUN_RUN_OPTIONS_INIT;
-    if (!options)
-        options = &none;
+    const struct host_hooks no_hooks = {0};
+    struct running running = {
+        .g = g, .options = options ? options : &none, .hooks = hooks ? hooks : &no_hooks};
+    int result = check_outside(g);
+    if (result)
+        return handle_result(g, result);
     g->create = true;
-    struct service *service = options->notify ? service_open() : NULL;
-    int result = handle_database(g);
+    running.service = running.options->notify ? service_open() : NULL;
+    result = handle_database(g);
     if (!result)
         result = handle_loop(g);
-    if (!result && options->signals)
+    if (!result && running.options->signals)
         result = loop_signals(g->loop, on_signal, g, &g->err);
     if (!result) {
-        result = run(g, options, service);
-        if (options->signals)
+        result = run(&running);
+        if (running.options->signals)
             loop_signals_end(g->loop);
     }
     g->stop = 0;
-    service_close(service);
+    service_close(running.service);
     return handle_result(g, result);
 }
 
+int genrun_run(genrun *g, const genrun_run_options *options) {
+    return host_run(g, options, NULL);
+}
+
 int genrun_step(genrun *g, int64_t timeout_ms) {
+    int result = check_outside(g);
+    if (result)
+        return handle_result(g, result);
     g->create = true;
-    int result = handle_database(g);
+    result = handle_database(g);
     if (!result && !g->runner && !(result = db_serve(g->db, &g->err)) &&
         (result = open_runner(g, 0, 0, false)))
         db_unserve(g->db);
@@ -221,7 +323,9 @@ static int wait_for_change(genrun *g, int64_t timeout_ms) {
 }
 
 int genrun_wait_change(genrun *g, int64_t timeout_ms) {
-    int result = handle_scoped_database(g);
+    int result = check_outside(g);
+    if (!result)
+        result = handle_scoped_database(g);
     if (!result)
         result = wait_for_change(g, timeout_ms);
     g->stop = 0;
@@ -352,7 +456,9 @@ static int wait_here(genrun *g, struct wait *w, int signals) {
 
 int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *payload) {
     struct wait w = {.id = id, .each = each, .payload = payload};
-    int result = handle_any(g, id, &w.seq, &w.is_batch);
+    int result = check_outside(g);
+    if (!result)
+        result = handle_any(g, id, &w.seq, &w.is_batch);
     if (!result)
         result = wait_here(g, &w, signals);
     return handle_result(g, result);
@@ -362,7 +468,9 @@ int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int s
     struct wait w = {.id = id, .is_asked = true};
     int64_t batch_seq = 0;
     *out = NULL;
-    int result = handle_batch(g, id, &batch_seq);
+    int result = check_outside(g);
+    if (!result)
+        result = handle_batch(g, id, &batch_seq);
     if (!result)
         result = queue_request_next(g->db, batch_seq, &w.seq, &g->err);
     if (result || w.seq == 0)

@@ -122,7 +122,9 @@ int genrun_job(genrun *g, genrun_row **summary, const char *name, int dry_run, g
     struct each e = {each, payload};
     struct row *row = NULL;
     const struct job *job = job_find(name);
-    int result = job ? handle_database(g) : unknown_job(g, name);
+    int result = handle_outside(g, "a job works in slices: run it outside of the runner's transaction");
+    if (!result)
+        result = job ? handle_database(g) : unknown_job(g, name);
     if (!result)
         result = run_job(g, job, dry_run != 0, &e, &row);
     if (result || !summary) {

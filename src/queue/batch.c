@@ -131,6 +131,8 @@ int batch_writer_begin(struct batch_writer **out, struct db *db, const struct ba
                        char id[ID_SIZE], bool *known, struct err *e) {
     char process[128];
     *out = NULL;
+    if (db_is_begun(db))
+        return err_set(e, ERR_CONFLICT, "a batch job is made in slices, and not inside of a transaction");
     int result = begin_unknown(db, spec, id, known, e);
     if (result || *known)
         return result;
@@ -403,6 +405,9 @@ int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, str
         return result;
     if (!is && (result = set_status(db, batch_seq, "cancelled", reason, e)))
         return result;
+    // In a transaction of the runner's: what waits is cancelled by its sweep.
+    if (db_is_begun(db))
+        return 0;
     struct filter filter = {.batch_seq = batch_seq};
     return queue_change_all(db, CHANGE_CANCEL, &filter, reason ? reason : "batch job cancelled", false,
                             &changed, e);

@@ -67,7 +67,8 @@ void batch_writer_abandon(struct batch_writer *writer); // NULL is fine
 // Each in a transaction of its own; harmless when repeated.
 int queue_batch_pause(struct db *db, int64_t batch_seq, const char *reason, struct err *e) must_check;
 int queue_batch_resume(struct db *db, int64_t batch_seq, struct err *e) must_check;
-// Cancels the batch and, in slices, all that has not ended.
+// Cancels the batch and, in slices, all that has not ended. Inside of a transaction only the batch: with it nothing of
+// it is claimed any more, what runs ends, and what waits is swept.
 int queue_batch_cancel(struct db *db, int64_t batch_seq, const char *reason, struct err *e) must_check;
 // Queues its failed items again, in slices; ERR_CONFLICT when it is cancelled.
 int queue_batch_retry(struct db *db, int64_t batch_seq, bool dry_run, int64_t *changed,
@@ -314,7 +315,8 @@ struct filter {
     int dismissed; // 1: only what is dismissed, -1: only what is not, 0: either
     int64_t after; // keyset: rows beyond this sequence number; 0: from the start
 };
-// All that a filter selects and the change leads from, in slices; without a status failed and cancelled ones are
+// All that a filter selects and the change leads from, in slices (so not, unless a dry run, inside of a transaction:
+// ERR_CONFLICT); without a status failed and cancelled ones are
 // dismissed. *changed counts them, also after a failure.
 int queue_change_all(struct db *db, enum change change, const struct filter *filter, const char *reason,
                      bool dry_run, int64_t *changed, struct err *e) must_check;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/process.h"
 #include "queue/rows.h"
@@ -131,8 +132,10 @@ void upkeep_abandon(struct upkeep *run) {
     // What cannot be written now ends with this process, or by its expiry.
     if (!run->locked || db_begin(run->db, RUNNER_WAIT_MS, &ignored) != 0)
         return;
-    if (lock_job_release(run->db, run->job, run->owner, &ignored) != 0 || db_commit(run->db, &ignored) != 0)
+    if (lock_job_release(run->db, run->job, run->owner, &ignored) != 0)
         db_rollback(run->db);
+    else if (db_commit(run->db, &ignored) != 0)
+        log_debug("the lock of job %s could not be given back: %s", run->job, ignored.message);
 }
 
 void upkeep_tell(struct upkeep *run, const struct finding *f) {

@@ -90,6 +90,7 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     struct runner *r = mem_alloc(1, sizeof *r);
     r->options = *options;
     r->settings = *options->settings;
+    write_open(&r->writes);
     r->db = db;
     r->loop = loop;
     r->gates.models = options->models;
@@ -218,6 +219,7 @@ static int64_t idle_ms(struct runner *r, int64_t now_ms) {
     int64_t until = now_ms + r->settings.poll_interval_ms;
     if (runner_has_work(r, now_ms))
         return 0;
+    until = least(until, write_due_ms(&r->writes));
     for (struct attempt *a = r->live; a; a = a->next) {
         const char *which;
         until = least(until, attempt_deadline_ms(a, &which));
@@ -253,6 +255,16 @@ static void notice_own_changes(struct runner *r) {
     r->changed |= db_total_changes(r->db) != r->seen_changes;
 }
 
+static bool see_foreign_commit(struct runner *r, int64_t now_ms) {
+    bool changed = wake_has_changed(r->wake, now_ms);
+    r->foreign_commits += changed;
+    return changed;
+}
+
+int64_t runner_changes(const struct runner *runner) {
+    return runner->foreign_commits + db_total_changes(runner->db);
+}
+
 static void write_ends(struct runner *r);
 static void write_end(struct runner *r, const char *reason);
 
@@ -262,6 +274,7 @@ static int leave(struct runner *r, struct err *e) {
         return err_set(
             e, ERR_DATABASE,
             "the database was moved, deleted or replaced: close it, see what is there and open it");
+    write_failed(r, true, "the database was moved, deleted or replaced");
     write_ends(r);
     write_end(r, "stopped");
     r->left = true;
@@ -290,7 +303,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     expire(r, now_ms);
     if (r->stopping && now_ms >= r->stop_at_ms)
         stop_live(r);
-    if (wake_has_changed(r->wake, now_ms)) {
+    if (see_foreign_commit(r, now_ms)) {
         r->changed = true;
         // Whoever held the lock has given it up: no need to wait for the timer.
         r->retry_at_ms = least(r->retry_at_ms, now_ms);
@@ -304,10 +317,18 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
         leave_gap(r);
         runner_tick(r, now_ms);
         r->last_commit_us = now_us();
-        r->seen_changes = db_total_changes(r->db);
     }
+    write_expire(r, now_ms);
     chores_turn(r, clock_monotonic_ms());
     return 0;
+}
+
+void runner_write(struct runner *runner, struct host_write *write) {
+    write_queue(&runner->writes, write);
+}
+
+void runner_write_cancel(struct runner *runner, struct host_write *write) {
+    write_cancel(&runner->writes, write);
 }
 
 void runner_stop(struct runner *runner, bool at_once) {
@@ -332,13 +353,15 @@ static int64_t give_up_ms(const struct runner *r) {
 
 bool runner_is_stopped(const struct runner *runner) {
     return runner->stopping && !runner->live && (runner->at_once || child_dying(runner->loop, NULL) == 0) &&
-           (!runner->ended || clock_monotonic_ms() >= give_up_ms(runner));
+           ((!runner->ended && !runner->writes.pending.first) || clock_monotonic_ms() >= give_up_ms(runner));
 }
 
 bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     int64_t now_ms = clock_monotonic_ms();
     // Asked once more: another process may have committed between the last look and the last tick.
-    r->changed |= wake_has_changed(r->wake, now_ms);
+    r->changed |= see_foreign_commit(r, now_ms);
+    if (r->writes.pending.first)
+        return false;
     if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping || recovery_goes_on(r) ||
         child_dying(r->loop, NULL) > 0)
         return false;
@@ -375,8 +398,10 @@ static void write_end(struct runner *r, const char *reason) {
         return;
     int64_t now_at = clock_wall_at();
     if ((runner_has_uncounted(r) && runner_count_ends(r, now_at, &e) != 0) ||
-        queue_runner_stop(r->db, &r->me, reason, now_at, &e) != 0 || db_commit(r->db, &e) != 0)
+        queue_runner_stop(r->db, &r->me, reason, now_at, &e) != 0)
         db_rollback(r->db);
+    else if (db_commit(r->db, &e) != 0)
+        log_debug("the end of the runner could not be written down: %s", e.message);
 }
 
 // Results in memory are worth some patience with a busy or full disk.
@@ -403,6 +428,7 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     r->chores = NULL;
     if (!r->left)
         write_ends(r);
+    write_failed(r, true, "the runner stops");
     child_end_all(r->loop);
     if (r->ended)
         result =

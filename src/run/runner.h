@@ -14,6 +14,8 @@
 #include <stddef.h>
 
 struct runner;
+struct genrun;
+struct host_write;
 
 struct runner_options {
     const struct run_settings *settings; // borrowed
@@ -26,6 +28,8 @@ struct runner_options {
     int64_t only_generation;        // run this generation only; 0: all
     void (*on_turn)(void *payload); // called in every turn (for a watchdog); may be NULL
     void *payload;
+    struct genrun *handle;                               // for the host's writes; NULL: there are none
+    const char *(*message)(const struct genrun *handle); // of its last failure
 };
 
 // Takes the owner's lock (ERR_CONFLICT when another has it), registers, and requeues what dead runners left.
@@ -43,6 +47,12 @@ void runner_yield(struct runner *runner);
 bool runner_is_stopped(const struct runner *runner);
 // Nothing runs, and nothing can start without a person or within wait_ms.
 bool runner_is_drained(struct runner *runner, int64_t wait_ms);
+// A write of the host's (run/write.h): done in the next tick, which it brings about. It waits for a database that is
+// held by another for some seconds, and is served also while the runner stops.
+void runner_write(struct runner *runner, struct host_write *write);
+void runner_write_cancel(struct runner *runner, struct host_write *write); // not queued: fine
+// Grows with everything that may have changed the database, by this connection or another one.
+int64_t runner_changes(const struct runner *runner);
 // In this run.
 int64_t runner_completed(const struct runner *runner);
 int64_t runner_failed(const struct runner *runner);

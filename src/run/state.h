@@ -11,6 +11,7 @@
 #include "run/recovery.h"
 #include "run/runner.h"
 #include "run/wake.h"
+#include "run/write.h"
 
 struct ends {
     int64_t completed, failed;
@@ -36,12 +37,15 @@ struct runner {
     size_t claim_count, claim_room;
     bool exclusive; // a suspect runs alone
 
+    struct writes writes; // of the host
+
     // What the next tick has to do.
     bool changed;     // another process has written
     bool claimable;   // there may be something to claim
     bool asked;       // a person may have asked for something to be run next
     bool asked_later; // and it could not start yet
     bool sweeping;    // slices of a sweep are left
+    bool wrote;       // the host, in the transaction under way
     bool stopping;
     bool at_once;       // and without patience
     bool left;          // the database is not where it was: nothing is written any more
@@ -60,6 +64,7 @@ struct runner {
     int64_t last_commit_us;
     int64_t last_turn_ms;
     int64_t seen_changes;    // rows changed through this connection up to the last tick
+    int64_t foreign_commits; // how often those of other connections were seen
     int64_t clock_offset_ms; // wall - boottime
     int64_t slept_ms;        // boottime - monotonic: how long the machine has been suspended
 
@@ -68,6 +73,7 @@ struct runner {
     int64_t trouble_since_ms;
     int trouble_count;
     bool trouble_told;
+    struct err trouble; // the last one
 
     int64_t completed, failed; // in this run
     struct ends tick;          // of the transaction under way

@@ -49,7 +49,7 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
     if (r->retry_at_ms > now_ms)
         return false;
     bool startable = !r->recovery.patient && (r->asked || (r->claimable && runner_free_slots(r) > 0));
-    if (r->ended || r->changed || recovery_has_work(r) || startable)
+    if (r->ended || r->changed || r->writes.pending.first || recovery_has_work(r) || startable)
         return true;
     if (r->live && now_ms >= r->next_beat_ms)
         return true;
@@ -205,6 +205,17 @@ static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
     return result;
 }
 
+// What the host wrote in this transaction may be claimed in it. What runs is looked at by the next one: nothing may be
+// ended for what is not committed yet.
+static int write_for_host(struct runner *r, int64_t now_ms, struct err *e) {
+    r->wrote = r->writes.pending.first && write_run(r);
+    if (!r->wrote)
+        return 0;
+    r->claimable = r->asked = true;
+    r->sweeping = true;
+    return gate_list_refresh(&r->gates, r->db, false, now_ms, e);
+}
+
 static int beat(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
     struct beat *beats = mem_alloc(r->live_count ? r->live_count : 1, sizeof *beats);
     size_t count = 0;
@@ -296,9 +307,11 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         return result;
     if (r->changed && (result = see_changes(r, now_ms, e)))
         return result;
+    if ((result = write_for_host(r, now_ms, e)))
+        return result;
     if (beating && (result = beat(r, now_ms, now_at, e)))
         return result;
-    if (((r->next_due_at && now_at >= r->next_due_at) || r->changed || r->ended) &&
+    if (((r->next_due_at && now_at >= r->next_due_at) || r->changed || r->wrote || r->ended) &&
         (result = queue_promote_due(r->db, now_at, &r->next_due_at, &promoted, e)))
         return result;
     if (now_ms >= r->next_overdue_ms && (result = fail_overdue(r, now_ms, now_at, e)))
@@ -321,6 +334,7 @@ static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) 
     if (r->trouble_count++ == 0)
         r->trouble_since_ms = now_ms;
     int64_t wait = WRITER_WAIT_MS * (int64_t)r->trouble_count;
+    r->trouble = *e;
     r->retry_at_ms = now_ms + (wait < TROUBLE_MAX_MS ? wait : TROUBLE_MAX_MS);
     // A moment without the lock is normal; a heartbeat's length is not.
     bool grave = !db_was_busy(r->db) || now_ms - r->trouble_since_ms >= r->settings.heartbeat_interval_ms;
@@ -347,13 +361,29 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
         r->next_beat_ms = now_ms + r->settings.heartbeat_interval_ms;
     if (now_ms >= r->next_sweep_ms)
         r->next_sweep_ms = now_ms + QUEUE_SLICE_MS;
-    r->changed = false;
+    r->changed = r->wrote && r->live_count > 0;
+    r->wrote = false;
     recovery_note_written(r);
     end_trouble(r, now_ms);
+    // Answered before anything is started, which may take a while.
+    write_done(r);
     start_claimed(r);
     // After the starts, which count against the rates.
     runner_note_gates(r, now_ms);
     plan_overdue(r, now_ms, clock_wall_at());
+}
+
+// The transaction failed, and nothing of it is stored.
+static void give_up(struct runner *r, const struct err *e, int64_t now_ms, bool begun) {
+    bool refused = db_was_refused(r->db), waits = !begun && db_was_busy(r->db);
+    r->claimable = r->asked = true;
+    r->changed |= r->wrote;
+    r->wrote = false;
+    tell_trouble(r, e, now_ms);
+    if (refused)
+        chores_hurry(r->chores, now_ms);
+    // Another process's lock may soon be gone, and a refused row is ended plainly in the next tick; a full disk stays.
+    write_failed(r, !waits && !refused, e->message);
 }
 
 static void end_attempt(void *payload, struct attempt *a) {
@@ -429,21 +459,20 @@ void runner_tick(struct runner *r, int64_t now_ms) {
     if (r->exclusive && r->live_count == 0)
         r->exclusive = false;
     int result = db_begin(r->db, WRITER_WAIT_MS, &e);
-    if (!result) {
+    bool begun = result == 0;
+    if (begun) {
         result = in_transaction(r, now_ms, now_at, beating, counting, &e);
         if (result)
             db_rollback(r->db);
         else
             result = db_commit(r->db, &e);
     }
+    r->seen_changes = db_total_changes(r->db);
     if (result) {
         drop_claims(r);
         r->turn = turn;
         r->exclusive = exclusive;
-        r->claimable = r->asked = true;
-        tell_trouble(r, &e, now_ms);
-        if (db_was_refused(r->db))
-            chores_hurry(r->chores, now_ms);
+        give_up(r, &e, now_ms, begun);
         return;
     }
     forget_settled(r, settled);
