@@ -65,9 +65,9 @@ static void write_sample(struct buf *out, const char *name, const char *suffix,
     write_value(out, value);
 }
 
-void prom_sample(struct buf *out, const char *name, const struct prom_label *labels, size_t label_count,
-                 double value) {
-    write_sample(out, name, "", labels, label_count, NULL, value);
+void prom_sample(struct buf *out, const char *name, const char *suffix, const struct prom_label *labels,
+                 size_t label_count, double value) {
+    write_sample(out, name, suffix, labels, label_count, NULL, value);
 }
 
 void prom_histogram(struct buf *out, const char *name, const struct prom_label *labels, size_t label_count,

@@ -17,9 +17,10 @@ struct prom_label {
 
 // Begins a family. `type` is counter, gauge or histogram; name and type are ours, help is any text.
 void prom_family(struct buf *out, const char *name, const char *type, const char *help);
-// One sample of the family begun last.
-void prom_sample(struct buf *out, const char *name, const struct prom_label *labels, size_t label_count,
-                 double value);
+// One line of the family begun last. `suffix` is "" but for the lines of a histogram: _bucket (whose last label is
+// le), _sum, _count.
+void prom_sample(struct buf *out, const char *name, const char *suffix, const struct prom_label *labels,
+                 size_t label_count, double value);
 // All samples of one histogram. `bounds` are the upper limits of the buckets, ascending; `counts` has one number
 // more than there are bounds: what fell in each bucket alone, and last what was greater than all.
 void prom_histogram(struct buf *out, const char *name, const struct prom_label *labels, size_t label_count,

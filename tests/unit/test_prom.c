@@ -20,7 +20,7 @@ static void test_families(void **state) {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     prom_family(&out, "genrun_up", "gauge", "Two\nlines, a \\ and \"quotes\".");
-    prom_sample(&out, "genrun_up", NULL, 0, 1);
+    prom_sample(&out, "genrun_up", "", NULL, 0, 1);
     expect(&out,
            "# HELP genrun_up Two\\nlines, a \\\\ and \"quotes\".\n# TYPE genrun_up gauge\ngenrun_up 1\n");
 }
@@ -30,9 +30,9 @@ static void test_labels(void **state) {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
     struct prom_label labels[] = {{"model", "a\"b\\c\nd"}, {"state", ""}};
-    prom_sample(&out, "x", labels, 2, 3);
+    prom_sample(&out, "x", "", labels, 2, 3);
     labels[0].value = "gr\xC3\xBC\xC3\x9F \xF0\x9F\x8E\xA8 \xC3( \xFF\t}";
-    prom_sample(&out, "x", labels, 1, 4);
+    prom_sample(&out, "x", "", labels, 1, 4);
     expect(&out, "x{model=\"a\\\"b\\\\c\\nd\",state=\"\"} 3\n"
                  "x{model=\"gr\xC3\xBC\xC3\x9F \xF0\x9F\x8E\xA8 \xEF\xBF\xBD( \xEF\xBF\xBD\t}\"} 4\n");
 }
@@ -55,7 +55,7 @@ static void test_values(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buf out;
         buf_init(&out, BUF_UNLIMITED);
-        prom_sample(&out, "v", NULL, 0, cases[i].value);
+        prom_sample(&out, "v", "", NULL, 0, cases[i].value);
         assert_int_equal(strncmp(buf_borrow(&out), "v ", 2), 0);
         assert_int_equal(strncmp(out.data + 2, cases[i].text, strlen(cases[i].text)), 0);
         assert_string_equal(out.data + 2 + strlen(cases[i].text), "\n");
