@@ -23,7 +23,7 @@ comma    := ,
 VARIANT  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
 BUILD    := build/$(VARIANT)
 # What the library needs, and what only the program's faces do.
-PACKAGES := sqlite3 libcurl libcjson inih
+PACKAGES := sqlite3 libcurl libcjson inih libcrypto
 FACING   := libmicrohttpd
 
 PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING))

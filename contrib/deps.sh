@@ -17,12 +17,14 @@ build  libcurl4-openssl-dev  pc:libcurl      libcurl: every outgoing HTTP reques
 build  libcjson-dev          pc:libcjson     cJSON: reads JSON
 build  libinih-dev           pc:inih         inih: reads the configuration
 build  libmicrohttpd-dev     pc:libmicrohttpd  libmicrohttpd: the HTTP server
+build  libssl-dev            pc:libcrypto    libcrypto: hashes of API keys
 build  ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 run    libsqlite3-0          lib:libsqlite3.so.0  SQLite, for a program that is built
 run    libcurl4              lib:libcurl.so.4     libcurl, likewise
 run    libcjson1             lib:libcjson.so.1    cJSON, likewise
 run    libinih1              lib:libinih.so.1     inih, likewise
 run    libmicrohttpd12       lib:libmicrohttpd.so.12  libmicrohttpd, likewise
+run    libssl3               lib:libcrypto.so.3   libcrypto, likewise
 run    ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 test   libcmocka-dev         pc:cmocka       cmocka: unit tests
 test   perl                  cmd:prove       has prove, which runs the tests

@@ -195,6 +195,21 @@ int genrun_session_set(genrun *g, genrun_row **out, const char *id, const char *
                        const char *user);
 int genrun_project_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *user);
 
+/* ---- keys of the HTTP API ------------------------------------------------------ */
+
+#define GENRUN_KEY_SIZE 47 /* a key and its NUL */
+
+/* Makes a key and writes it to `key`: the only time that it is told, as only its hash is kept. `role` "admin" sees
+ * and does all, "user" only what is `user`'s; NULL: user where there is a user, else admin. `name` (may be NULL) is for
+ * people. *out (may be NULL), which the caller frees, is its row as genrun_keys() gives it. */
+int genrun_key_add(genrun *g, char key[GENRUN_KEY_SIZE], genrun_row **out, const char *user, const char *role,
+                   const char *name);
+/* All keys, the oldest first: rows of id, name, role, user_id, created_at, last_used_at (to about a minute),
+ * revoked_at (NULL: it is good). */
+int genrun_keys(genrun *g, genrun_each each, void *payload);
+/* From now on the key is refused, also by a server that runs. Harmless when repeated. */
+int genrun_key_revoke(genrun *g, const char *id);
+
 /* ---- batch jobs ------------------------------------------------------------ */
 
 typedef struct genrun_batch_options {

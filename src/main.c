@@ -54,6 +54,9 @@
     ENTRY(cmd_template_list) \
     ENTRY(cmd_template_show) \
     ENTRY(cmd_template_remove) \
+    ENTRY(cmd_key_add) \
+    ENTRY(cmd_key_list) \
+    ENTRY(cmd_key_revoke) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
     ENTRY(cmd_db_check) \

@@ -29,3 +29,14 @@ bool base64_decode(struct buf *out, const char *text) {
     }
     return true;
 }
+
+void base64_url(struct buf *out, const void *bytes, size_t length) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const unsigned char *in = bytes;
+    for (size_t i = 0; i < length; i += 3) {
+        unsigned group = (unsigned)in[i] << 16 | (i + 1 < length ? (unsigned)in[i + 1] << 8 : 0) |
+                         (i + 2 < length ? in[i + 2] : 0);
+        for (size_t part = 0; part < 4 && i + part <= length; part++)
+            buf_char(out, alphabet[group >> (18 - 6 * part) & 63]);
+    }
+}

@@ -8,4 +8,7 @@
 // Appends the bytes that the text stands for; false, and nothing useful appended, when it is no base64.
 bool base64_decode(struct buf *out, const char *text);
 
+// Appends the bytes in the alphabet of URLs (section 5), without padding.
+void base64_url(struct buf *out, const void *bytes, size_t length);
+
 #endif

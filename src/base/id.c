@@ -165,3 +165,9 @@ uint64_t id_random_u64(void) {
     pthread_mutex_unlock(&state.lock);
     return random;
 }
+
+void id_random_bytes(void *out, size_t bytes) {
+    lock_state();
+    take_random(out, bytes);
+    pthread_mutex_unlock(&state.lock);
+}

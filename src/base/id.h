@@ -19,5 +19,6 @@ bool id_is_valid(const char *text);
 // Fills `out` with 2*bytes random hex digits and a NUL.
 void id_random_hex(char *out, size_t bytes);
 uint64_t id_random_u64(void);
+void id_random_bytes(void *out, size_t bytes);
 
 #endif

@@ -4,7 +4,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "lib/config.h"
-#include "lib/mistakes.h"
+#include "lib/config_http.h"
+#include "queue/key.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -100,6 +101,28 @@ static void look_at_database(struct look *l) {
              path, network);
 }
 
+// How many keys of the HTTP API are good; 0 where there is no database to ask.
+static int64_t count_keys(const char *database) {
+    struct db *db = NULL;
+    struct err e = {0};
+    int64_t count = 0;
+    if (db_open(&db, database, DB_LOOK, &e) == 0 && queue_key_count(db, &count, &e) != 0)
+        count = 0;
+    db_close(db);
+    return count;
+}
+
+static void tell_http(void *payload, bool is_mistake, const char *option, const char *line) {
+    tell(payload, is_mistake, "http", option, "%s", line);
+}
+
+static void look_at_http(struct look *l) {
+    const struct config *config = l->config;
+    bool beyond = config_listens_beyond(config->http.listen);
+    if (config->http.listen != NULL || config->http.admin_key_file != NULL)
+        config_http_judge(config, beyond ? count_keys(config->database) : 0, tell_http, l);
+}
+
 int config_check(const char *path, const char *database,
                  void (*each)(void *payload, bool is_mistake, const char *line), void *payload) {
     struct config *config = NULL;
@@ -120,6 +143,8 @@ int config_check(const char *path, const char *database,
     look.failed = rc != 0;
     if (rc == 0)
         look_at_database(&look);
+    if (rc == 0)
+        look_at_http(&look);
     for (size_t i = 0; rc == 0 && i < config->configured_count; i++)
         look_at_key(&look, &config->models[i]);
     config_free(config);

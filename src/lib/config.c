@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "lib/config_http.h"
 #include "lib/ini.h"
 #include "lib/kind.h"
 #include "lib/mistakes.h"
@@ -229,10 +230,10 @@ static void tell_unknown_option(struct loader *loader, int line, const char *nam
     buf_init(&hint, BUF_UNLIMITED);
     buf_init(&shown, BUF_UNLIMITED);
     option_quote(&shown, name);
-    const char *home = option_home(name);
     const char *near = option_nearest(loader->kind, name);
-    if (home != NULL) {
-        buf_format(&hint, "it belongs to [%s]", home);
+    if (option_home(name) != NULL) {
+        buf_text(&hint, "it belongs to ");
+        option_write_homes(name, &hint);
     } else if (near != NULL) {
         buf_format(&hint, "did you mean %s?", near);
     } else {
@@ -525,6 +526,7 @@ static int load(struct loader *loader, const char *path, const char *database, s
         complete_models(loader);
         complete_database(loader, database);
         check_default_model(loader);
+        config_http_complete(config, loader->mistakes);
         rc = mistakes_report(loader->mistakes, e);
     }
     free(found);
@@ -568,7 +570,13 @@ void config_free(struct config *config) {
     }
     free(config->path);
     free(config->database);
+    free(config->data_dir);
     free(config->default_model);
+    free(config->http.listen);
+    free(config->http.admin_key_env);
+    free(config->http.admin_key_file);
+    free(config->http.base_url);
+    text_words_free(config->http.cors_origins);
     for (size_t i = 0; i < config->model_count; i++) {
         model_clear(&config->models[i]);
     }

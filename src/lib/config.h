@@ -13,15 +13,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct http_settings {    // [http]
+    char *listen;         // ADDR:PORT as address_parse() takes it; NULL: no HTTP
+    char *admin_key_env;  // variable of the admin secret
+    char *admin_key_file; // file of it; then the variable does not count. NULL: none
+    char *base_url;       // public address, without a slash at the end; NULL: the one listened on
+    char **cors_origins;  // scheme://host[:port] of pages that may call, ends in NULL; NULL: none
+    size_t max_body;      // bytes
+    int64_t idle_timeout_ms;
+    int max_connections;
+    int max_streams; // of these, at most so many with live events; less than max_connections
+};
+
 struct config {
     char *path;          // the file read, NULL when there is none
     char *database;      // absolute
+    char *data_dir;      // absolute: uploaded files; made with the first one
     char *default_model; // NULL: not set
     enum log_level log_level;
     bool log_json;
     size_t max_output; // bytes
     struct run_settings scheduler;
     struct job_settings jobs; // [cleanup], [retention], [alerts]
+    struct http_settings http;
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
     size_t configured_count; // of them, those with a section of their own; they stand first
@@ -52,6 +66,20 @@ int config_check(const char *path, const char *database,
 // serves it.
 int config_model(const struct config *config, const char *name, const char **model_id,
                  const struct model **model, struct err *e) must_check;
+// The admin secret of the HTTP API in *secret (an initialized buffer; wipe it), without blanks at its ends; empty when
+// there is none: an empty one counts as none. ERR_CONFIG when it cannot be used: its file cannot be read, or it holds
+// control characters.
+int config_admin_key(const struct config *config, struct buf *secret, struct err *e) must_check;
+// "admin_key_env INTERNAL_API_SECRET" or "admin_key_file /x": where it is taken from, for messages.
+void config_write_admin_key_source(const struct config *config, struct buf *out);
+// Has it fewer than 16 characters, so that it might be guessed?
+bool config_admin_key_is_short(const struct buf *secret);
+// Would ADDR:PORT (NULL: no) be reached from other machines?
+bool config_listens_beyond(const char *listen);
+// ERR_CONFIG with the words for: `listen` reaches beyond this machine and nobody needs a key.
+int config_say_unguarded(const struct config *config, const char *listen, struct err *e);
+// Frees what a secret stood in, after wiping it.
+void config_wipe(struct buf *secret);
 // Where the value of an option comes from: "default", "genrun.ini:12", "environment GENRUN_DATABASE",
 // "command line". `section` as in the file ("model gpt-4o").
 const char *config_origin(const struct config *config, const char *section, const char *name);

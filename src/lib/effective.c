@@ -4,6 +4,7 @@
 // whether it is there.
 #include "base/clock.h"
 #include "base/mem.h"
+#include "lib/config_http.h"
 #include "lib/options.h"
 #include "provider/classify.h"
 #include <math.h>
@@ -87,6 +88,7 @@ bool option_format(const struct option *option, const char *name, const void *ta
     case OPTION_ENDPOINT:
     case OPTION_VARIABLE:
     case OPTION_PROVIDER:
+    case OPTION_LISTEN:
         return write_text(out, *(char *const *)field);
     case OPTION_NUMBER:
         buf_format(out, "%d", *(const int *)field);
@@ -116,6 +118,7 @@ bool option_format(const struct option *option, const char *name, const void *ta
     case OPTION_COMMAND:
         return write_words(out, model->command);
     case OPTION_NAMES:
+    case OPTION_ORIGINS:
         return write_words(out, *(char **const *)field);
     case OPTION_SECRET:
         break;
@@ -145,7 +148,9 @@ static bool names_secret(const char *name) {
 
 // What is known of the key that the option names; NULL: it names none. The caller frees it.
 static char *describe_key(const struct walk *w, const struct option *option, const char *value) {
-    bool is_file = w->model != NULL && strcmp(option->info.name, "api_key_file") == 0;
+    if (w->model == NULL)
+        return config_http_describe_key(w->config, option->info.section, option->info.name);
+    bool is_file = strcmp(option->info.name, "api_key_file") == 0;
     if (value == NULL || (option->type != OPTION_VARIABLE && !is_file))
         return NULL;
     if (!is_file) {

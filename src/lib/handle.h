@@ -64,6 +64,8 @@ bool handle_runner_is_up(genrun *g);
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) must_check;
 // Refuses text that is not UTF-8; `what` names it.
 int handle_text(genrun *g, const char *what, const char *text) must_check;
+// Refuses a name that is empty, not UTF-8 or has control characters; NULL is fine.
+int handle_name(genrun *g, const char *what, const char *text) must_check;
 // From the public filter; a batch id is looked up, and the scope is put in.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
 void handle_cursor(genrun *g, int64_t next);

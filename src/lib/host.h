@@ -104,4 +104,26 @@ struct host_metric {
 // Everything that is counted, the lines of a family behind each other, and its buckets in ascending order up to "+Inf".
 void host_metrics(genrun *g, void (*each)(void *payload, const struct host_metric *metric), void *payload);
 
+// ---- keys of the HTTP API ------------------------------------------------------
+
+struct host_key {
+    char id[37];   // "": there is no such key
+    char *user;    // NULL: an admin's
+    bool is_admin; // its role
+    bool is_revoked;
+    int64_t last_used_at; // 0: never noted
+};
+// Could the text be a key at all?
+bool host_key_has_form(const char *text);
+// What a presented key is, as the database says at this moment: nothing is kept, so that a revocation counts at once.
+// A failure is that of the database. Clear *out in any case.
+int host_key_find(genrun *g, const char *key, struct host_key *out);
+void host_key_clear(struct host_key *key);
+// Notes the use of a key, unless that was noted less than `pause_ms` before. Inside of a host_write.
+int host_key_used(genrun *g, const char *id, int64_t now_at, int64_t pause_ms);
+// How many keys are good; 0 without a database.
+int host_key_count(genrun *g, int64_t *count);
+// Writes a row of the log that belongs to no generation. `data` is a JSON object or NULL. Inside of a host_write.
+int host_log(genrun *g, const char *level, const char *event, const char *message, const char *data);
+
 #endif

@@ -29,11 +29,15 @@ static const char *const outputs[] = {"text", "json", NULL};
 #define IN_GENRUN(field)    offsetof(struct config, field)
 #define IN_SCHEDULER(field) offsetof(struct config, scheduler.field)
 #define IN_JOBS(field)      offsetof(struct config, jobs.field)
+#define IN_HTTP(field)      offsetof(struct config, http.field)
 #define IN_MODEL(field)     offsetof(struct model, field)
 static const struct option rows[] = {
     {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
       "database = genrun.db", "The database file. It must stand on a local disk."},
      OPTION_PATH, IN_GENRUN(database), 0, 0, NULL},
+    {{"genrun", "data_dir", "", "beside the database, named as it is with .files behind",
+      "data_dir = /var/lib/genrun/files", "The folder of uploaded files."},
+     OPTION_PATH, IN_GENRUN(data_dir), 0, 0, NULL},
     {{"genrun", "default_model", "", "the only configured model, if there is just one",
       "default_model = gpt-4o-mini", "The model of a submission that names none."},
      OPTION_TEXT, IN_GENRUN(default_model), 0, 0, NULL},
@@ -117,6 +121,37 @@ static const struct option rows[] = {
       "A larger share of failures among what ended in the last hour, if that was ten or more, raises the event "
       "alert.failure_rate. 0: none does."},
      OPTION_PRICE, IN_JOBS(alert_failure_rate), 0, 1, NULL},
+
+    {{"http", "listen", "", "no HTTP", "listen = 127.0.0.1:8787",
+      "Where 'genrun run' serves the HTTP API and the dashboard: ADDR:PORT or [ADDR]:PORT, port 0: any free one. It "
+      "speaks no TLS: for other machines put a proxy before it. Beyond this machine it only listens when there is an "
+      "admin secret or a key ('genrun key add')."},
+     OPTION_LISTEN, IN_HTTP(listen), 0, 0, NULL},
+    {{"http", "admin_key_env", "INTERNAL_API_SECRET", "", NULL,
+      "The environment variable that holds the admin secret: who sends it as Authorization: Bearer or "
+      "X-Internal-Secret may do everything."},
+     OPTION_VARIABLE, IN_HTTP(admin_key_env), 0, 0, NULL},
+    {{"http", "admin_key_file", "", "none", "admin_key_file = /etc/genrun/admin.key",
+      "The file that holds the admin secret; then admin_key_env does not count. $CREDENTIALS_DIRECTORY/NAME is a "
+      "credential of a systemd service."},
+     OPTION_PATH, IN_HTTP(admin_key_file), 0, 0, NULL},
+    {{"http", "base_url", "", "the address listened on", "base_url = https://genrun.example.org",
+      "The public address of a proxy before genrun: for links, and its host is one that requests may name."},
+     OPTION_URL, IN_HTTP(base_url), 0, 0, NULL},
+    {{"http", "cors_origin", "", "none", "cors_origin = https://app.example.org http://localhost:3000",
+      "Origins of other web pages whose scripts may call the API, with a key. Its own pages need none."},
+     OPTION_ORIGINS, IN_HTTP(cors_origins), 0, 0, NULL},
+    {{"http", "max_body", "200M", "", NULL,
+      "A request with a larger body, such as an upload, is refused."},
+     OPTION_SIZE, IN_HTTP(max_body), KIB(1), MIB(102400), NULL},
+    {{"http", "idle_timeout", "60s", "", NULL,
+      "A connection that sends nothing, or takes nothing, for this long is closed."},
+     OPTION_DURATION, IN_HTTP(idle_timeout_ms), SECONDS(1), HOURS(1), NULL},
+    {{"http", "max_connections", "512", "", NULL, "Connections at the same time."},
+     OPTION_NUMBER, IN_HTTP(max_connections), 2, 100000, NULL},
+    {{"http", "max_streams", "", "half of max_connections", "max_streams = 256",
+      "Of these, those that may follow live events."},
+     OPTION_NUMBER, IN_HTTP(max_streams), 1, 100000, NULL},
 
     {{MODEL_SECTION, "provider", "", "openai (with a command: command; of [model echo]: echo)",
       "provider = openai",
@@ -240,6 +275,22 @@ const char *option_home(const char *name) {
         }
     }
     return NULL;
+}
+
+void option_write_homes(const char *name, struct buf *out) {
+    const char *known[ROW_COUNT];
+    char *shown[ROW_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].type != OPTION_SECRET && is_named_by(&rows[i], name)) {
+            known[count] = shown[count] = mem_format("[%s]", rows[i].info.section);
+            count++;
+        }
+    }
+    option_write_list(out, known, count);
+    while (count > 0) {
+        free(shown[--count]);
+    }
 }
 
 const char *option_nearest(const char *section, const char *name) {

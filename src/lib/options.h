@@ -17,6 +17,7 @@ enum option_type {
     OPTION_ENDPOINT, // char *, begins with a slash
     OPTION_VARIABLE, // char *, the name of an environment variable
     OPTION_PROVIDER, // char *, a known provider
+    OPTION_LISTEN,   // char *, an address and port to listen on
     OPTION_NUMBER,   // int
     OPTION_BIG,      // int64_t
     OPTION_DURATION, // int64_t, milliseconds
@@ -29,6 +30,7 @@ enum option_type {
     OPTION_EXIT,     // on_exit.N of a struct model
     OPTION_COMMAND,  // command, program and folder of a struct model
     OPTION_NAMES,    // char **, names of environment variables
+    OPTION_ORIGINS,  // char **, origins of web pages
     OPTION_SECRET    // never taken: tells where a secret belongs
 };
 
@@ -45,6 +47,8 @@ struct option {
 const struct option *option_find(const char *section, const char *name);
 // The section with an option of exactly this name, for a hint; NULL: none.
 const char *option_home(const char *name);
+// Appends all such sections: "[scheduler] or [model NAME]".
+void option_write_homes(const char *name, struct buf *out);
 // The known name nearest to `name` in the section, NULL when none is near.
 const char *option_nearest(const char *section, const char *name);
 // The row at `index`, NULL past the end.
@@ -58,7 +62,7 @@ const char *option_section(size_t index);
 void option_preset_config(struct config *target);
 void option_preset_model(struct model *target);
 
-// ---- values (value.c) ----
+// ---- values (value.c; the words in value_words.c) ----
 
 // Where a value comes from, for the paths in it: relative ones are relative to base_file (NULL: the
 // current folder).
@@ -71,6 +75,8 @@ bool option_store(const struct option *option, const char *name, const char *val
 bool option_format(const struct option *option, const char *name, const void *target, struct buf *out);
 // Appends a number of bytes with the largest unit that leaves it whole: 16M.
 void option_write_size(struct buf *out, int64_t bytes);
+// Appends "a, b or c".
+void option_write_list(struct buf *out, const char *const *words, size_t count);
 // Appends what the option accepts: "duration from 10ms to 1h", "text or json", "path".
 void option_describe(const struct option *option, struct buf *out);
 // Appends a value in a message: quoted, escaped, cut short; "the value" when it looks like a secret.

@@ -14,7 +14,7 @@ static bool has_control(const char *text) {
     return false;
 }
 
-static int check_name(genrun *g, const char *what, const char *text) {
+int handle_name(genrun *g, const char *what, const char *text) {
     int result = handle_text(g, what, text);
     if (result || !text)
         return result;
@@ -32,7 +32,7 @@ static int set(genrun *g, genrun_row **out, enum people which, const char *const
     g->create = true;
     int result = values[0] ? 0 : err_set(&g->err, ERR_INVALID, "%s is missing: give one", names[0]);
     for (size_t i = 0; !result && i < 4; i++)
-        result = check_name(g, names[i], values[i]);
+        result = handle_name(g, names[i], values[i]);
     if (!result)
         result = handle_database(g);
     if (!result)

@@ -2,6 +2,7 @@
 // From the text of an option to the field it fills: one small reader for each
 // type. All are strict (the whole text or nothing), say what they accept, and
 // never repeat what may be a secret.
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -14,115 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define QUOTE_COLUMNS 40
 #define PRICE_DIGITS 15 // decimal digits that a double holds exactly
-
-// ---- words about values ----
-
-bool option_looks_secret(const char *value) {
-    static const char *const starts[] = {"sk-",  "sk_",  "Bearer ", "Basic ", "ghp_", "github_pat_", "hf_",
-                                         "AIza", "xai-", "gsk_",    "AKIA",   "r8_",  "eyJ"};
-    if (strlen(value) < 20) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        if (text_starts_with(value, starts[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void option_quote(struct buf *out, const char *value) {
-    if (option_looks_secret(value)) {
-        buf_text(out, "the value");
-        return;
-    }
-    buf_char(out, '\'');
-    text_escape(out, value, strlen(value), QUOTE_COLUMNS);
-    buf_char(out, '\'');
-}
-
-static void write_list(struct buf *out, const char *const *words, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        buf_format(out, "%s%s", i == 0 ? "" : i + 1 == count ? " or " : ", ", words[i]);
-    }
-}
-
-void option_write_size(struct buf *out, int64_t bytes) {
-    static const char units[] = "KMG";
-    int unit = -1;
-    while (unit < 2 && bytes > 0 && bytes % 1024 == 0) {
-        bytes /= 1024;
-        unit++;
-    }
-    buf_format(out, "%lld", (long long)bytes);
-    if (unit >= 0) {
-        buf_char(out, units[unit]);
-    }
-}
-
-static void write_limit(struct buf *out, enum option_type type, int64_t limit) {
-    char duration[64];
-    if (type == OPTION_DURATION) {
-        clock_format_duration(limit, duration, sizeof duration);
-        buf_text(out, duration);
-    } else if (type == OPTION_SIZE) {
-        option_write_size(out, limit);
-    } else {
-        buf_format(out, "%lld", (long long)limit);
-    }
-}
-
-// What a value is called, and whether its limits are told.
-static const struct {
-    const char *noun;
-    bool has_limits;
-} type_words[] = {
-    [OPTION_TEXT] = {"text", false},
-    [OPTION_PATH] = {"path", false},
-    [OPTION_URL] = {"URL (http or https)", false},
-    [OPTION_ENDPOINT] = {"path of a URL", false},
-    [OPTION_VARIABLE] = {"name of an environment variable", false},
-    [OPTION_PROVIDER] = {"name of a provider", false},
-    [OPTION_NUMBER] = {"whole number", true},
-    [OPTION_BIG] = {"whole number", true},
-    [OPTION_DURATION] = {"duration", true},
-    [OPTION_SIZE] = {"size", true},
-    [OPTION_PRICE] = {"number", true},
-    [OPTION_HEADER] = {"text", false},
-    [OPTION_SECRET] = {"nothing", false},
-    [OPTION_COMMAND] = {"program and its arguments", false},
-    [OPTION_NAMES] = {"names of environment variables", false},
-};
-
-void option_describe(const struct option *option, struct buf *out) {
-    static const char *const actions[] = {"wait", "retry", "park", "fail"};
-    size_t count = 0;
-    switch (option->type) {
-    case OPTION_FLAG:
-    case OPTION_CHOICE:
-        while (option->choices[count] != NULL) {
-            count++;
-        }
-        write_list(out, option->choices, count);
-        return;
-    case OPTION_STATUS:
-    case OPTION_EXIT:
-        write_list(out, actions, sizeof actions / sizeof *actions);
-        buf_format(out, ", %s from %lld to %lld", strchr(option->info.name, '.') + 1,
-                   (long long)option->minimum, (long long)option->maximum);
-        return;
-    default:
-        buf_text(out, type_words[option->type].noun);
-    }
-    if (type_words[option->type].has_limits) {
-        buf_text(out, " from ");
-        write_limit(out, option->type, option->minimum);
-        buf_text(out, " to ");
-        write_limit(out, option->type, option->maximum);
-    }
-}
 
 // ---- the readers ----
 
@@ -139,7 +32,7 @@ static bool refuse(const struct reading *r, const char *problem) {
     buf_format(r->why, "%s = ", r->name);
     option_quote(r->why, r->value);
     buf_format(r->why, " %s: give ", problem);
-    if (type_words[r->option->type].noun != NULL && r->option->type < OPTION_FLAG) {
+    if (r->option->type < OPTION_FLAG) {
         buf_text(r->why, "a ");
     }
     option_describe(r->option, r->why);
@@ -386,7 +279,7 @@ static bool read_provider(const struct reading *r, char **field) {
         } else {
             buf_text(r->why, "give ");
         }
-        write_list(r->why, names, count);
+        option_write_list(r->why, names, count);
         return false;
     }
     replace_text(field, mem_copy(r->value));
@@ -506,6 +399,48 @@ static bool read_names(const struct reading *r, char ***field) {
     return true;
 }
 
+static bool read_listen(const struct reading *r, char **field) {
+    struct address address;
+    if (!address_parse(&address, r->value)) {
+        return refuse_plainly(
+            r,
+            "is no address to listen on: give ADDR:PORT, such as 127.0.0.1:8787, [::1]:8787, or 0.0.0.0:8787 "
+            "for all of this machine's (names other than localhost are not looked up)");
+    }
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+// As browsers send it: scheme://host[:port] in lower case.
+static bool is_origin(const char *text) {
+    CURLU *url = curl_url();
+    bool is_web = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
+    bool fine = is_web && strpbrk(strstr(text, "//") + 2, "/?#@*\\") == NULL &&
+                curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK;
+    for (const char *c = text; *c != '\0'; c++) {
+        fine = fine && !(*c >= 'A' && *c <= 'Z');
+    }
+    curl_url_cleanup(url);
+    return fine;
+}
+
+static bool read_origins(const struct reading *r, char ***field) {
+    char **words = text_words(r->value);
+    bool fine = words != NULL;
+    for (size_t i = 0; fine && words[i] != NULL; i++) {
+        fine = is_origin(words[i]);
+    }
+    if (!fine) {
+        text_words_free(words);
+        return refuse_plainly(r, "is not a list of origins: write each as a browser sends it, scheme://host "
+                                 "or scheme://host:port in "
+                                 "lower case, without a path or '*', with blanks between them");
+    }
+    text_words_free(*field);
+    *field = words;
+    return true;
+}
+
 static bool store_int(const struct reading *r, int *field) {
     int64_t number = 0;
     if (!read_number(r, &number)) {
@@ -513,6 +448,26 @@ static bool store_int(const struct reading *r, int *field) {
     }
     *field = (int)number; // the table's limits fit
     return true;
+}
+
+// Of the types up to OPTION_LISTEN, which are one text.
+static bool store_text(const struct reading *r, char **field) {
+    switch (r->option->type) {
+    case OPTION_PATH:
+        return read_path(r, field);
+    case OPTION_URL:
+        return read_url(r, field);
+    case OPTION_ENDPOINT:
+        return read_endpoint(r, field);
+    case OPTION_VARIABLE:
+        return read_variable(r, field);
+    case OPTION_PROVIDER:
+        return read_provider(r, field);
+    case OPTION_LISTEN:
+        return read_listen(r, field);
+    default:
+        return read_text(r, field);
+    }
 }
 
 bool option_store(const struct option *option, const char *name, const char *value, const char *base_file,
@@ -529,17 +484,13 @@ bool option_store(const struct option *option, const char *name, const char *val
     }
     switch (option->type) {
     case OPTION_TEXT:
-        return read_text(&r, field);
     case OPTION_PATH:
-        return read_path(&r, field);
     case OPTION_URL:
-        return read_url(&r, field);
     case OPTION_ENDPOINT:
-        return read_endpoint(&r, field);
     case OPTION_VARIABLE:
-        return read_variable(&r, field);
     case OPTION_PROVIDER:
-        return read_provider(&r, field);
+    case OPTION_LISTEN:
+        return store_text(&r, field);
     case OPTION_NUMBER:
         return store_int(&r, field);
     case OPTION_BIG:
@@ -571,6 +522,8 @@ bool option_store(const struct option *option, const char *name, const char *val
         return read_command(&r, target);
     case OPTION_NAMES:
         return read_names(&r, field);
+    case OPTION_ORIGINS:
+        return read_origins(&r, field);
     case OPTION_SECRET:
         break;
     }

@@ -44,11 +44,18 @@ static const struct kind batch_jobs = {
     "SELECT seq, id FROM batch_job WHERE substr(id, -8) = ?1 AND substr(id, -length(?2)) = ?2 "
     "AND opened_at IS NOT NULL AND (?3 IS NULL OR user_id = ?3) LIMIT 10"};
 
+static const struct kind keys = {
+    "key", "key list", "key list",
+    "SELECT 0, id FROM api_keys WHERE substr(id, -8) = ?1 AND substr(id, -length(?2)) = ?2 "
+    "AND (?3 IS NULL OR user_id = ?3) LIMIT 10"};
+
 // Nothing has the id: it may be that of the other kind.
 static int tell_missing(struct db *db, const struct kind *kind, const char *user, const char *id,
                         const char *key, struct err *e) {
     const struct kind *other = kind == &generations ? &batch_jobs : &generations;
     int64_t seq = 0;
+    if (kind == &keys)
+        return err_set(e, ERR_NOT_FOUND, "key %s does not exist: 'genrun key list' shows them", id);
     int result = db_integer(db, e, &seq, 0, other->sql, "ttt", key + strlen(key) - ID_TAIL, key, user);
     if (result)
         return result;
@@ -61,7 +68,7 @@ static int tell_missing(struct db *db, const struct kind *kind, const char *user
 }
 
 static int find(struct db *db, const struct kind *kind, const char *user, const char *id, int64_t *seq,
-                struct err *e) {
+                char whole[ID_SIZE], struct err *e) {
     char key[ID_SIZE];
     struct buf candidates;
     int found = 0, more, result = 0;
@@ -77,6 +84,7 @@ static int find(struct db *db, const struct kind *kind, const char *user, const 
     buf_init(&candidates, 1024);
     while ((more = db_next(db, s, e)) == 1) {
         *seq = db_int(s, 0);
+        snprintf(whole, ID_SIZE, "%s", db_text(s, 1));
         found++;
         buf_format(&candidates, "%s%s", found > 1 ? " " : "", db_text(s, 1));
     }
@@ -92,17 +100,26 @@ static int find(struct db *db, const struct kind *kind, const char *user, const 
 }
 
 int queue_find_generation(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &generations, NULL, id, seq, e);
+    char whole[ID_SIZE];
+    return find(db, &generations, NULL, id, seq, whole, e);
 }
 
 int queue_find_own_generation(struct db *db, const char *user, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &generations, user, id, seq, e);
+    char whole[ID_SIZE];
+    return find(db, &generations, user, id, seq, whole, e);
 }
 
 int queue_find_batch(struct db *db, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &batch_jobs, NULL, id, seq, e);
+    char whole[ID_SIZE];
+    return find(db, &batch_jobs, NULL, id, seq, whole, e);
 }
 
 int queue_find_own_batch(struct db *db, const char *user, const char *id, int64_t *seq, struct err *e) {
-    return find(db, &batch_jobs, user, id, seq, e);
+    char whole[ID_SIZE];
+    return find(db, &batch_jobs, user, id, seq, whole, e);
+}
+
+int queue_find_key(struct db *db, const char *id, char whole[ID_SIZE], struct err *e) {
+    int64_t seq = 0;
+    return find(db, &keys, NULL, id, &seq, whole, e);
 }

@@ -29,6 +29,8 @@ int queue_find_own_generation(struct db *db, const char *user, const char *id, i
                               struct err *e) must_check;
 int queue_find_own_batch(struct db *db, const char *user, const char *id, int64_t *seq,
                          struct err *e) must_check;
+// The same for keys of the HTTP API, which have no number: gives the whole id.
+int queue_find_key(struct db *db, const char *id, char whole[ID_SIZE], struct err *e) must_check;
 
 // ---- submit.c ----
 // Accepts one generation in a transaction of its own. With a client_id known of the same user: the first

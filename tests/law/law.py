@@ -33,6 +33,8 @@ LIBRARY_IN = {
     "sqlite3_": {"db", "queue", "lib"},
     "curl_": {"loop", "provider", "lib"},
     "ini_": {"lib"},
+    "EVP_": {"base"},
+    "CRYPTO_": {"base"},
     "MHD_": {"http"},
 }
 FILE_LINES = 600

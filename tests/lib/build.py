@@ -12,7 +12,7 @@ def program(place, name):
     build = os.environ.get("GENRUN_BUILD") or os.path.dirname(os.path.realpath(GENRUN))
     variant = os.path.basename(build)
     sanitize = ["-fsanitize=" + variant.split("san-")[1].replace("-clang", "").replace("-", ",")] if "san-" in variant else []
-    libs = subprocess.run(["pkg-config", "--libs", "sqlite3", "libcurl", "libcjson", "inih"], stdout=subprocess.PIPE,
+    libs = subprocess.run(["pkg-config", "--libs", "sqlite3", "libcurl", "libcjson", "inih", "libcrypto"], stdout=subprocess.PIPE,
                           text=True, check=True).stdout.split()
     path = place.path(name)
     subprocess.run(shlex.split(os.environ.get("CC") or "gcc") + sanitize +

@@ -7,7 +7,11 @@
 
 // ---- what is refused ----
 
-#define SECTIONS "[genrun], [scheduler], [cleanup], [retention], [alerts] and [model NAME]"
+#define ORIGINS                                                                                              \
+    "write each as a browser sends it, scheme://host or scheme://host:port in lower case, without a path "   \
+    "or '*', "                                                                                               \
+    "with blanks between them"
+#define SECTIONS "[genrun], [scheduler], [cleanup], [retention], [alerts], [http] and [model NAME]"
 
 static const struct refusal {
     const char *text;
@@ -35,7 +39,7 @@ static const struct refusal {
     {"[model x]\nheaders.X-Title = a\n",
      "genrun.ini:2: unknown option 'headers.X-Title' in [model x]: did you mean header.X?"},
     {"[genrun]\nbase_url = http://x\n",
-     "genrun.ini:2: unknown option 'base_url' in [genrun]: it belongs to [model NAME]"},
+     "genrun.ini:2: unknown option 'base_url' in [genrun]: it belongs to [http] or [model NAME]"},
     {"[genrun]\nwhatever_this_is = 1\n",
      "genrun.ini:2: unknown option 'whatever_this_is' in [genrun]: remove it "
      "(the sample genrun.ini lists every option)"},
@@ -150,6 +154,32 @@ static const struct refusal {
                                            "in on_status.404"},
     {"[model x]\napi_key_env = A\napi_key_file = b\n",
      "genrun.ini:3: [model x] has both api_key_env and api_key_file: keep one of them"},
+    // HTTP
+    {"[http]\nlisten = 8787\n",
+     "genrun.ini:2: listen is no address to listen on: give ADDR:PORT, such as 127.0.0.1:8787, [::1]:8787, "
+     "or "
+     "0.0.0.0:8787 for all of this machine's (names other than localhost are not looked up)"},
+    {"[http]\nlisten = 127.0.0.1:65536\n[genrun]\nlisten = x\n",
+     "genrun.ini:2: listen is no address to listen on: give ADDR:PORT, such as 127.0.0.1:8787, [::1]:8787, "
+     "or "
+     "0.0.0.0:8787 for all of this machine's (names other than localhost are not looked up)\n"
+     "genrun.ini:4: unknown option 'listen' in [genrun]: it belongs to [http]"},
+    {"[http]\ncors_origin = *\n", "genrun.ini:2: cors_origin is not a list of origins: " ORIGINS},
+    {"[http]\ncors_origin = https://a.example https://b.example/\n",
+     "genrun.ini:2: cors_origin is not a list of origins: " ORIGINS},
+    {"[http]\ncors_origin = https://A.example\n",
+     "genrun.ini:2: cors_origin is not a list of origins: " ORIGINS},
+    {"[http]\ncors_origin = https://a.example, https://b.example\n",
+     "genrun.ini:2: cors_origin is not a list of origins: " ORIGINS},
+    {"[http]\nmax_streams = 512\n", "genrun.ini:2: max_streams is not less than max_connections (512), so "
+                                    "that live events could take them all: "
+                                    "lower it, or leave it out"},
+    {"[http]\nadmin_key = hunter2hunter2\n",
+     "genrun.ini:2: unknown option 'admin_key' in [http]: did you mean admin_key_env?"},
+    {"[http]\nadmin_key_env = gr_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+     "genrun.ini:2: admin_key_env is not the name of an environment variable: write the name of the variable "
+     "that "
+     "holds the key (letters, digits and _), not the key"},
     // commands
     {"[model x]\ncommand = a 'b\n",
      "genrun.ini:2: command has a quote that is left open: close it (or write \\' and "

@@ -12,6 +12,7 @@ static const char *const values[][14] = {
     [OPTION_ENDPOINT] = {"/chat/completions", "/v1/x?a=b", NULL},
     [OPTION_VARIABLE] = {"A_KEY", "_k9", NULL},
     [OPTION_PROVIDER] = {"openai", "echo", NULL},
+    [OPTION_LISTEN] = {"127.0.0.1:8787", "[::1]:0", NULL},
     [OPTION_NUMBER] = {"0", "1", "7", "10000", "1000000", NULL},
     [OPTION_BIG] = {"0", "1", "4294967296", "1000000000000", NULL},
     [OPTION_DURATION] = {"0", "1ms", "10ms", "999ms", "1500ms", "1s", "90s", "61s", "3661s", "36h", "7d",
@@ -27,6 +28,7 @@ static const char *const values[][14] = {
     [OPTION_COMMAND] = {"cat", "/bin/x -a 'two words' \"it's\" '' a\\\\b", "../up/x", "x '$(no shell)' # *",
                         NULL},
     [OPTION_NAMES] = {"A", "  HF_HOME\tCUDA_VISIBLE_DEVICES ", NULL},
+    [OPTION_ORIGINS] = {"https://a.example", " http://a.example\thttp://[::1]:3000 ", NULL},
     [OPTION_SECRET] = {NULL},
 };
 
@@ -54,8 +56,9 @@ static char *pass(const struct option *option, const char *value) {
     if (strcmp(option->info.section, MODEL_SECTION) == 0) {
         model_clear(&target.model);
     } else {
-        free(target.config.database);
-        free(target.config.default_model);
+        struct config *kept = mem_alloc(1, sizeof *kept);
+        *kept = target.config;
+        config_free(kept);
     }
     buf_free(&why);
     return buf_take(&out);
@@ -112,7 +115,7 @@ static void test_what_is_not_set(void **state) {
         union target target = {0};
         struct buf out;
         buf_init(&out, BUF_UNLIMITED);
-        bool is_text = option->type <= OPTION_PROVIDER || option->type >= OPTION_HEADER;
+        bool is_text = option->type <= OPTION_LISTEN || option->type >= OPTION_HEADER;
         assert_int_equal(option_format(option, name_of(option), &target, &out), !is_text);
         buf_free(&out);
     }

@@ -488,13 +488,16 @@ static void test_rest(void **state) {
     genrun *g = *state;
     genrun_row *row = NULL;
     int n = 0;
-    char id[GENRUN_ID_SIZE];
+    char id[GENRUN_ID_SIZE], key[GENRUN_KEY_SIZE];
     host_scope(g, "ann");
     ok(g, genrun_models(g, count, &n));
     ok(g, genrun_templates(g, count, &n));
     assert_int_equal(genrun_template_get(g, &row, "none"), GENRUN_NOT_FOUND);
     not_for_a_user(g, genrun_template_add(g, id, "t", "x", 1, NULL, NULL));
     not_for_a_user(g, genrun_template_remove(g, "t"));
+    not_for_a_user(g, genrun_key_add(g, key, NULL, "ann", NULL, NULL));
+    not_for_a_user(g, genrun_keys(g, count, &n));
+    not_for_a_user(g, genrun_key_revoke(g, "00000000"));
     not_for_a_user(g, genrun_stats(g, &row));
     not_for_a_user(g, genrun_locks(g, count, &n));
     not_for_a_user(g, genrun_lock_release(g, "x", NULL));

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Socket addresses as people write them: 127.0.0.1:8787, [::1]:8787. Nothing here asks a name server.
+#ifndef GENRUN_BASE_ADDRESS_H
+#define GENRUN_BASE_ADDRESS_H
+
+#include "base/buf.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct address {
+    struct sockaddr_storage socket;
+    socklen_t length;
+};
+
+// From ADDR:PORT, with ADDR an IPv4 address, an IPv6 address in brackets, or localhost (127.0.0.1), and PORT 0 to
+// 65535. False for anything else.
+bool address_parse(struct address *out, const char *text);
+// Reached from this machine only. NULL or another family: false.
+bool address_is_loopback(const struct sockaddr *socket);
+// Appends the address, "[::1]:8787" with its port or "::1" without; an IPv4 one that came over IPv6 as IPv4. NULL or
+// another family: "unknown".
+void address_write(struct buf *out, const struct sockaddr *socket, bool with_port);
+// What counts as one caller: the IPv4 address, or the /64 of an IPv6 one, as a number pair that differs between
+// them. {0, 0} for NULL or another family.
+struct address_network {
+    uint64_t high, low;
+};
+struct address_network address_network(const struct sockaddr *socket);
+
+#endif
