@@ -48,7 +48,8 @@ TOP_SRC   := $(wildcard src/*.c)
 # Everything below src/*.c: the program and the tests link it.
 INSIDE    := $(BUILD)/inside.a
 LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/schema_embed.o
-FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o)
+FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/web_embed.o
+WEB       := $(sort $(wildcard src/web/*))
 TOP_OBJ   := $(TOP_SRC:src/%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
@@ -121,16 +122,27 @@ keep = @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
 $(BUILD)/flags: FORCE | $(AFTER)
 	$(call keep,$(COMPILE))
 $(BUILD)/members: FORCE
-	$(call keep,$(LIB_OBJ) $(FACE_OBJ))
+	$(call keep,$(LIB_OBJ) $(FACE_OBJ) $(WEB))
 
-# The schema's files become an array of named C strings.
+# Files become C strings; a question mark is escaped for the sake of trigraphs.
+c_string = sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/?/\\?/g' -e 's/.*/"&\\n"/'
+# The schema's files become an array of named ones.
 $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
 	@mkdir -p $(@D)
 	@{ echo '#include "db/migrate.h"'; echo 'const struct migration migration_list[] = {'; \
 	for f in $(sort $(wildcard schema/*.sql)); do \
-	  echo "{\"$${f##*/}\","; sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo '},'; done; \
+	  echo "{\"$${f##*/}\","; $(c_string) $$f; echo '},'; done; \
 	echo '{0, 0}};'; } >$@
-$(BUILD)/schema_embed.o: $(BUILD)/schema_embed.c $(BUILD)/flags
+# So do those of the dashboard, each with a tag of its content.
+$(BUILD)/web_embed.c: $(WEB) $(BUILD)/members Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "http/dashboard.h"'; n=0; \
+	for f in $(WEB); do n=$$((n + 1)); echo "static const char file_$$n[] ="; $(c_string) $$f; echo ';'; done; \
+	echo 'const struct dashboard_file dashboard_files[] = {'; n=0; \
+	for f in $(WEB); do n=$$((n + 1)); tag=$$(sha256sum <$$f | cut -c 1-16); \
+	  echo "{\"$${f##*/}\", \"\\\"$$tag\\\"\", file_$$n, sizeof file_$$n - 1},"; done; \
+	echo '{0, 0, 0, 0}};'; } >$@
+$(BUILD)/%_embed.o: $(BUILD)/%_embed.c $(BUILD)/flags
 	$(call say,CC)
 	$(Q)$(COMPILE) -Wno-overlength-strings -MMD -MP -c -o $@ $<
 

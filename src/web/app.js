@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+// The page: signing in, the address (#/view/id?filter&show=generation), and which view stands where.
+import {get, health, post, remove, session} from "./api.js";
+import {batchView, batchesView} from "./batches.js";
+import {createView} from "./create.js";
+import {button, field, fill, h, link} from "./dom.js";
+import {failuresView, stuckView} from "./failures.js";
+import {Generation} from "./generation.js";
+import {generationsView} from "./generations.js";
+import {live, liveState, startLive, stopLive} from "./live.js";
+import {failed, problem} from "./say.js";
+import {Summary} from "./summary.js";
+import {jobsView, locksView, modelsView} from "./upkeep.js";
+
+// Name in the address: title, for admins only, how it is made. A view has `element`, refresh(changes) and close().
+const VIEWS = {
+    generations: {title: "Generations", make: generationsView},
+    batches: {title: "Batches", make: (at) => (at.id ? batchView(at) : batchesView(at))},
+    failures: {title: "Failures", make: failuresView},
+    stuck: {title: "Stuck", make: stuckView},
+    models: {title: "Models", admin: true, make: modelsView},
+    locks: {title: "Locks", admin: true, make: locksView},
+    jobs: {title: "Jobs", admin: true, make: jobsView},
+    new: {title: "New", make: createView},
+};
+const byId = (id) => document.getElementById(id);
+const page = {view: null, viewKey: null, detail: null, person: null, summary: null, from: null};
+
+// ---- the address --------------------------------------------------------------------------
+
+function readAddress() {
+    const [path, filter] = location.hash.replace(/^#\/?/, "").split("?");
+    let [name, id] = path.split("/").map((part) => {
+        try {
+            return decodeURIComponent(part);
+        } catch {
+            return "";
+        }
+    });
+    if (!Object.hasOwn(VIEWS, name) || (VIEWS[name].admin && !page.person.admin))
+        name = "generations";
+    const parameters = Object.fromEntries(new URLSearchParams(filter ?? ""));
+    const {show, ...rest} = parameters;
+    return {name, id: id ?? "", filter: rest, show, person: page.person};
+}
+
+// An address: of a view, with a filter and the generation that stands beside it.
+export function address(name, id, filter, show) {
+    const given = Object.entries({...filter, show}).filter(([, value]) => value);
+    return "#/" + name + (id ? "/" + encodeURIComponent(id) : "") + (given.length ? "?" + new URLSearchParams(given) : "");
+}
+
+function navigate() {
+    if (!page.person)
+        return;
+    const at = readAddress();
+    const key = JSON.stringify([at.name, at.id, at.filter]);
+    if (key !== page.viewKey) {
+        const other = page.viewKey !== null && !page.viewKey.startsWith(JSON.stringify([at.name, at.id]).slice(0, -1));
+        page.view?.close();
+        page.viewKey = key;
+        at.open = (row) => address(at.name, at.id, at.filter, row.conversationId ?? row.id);
+        at.go = (filter) => (location.hash = address(at.name, at.id, filter, readAddress().show));
+        page.view = VIEWS[at.name].make(at);
+        fill(byId("main"), page.view.element);
+        page.view.refresh({generations: null, batches: null});
+        if (other) {
+            scrollTo(0, 0);
+            byId("main").focus({preventScroll: true});
+        }
+    }
+    document.title = VIEWS[at.name].title + " – genrun";
+    for (const a of byId("views").querySelectorAll("a"))
+        a.dataset.view === at.name ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
+    showDetail(at);
+}
+
+function showDetail(at) {
+    const side = byId("side");
+    if (page.detail?.id === at.show)
+        return;
+    const before = page.detail?.id;
+    page.detail?.close();
+    page.detail = null;
+    side.hidden = !at.show;
+    byId("body").toggleAttribute("data-detail", Boolean(at.show));
+    page.view.mark?.(at.show);
+    if (at.show) {
+        page.detail = new Generation(at.show, {person: page.person, onClose: () => (location.hash = address(at.name, at.id, at.filter)),
+            changed: () => page.view.refresh({generations: null, batches: null})});
+        fill(side, page.detail.element);
+        side.scrollTop = 0;
+        page.detail.refresh();
+        page.detail.element.focus({preventScroll: true});
+        if (matchMedia("(max-width: 70rem)").matches)
+            byId("body").scrollIntoView();
+    } else if (before) {
+        const row = [...document.querySelectorAll("tr[data-key]")].find((tr) => tr.dataset.key === before);
+        (row?.querySelector("a") ?? byId("main")).focus();
+    }
+}
+
+// ---- signing in and out ---------------------------------------------------------------------
+
+// Who this is: {admin, user}; null when nobody is signed in.
+async function whoIsIt() {
+    try {
+        const answer = await get("/session", {quiet: true});
+        return {admin: answer.role === "admin", user: answer.user};
+    } catch (error) {
+        if (error.status === 401)
+            return null;
+        throw error;
+    }
+}
+
+function showLogin(why) {
+    stopLive();
+    page.view?.close();
+    page.detail?.close();
+    page.summary?.close();
+    Object.assign(page, {view: null, viewKey: null, detail: null, person: null, summary: null});
+    for (const id of ["summary", "parked", "views", "side"])
+        byId(id).hidden = true;
+    byId("body").removeAttribute("data-detail");
+    fill(byId("signs"));
+    fill(byId("who"));
+    document.title = "Sign in – genrun";
+    const state = h("div", {}, why && problem(why));
+    const input = field("Key", (id) => h("input", {id, type: "password", name: "key", required: true, autocomplete: "current-password", spellcheck: "false"}));
+    const submit = h("button", {type: "submit", class: "primary"}, "Sign in");
+    const form = h("form", {class: "card login", on: {submit: async (event) => {
+        event.preventDefault();
+        submit.disabled = true;
+        try {
+            await post("/session", {key: input.querySelector("input").value.trim()}, {quiet: true});
+            await start();
+        } catch (error) {
+            fill(state, problem(error));
+            submit.disabled = false;
+            input.querySelector("input").select();
+        }
+    }}}, h("h2", {}, "Sign in"), h("p", {class: "quiet"}, "With a key of ", h("code", {}, "genrun key add"),
+        ", the admin secret, or the token that the runner printed at its start."), input, state, submit);
+    fill(byId("main"), form);
+    input.querySelector("input").focus();
+}
+
+async function signOut() {
+    try {
+        await remove("/session", {quiet: true});
+        showLogin();
+    } catch (error) {
+        failed(error);
+    }
+}
+
+// ---- the frame ------------------------------------------------------------------------------
+
+function showLive() {
+    const words = {live: ["live", "The page follows the server's events."], polling: ["polling", "The event stream is refused or broken: the page looks every few seconds."],
+        paused: ["paused", "The page is not seen."], off: ["off", ""]};
+    const [text, title] = words[liveState()];
+    const sign = byId("live");
+    if (sign)
+        fill(sign, text).title = title;
+}
+
+function showFrame() {
+    const {admin, user} = page.person;
+    fill(byId("who"), h("span", {id: "live", class: "quiet"}), h("span", {class: "quiet name"}, admin ? "admin" : user),
+        button("Sign out", signOut, {class: "small"}));
+    fill(byId("views"), Object.entries(VIEWS).filter(([, v]) => admin || !v.admin).map(([name, v]) =>
+        link("#/" + name, v.title, {data: {view: name}, class: name === "new" ? "new" : null})));
+    byId("views").hidden = false;
+    page.summary = new Summary({admin, signs: byId("signs"), counts: byId("summary"), parked: byId("parked"), health});
+    showLive();
+}
+
+async function start() {
+    try {
+        page.person = await whoIsIt();
+    } catch (error) {
+        showLogin(error);
+        return;
+    }
+    if (!page.person) {
+        showLogin();
+        return;
+    }
+    showFrame();
+    page.summary.refresh();
+    navigate();
+    startLive();
+}
+
+session.addEventListener("signed-out", () => page.person && showLogin(new Error("You were signed out: sign in again.")));
+live.addEventListener("state", showLive);
+live.addEventListener("change", ({detail}) => {
+    page.summary?.refresh(true);
+    page.view?.refresh(detail);
+    page.detail?.refresh(detail);
+});
+addEventListener("hashchange", navigate);
+addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && page.detail && !document.querySelector("dialog[open]"))
+        page.detail.onClose();
+});
+byId("skip").addEventListener("click", () => byId("main").focus());
+start();
