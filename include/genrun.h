@@ -135,7 +135,8 @@ typedef struct genrun_filter {
 
 /* Lists generations, newest first (items of a batch in their order when filter->batch is set). A page may be
  * short of filter->limit, even empty, and not the last: when the filter passes over very many rows. Only
- * genrun_cursor() tells the end. */
+ * genrun_cursor() tells the end; where `each` ended the list, it goes on behind the row that was given last. Rows of the
+ * view `generations`, stuck (0 or 1), and outputs: a JSON list of {index, mime, bytes, partial}. */
 int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *payload);
 /* The cursor that continues the last list of this handle; NULL when that was the end. */
 const char *genrun_cursor(const genrun *g);
@@ -191,6 +192,8 @@ int genrun_failures(genrun *g, const genrun_filter *filter, const char *by, genr
  * UTF-8 or has control characters. */
 int genrun_user_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *username,
                     const char *email);
+/* The row of a user; GENRUN_NOT_FOUND when nothing is known. The caller frees *out. */
+int genrun_user_get(genrun *g, genrun_row **out, const char *id);
 int genrun_session_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *project,
                        const char *user);
 int genrun_project_set(genrun *g, genrun_row **out, const char *id, const char *name, const char *user);
@@ -272,6 +275,16 @@ int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run)
  * get an item each. GENRUN_CONFLICT when the batch job is cancelled or stopped or the model parked, and when a
  * signal (signals != 0) ended the wait: the item then waits as before. */
 int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int signals);
+
+/* The same without the wait: asks that the next item that waits is run next, by the runner that is up or the next one.
+ * `id` is that item's, "" when none waits. */
+int genrun_batch_ask_next(genrun *g, char id[GENRUN_ID_SIZE], const char *batch);
+/* Asks it of one generation. Harmless when repeated; *asked (may be NULL) is 0, and nothing is changed, when it is not
+ * queued. *out, which the caller frees, is its row. */
+int genrun_process(genrun *g, genrun_row **out, int *asked, const char *id);
+/* What has come of what was asked for: *open is 1 as long as it waits to be started or its attempt runs. *out, which the
+ * caller frees, is its row. */
+int genrun_asked(genrun *g, genrun_row **out, int *open, const char *id);
 
 typedef struct genrun_results_options {
     const char *format; /* openai, jsonl or csv; NULL: as the batch came, jsonl for one that came as txt */

@@ -103,3 +103,9 @@ SELECT o.id, o.user_id,
 FROM openai_batch o
 LEFT JOIN batch_job b ON b.seq = o.batch_seq
 LEFT JOIN batch_count c ON c.batch_seq = o.batch_seq;
+
+---------------------------------------------------------------------------------------------------
+-- Lists of a user's batch jobs
+---------------------------------------------------------------------------------------------------
+
+CREATE INDEX batch_job_user ON batch_job (user_id, seq) WHERE user_id IS NOT NULL;

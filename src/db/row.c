@@ -105,6 +105,13 @@ static const struct cell *find(const struct row *row, const char *name) {
     return NULL;
 }
 
+size_t row_size(const struct row *row) {
+    size_t size = 0;
+    for (size_t i = 0; i < row->count; i++)
+        size += row->cells[i].length;
+    return size;
+}
+
 const char *row_text(const struct row *row, const char *name) {
     const struct cell *c = find(row, name);
     return c ? c->bytes : NULL;
@@ -139,7 +146,8 @@ static bool is_time(const char *name) {
 
 static bool is_json(const char *name) {
     return strcmp(name, "parameters") == 0 || strcmp(name, "models") == 0 || strcmp(name, "data") == 0 ||
-           strcmp(name, "parked_models") == 0 || strcmp(name, "before") == 0 || strcmp(name, "after") == 0;
+           strcmp(name, "parked_models") == 0 || strcmp(name, "before") == 0 || strcmp(name, "after") == 0 ||
+           strcmp(name, "outputs") == 0;
 }
 
 static void write_name(struct buf *out, const char *name) {

@@ -20,6 +20,7 @@ void row_add_text(struct row *row, const char *name, const char *text); // NULL:
 void row_add_integer(struct row *row, const char *name, int64_t value);
 void row_add_number(struct row *row, const char *name, double value);
 void row_free(struct row *row); // NULL is fine
+size_t row_size(const struct row *row); // bytes of its cells
 
 const char *row_text(const struct row *row,
                      const char *name); // numbers as text, too; NULL when NULL or absent

@@ -60,3 +60,11 @@ int genrun_project_set(genrun *g, genrun_row **out, const char *id, const char *
     static const char *const names[] = {"the project's id", "the name", "the user", ""};
     return set(g, out, PEOPLE_PROJECT, names, (const char *const[]){id, name, user, NULL});
 }
+
+int genrun_user_get(genrun *g, genrun_row **out, const char *id) {
+    *out = NULL;
+    int result = handle_database(g);
+    if (!result)
+        result = queue_user_get(g->db, id, (struct row **)out, &g->err);
+    return handle_result(g, result);
+}

@@ -6,40 +6,62 @@
 #include "queue/walk.h"
 #include <string.h>
 
-static const char by_number[] = "SELECT " ROWS_GENERATION " FROM generations WHERE seq=?";
+static const char by_number[] =
+    "SELECT " ROWS_GENERATION ", CASE WHEN status='processing' THEN EXISTS"
+    " (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) ELSE 0 END AS \"stuck?\","
+    " (SELECT json_group_array(json_object('index', o.key-?1*1024, 'mime', o.mime, 'bytes', o.bytes, "
+    "'partial',"
+    " json(CASE WHEN o.partial THEN 'true' ELSE 'false' END))) FROM output o"
+    " WHERE o.key BETWEEN ?1*1024 AND ?1*1024+1023) AS outputs FROM generations WHERE seq=?1";
 static const char item_by_number[] =
     "SELECT id, batch_job_id, item_index, custom_id, status, topic, tier, parameters, conversation_id,"
     " error_message, started_at, completed_at FROM batch_items WHERE id=?";
 
+#define PAGE_BYTES ((size_t)4 << 20) // prompts may be large: so much is held at a time, and one row more
+
+struct taken { // a page with its rows
+    struct walk_page page;
+    struct row *rows[WALK_ROWS];
+    size_t count;
+    bool cut; // it has fewer rows than were found
+};
+
 // The rows of a page, each by its number.
-static int take_rows(struct db *db, const char *sql, const struct walk_page *page, struct row **rows,
-                     size_t *count, struct err *e) {
+static int take_rows(struct db *db, const char *sql, struct taken *t, struct err *e) {
     int code = 1;
-    *count = 0;
-    for (size_t i = 0; code >= 0 && i < page->count; i++) {
-        sqlite3_stmt *s = db_ask(db, e, sql, "i", page->seqs[i]);
+    size_t bytes = 0;
+    for (size_t i = 0; code >= 0 && i < t->page.count; i++) {
+        sqlite3_stmt *s = db_ask(db, e, sql, "i", t->page.seqs[i]);
         code = s ? db_next(db, s, e) : -1;
-        if (code == 1)
-            rows[(*count)++] = row_copy(s);
+        if (code == 1) {
+            struct row *row = t->rows[t->count] = row_copy(s);
+            t->page.seqs[t->count++] = t->page.seqs[i];
+            bytes += row_size(row);
+        }
         db_done(db, s);
+        if (bytes > PAGE_BYTES && i + 1 < t->page.count) {
+            t->page.next = t->page.seqs[t->count - 1];
+            t->cut = true;
+            break;
+        }
     }
     return code < 0 ? ERR_DATABASE : 0;
 }
 
 // One page as of one moment.
-static int take_page(struct db *db, const char *sql, const struct filter *f, size_t want, struct row **rows,
-                     size_t *count, int64_t *next, struct err *e) {
-    struct walk_page page = {0};
+static int take_page(struct db *db, const char *sql, const struct filter *f, size_t want, struct taken *t,
+                     struct err *e) {
     struct err late;
-    *count = 0;
+    t->page = (struct walk_page){0};
+    t->count = 0;
+    t->cut = false;
     int result = db_run(db, e, "SAVEPOINT page", "");
     if (result)
         return result;
-    result = walk_page(db, f, want, &page, e);
+    result = walk_page(db, f, want, &t->page, e);
     if (!result)
-        result = take_rows(db, sql, &page, rows, count, e);
+        result = take_rows(db, sql, t, e);
     int released = db_run(db, &late, "RELEASE page", "");
-    *next = page.next;
     return result ? result : released ? err_set(e, late.code, "%s", late.message) : 0;
 }
 
@@ -52,16 +74,17 @@ static int give_walk(struct db *db, const char *sql, const struct filter *filter
     *next = 0;
     int result = walk_check_status(f.status, e);
     while (!result && go_on && left > 0) {
-        struct row *rows[WALK_ROWS];
-        size_t want = left < WALK_ROWS ? (size_t)left : WALK_ROWS, count, i = 0;
-        result = take_page(db, sql, &f, want, rows, &count, next, e);
-        for (; !result && go_on && i < count; i++)
-            go_on = each(payload, rows[i]) == 0;
-        for (; i < count; i++)
-            row_free(rows[i]);
+        struct taken taken;
+        size_t want = left < WALK_ROWS ? (size_t)left : WALK_ROWS, i = 0;
+        result = take_page(db, sql, &f, want, &taken, e);
+        for (; !result && go_on && i < taken.count; i++)
+            go_on = each(payload, taken.rows[i]) == 0;
+        *next = i > 0 && i < taken.count ? taken.page.seqs[i - 1] : taken.page.next;
+        for (; i < taken.count; i++)
+            row_free(taken.rows[i]);
         f.after = *next;
-        left -= (int64_t)count;
-        if (*next == 0 || (filter->limit > 0 && count < want))
+        left -= (int64_t)taken.count;
+        if (*next == 0 || (filter->limit > 0 && taken.count < want && !taken.cut))
             break;
     }
     return result;

@@ -33,3 +33,18 @@ int queue_people_set(struct db *db, enum people which, const char *const values[
     *out = NULL;
     return ERR_DATABASE;
 }
+
+int queue_user_get(struct db *db, const char *id, struct row **out, struct err *e) {
+    *out = NULL;
+    sqlite3_stmt *s =
+        db_ask(db, e, "SELECT id, display_name, username, email FROM profiles WHERE id=?", "t", id);
+    int code = s ? db_next(db, s, e) : -1;
+    if (code == 1)
+        *out = row_copy(s);
+    db_done(db, s);
+    if (code < 0)
+        return ERR_DATABASE;
+    return code == 1
+               ? 0
+               : err_set(e, ERR_NOT_FOUND, "nothing is known of user %s: 'genrun user set' names users", id);
+}

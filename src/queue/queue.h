@@ -146,6 +146,8 @@ int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e
 // none is left to ask for. ERR_CONFLICT when the batch job is cancelled or stopped, the model of all that waits parked,
 // or all that waits to be run alone.
 int queue_request_next(struct db *db, int64_t batch_seq, int64_t *seq, struct err *e) must_check;
+// Asks for that one, in the same way; asked before: once. *asked false: it is not queued, and nothing is written.
+int queue_request_one(struct db *db, int64_t seq, bool *asked, struct err *e) must_check;
 // Is the request not served yet?
 int queue_request_is_open(struct db *db, int64_t seq, bool *open, struct err *e) must_check;
 int queue_request_withdraw(struct db *db, int64_t seq, struct err *e) must_check; // none: fine
@@ -328,7 +330,8 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 // ---- read.c ----
 int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
 // Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end. With a limit a page may be short
-// of it, even empty, and not the last: when it would pass over very many rows.
+// of it, even empty, and not the last: when it would pass over very many rows. Where `each` ends it, *next goes on
+// behind the row that it was given last.
 int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
                struct err *e) must_check;
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;
@@ -389,5 +392,7 @@ enum people { PEOPLE_USER, PEOPLE_SESSION, PEOPLE_PROJECT };
 // a project. NULL keeps what there was. *out is the row as it is then.
 int queue_people_set(struct db *db, enum people which, const char *const values[4], struct row **out,
                      struct err *e) must_check;
+// *out is the user's row: ERR_NOT_FOUND when there is none.
+int queue_user_get(struct db *db, const char *id, struct row **out, struct err *e) must_check;
 
 #endif

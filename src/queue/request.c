@@ -6,6 +6,10 @@
 #include "queue/queue.h"
 #include <string.h>
 
+#define SUSPECT_RUNS_ALONE                                                                                   \
+    "what waits was in flight when runners crashed, and runs alone: 'genrun run' runs it when nothing else " \
+    "does"
+
 // The batch job can start something: ERR_CONFLICT when not.
 static int check_batch(struct db *db, int64_t batch_seq, struct err *e) {
     int result = 0;
@@ -57,11 +61,7 @@ static int check_suspects(struct db *db, int64_t batch_seq, struct err *e) {
                             "SELECT EXISTS (SELECT 1 FROM generation g INDEXED BY generation_suspect"
                             " WHERE g.suspect=1 AND g.status='queued' AND g.batch_seq=?)",
                             "i", batch_seq);
-    return result || !any
-               ? result
-               : err_set(e, ERR_CONFLICT,
-                         "what waits was in flight when runners crashed, and runs alone: 'genrun run' "
-                         "runs it when nothing else does");
+    return result || !any ? result : err_set(e, ERR_CONFLICT, SUSPECT_RUNS_ALONE);
 }
 
 // Nothing is sent to a parked model: ERR_CONFLICT.
@@ -103,6 +103,48 @@ int queue_request_next(struct db *db, int64_t batch_seq, int64_t *seq, struct er
     if (result)
         return result;
     if ((result = request(db, batch_seq, seq, e)) || !*seq) {
+        db_rollback(db);
+        return result;
+    }
+    return db_commit(db, e);
+}
+
+static int request_one(struct db *db, int64_t seq, bool *asked, struct err *e) {
+    int64_t batch_seq = 0;
+    bool queued = false, suspect = false;
+    sqlite3_stmt *s =
+        db_ask(db, e, "SELECT status='queued', suspect, coalesce(batch_seq, 0) FROM generation WHERE seq=?",
+               "i", seq);
+    int code = s ? db_next(db, s, e) : -1;
+    if (code == 1) {
+        queued = db_int(s, 0) != 0;
+        suspect = db_int(s, 1) != 0;
+        batch_seq = db_int(s, 2);
+    }
+    db_done(db, s);
+    if (code < 0)
+        return ERR_DATABASE;
+    if (!queued)
+        return 0;
+    int result = batch_seq ? check_batch(db, batch_seq, e) : 0;
+    if (!result && suspect)
+        result = err_set(e, ERR_CONFLICT, SUSPECT_RUNS_ALONE);
+    if (!result)
+        result = check_model(db, seq, e);
+    if (!result)
+        result =
+            db_run(db, e, "INSERT OR IGNORE INTO run_request (generation_seq, requested_at) VALUES (?,?)",
+                   "ii", seq, clock_wall_at());
+    *asked = !result;
+    return result;
+}
+
+int queue_request_one(struct db *db, int64_t seq, bool *asked, struct err *e) {
+    *asked = false;
+    int result = db_begin(db, 5000, e);
+    if (result)
+        return result;
+    if ((result = request_one(db, seq, asked, e)) || !*asked) {
         db_rollback(db);
         return result;
     }

@@ -263,7 +263,7 @@ def test_scope():
     with open(os.path.join(ROOT, "include", "genrun.h"), encoding="utf-8") as f:
         header = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
     takes_id = [name for name, parameters in re.findall(r"\b(genrun_\w+)\(([^()]*)\);", header)
-                if re.search(r"const char \*id\b|genrun_(event_)?filter \*", parameters) and not name.endswith("_set")]
+                if re.search(r"const char \*(id|batch)\b|genrun_(event_)?filter \*", parameters) and "_user_" not in name and not name.endswith("_set")]
     with open(os.path.join(ROOT, "tests", "unit", "test_scope.c"), encoding="utf-8") as f:
         tested = f.read()
     tap.ok(len(takes_id) > 20, "many functions take an id or a filter", str(takes_id))

@@ -35,6 +35,7 @@ PLANS = {
     "SELECT * FROM batch_items WHERE conversation_id='x'": [BY_ID],
     "SELECT * FROM batch_jobs WHERE id='b'": ["sqlite_autoindex_batch_job_1 (id=?)"],
     "SELECT * FROM batch_jobs ORDER BY seq DESC LIMIT 20": [],
+    "SELECT * FROM batch_jobs WHERE seq<9 AND user_id='u' ORDER BY seq DESC LIMIT 20": ["batch_job_user (user_id=? AND rowid<?)|batch_job_user (user_id=? AND seq<?)"],
     "SELECT * FROM outputs WHERE generation_id='x'": ["sqlite_autoindex_generation_1 (id=?)", "o USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
     "SELECT * FROM outputs WHERE id=1024": ["o USING INTEGER PRIMARY KEY (rowid=?)", "g USING INTEGER PRIMARY KEY (rowid=?)"],
     "SELECT * FROM logs WHERE generation_id='x' ORDER BY id": ["event_generation (generation_seq=?)", "sqlite_autoindex_generation_tombstone_1 (id=?)"],

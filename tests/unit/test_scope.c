@@ -148,6 +148,23 @@ static int wait_for(genrun *g, const char *id) {
     return genrun_wait(g, id, 0, NULL, NULL);
 }
 
+static int process(genrun *g, const char *id) {
+    genrun_row *row = NULL;
+    int result = genrun_process(g, &row, NULL, id);
+    genrun_row_free(row);
+    return result;
+}
+static int asked(genrun *g, const char *id) {
+    genrun_row *row = NULL;
+    int open, result = genrun_asked(g, &row, &open, id);
+    genrun_row_free(row);
+    return result;
+}
+static int ask_next(genrun *g, const char *id) {
+    char item[GENRUN_ID_SIZE];
+    return genrun_batch_ask_next(g, item, id);
+}
+
 typedef int (*with_id)(genrun *g, const char *id);
 static const struct {
     const char *name;
@@ -161,6 +178,9 @@ static const struct {
     {"retry", genrun_retry},
     {"recover", genrun_recover},
     {"dismiss", dismiss},
+    {"process", process},
+    {"asked", asked},
+    {"batch_ask_next", ask_next},
     {"batch_get", batch_get},
     {"batch_items", batch_items},
     {"batch_pause", batch_pause},
@@ -507,6 +527,7 @@ static void test_rest(void **state) {
     not_for_a_user(g, genrun_model_resume(g, "echo"));
     not_for_a_user(g, genrun_models_check(g, NULL, count, &n));
     not_for_a_user(g, genrun_user_set(g, NULL, "ann", "Ann", NULL, NULL));
+    not_for_a_user(g, genrun_user_get(g, &row, "ann"));
     not_for_a_user(g, genrun_check(g, 1, count, &n));
     not_for_a_user(g, genrun_backup(g, "copy.db", NULL, NULL));
     not_for_a_user(g, genrun_vacuum(g, NULL, NULL));
