@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "lib/host.h"
+#include "serve.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -248,7 +249,7 @@ int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN);
     if (argc == 4 && strcmp(argv[1], "--mark-hung") == 0) // lib/host.h: the watchdog became this process
         return host_mark_hung(argv[2], argv[3]);
-    struct cli cli = {.commands = commands};
+    struct cli cli = {.commands = commands, .serve = serve_run};
     terminal_look(&cli.out, STDOUT_FILENO);
     int count = argc > 0 ? argc - 1 : 0;
     char **words = without_old_form(&count, argv + 1);

@@ -48,7 +48,9 @@ static bool another_runs(struct cli *cli) {
 static const struct args_option options[] = {
     {"drain", 0, ARGS_FLAG, NULL, "end when nothing runs and nothing can start without a person", 0, 0},
     {"drain-wait", 0, ARGS_DURATION, "D", "how long to wait for retries, cool-downs and delays (10m)", 0, 0},
-    {"no-http", 0, ARGS_FLAG, NULL, "serve no HTTP (this version serves none in any case)", 0, 0},
+    {"listen", 0, ARGS_TEXT, "A:P",
+     "serve HTTP at this address and port (0: a free one), whatever the configuration says", 0, 0},
+    {"no-http", 0, ARGS_FLAG, NULL, "serve no HTTP", 0, 0},
     ARGS_END,
 };
 
@@ -56,6 +58,8 @@ static int run(struct cli *cli) {
     bool drain = args_has(cli->args, "drain");
     if (args_has(cli->args, "drain-wait") && !drain)
         return cli_usage(cli, "--drain-wait goes with --drain");
+    if (args_has(cli->args, "listen") && args_has(cli->args, "no-http"))
+        return cli_usage(cli, "--listen and --no-http exclude each other: give one of them");
     int code = set_up_log(cli);
     if (code != GENRUN_OK)
         return code;
@@ -65,8 +69,7 @@ static int run(struct cli *cli) {
     run_options.signals = 1;
     run_options.watchdog = 1;
     run_options.notify = 1;
-    code = genrun_run(cli->g, &run_options);
-    cli_report(cli, code);
+    code = cli->serve(cli, &run_options, args_text(cli->args, "listen"), !args_has(cli->args, "no-http"));
     if (drain && code == GENRUN_CONFLICT && !another_runs(cli))
         show_left(cli);
     return code;
@@ -77,6 +80,7 @@ const struct command cmd_run = {
     .operands = "",
     .summary = "run what is queued, until stopped or drained",
     .detail =
+        "Serves HTTP where [http] listen or --listen is set.\n"
         "Exactly one runner owns a database; a second one exits with 5. SIGTERM and SIGINT stop it\n"
         "gracefully: live work gets shutdown_grace, the rest is queued again; a second signal ends at once.\n"
         "--drain exits with 0 when all completed, 1 when any failed, 5 when work is left, which it lists.",

@@ -44,6 +44,8 @@ struct cli {
     struct terminal out; // stdout
     genrun *g;           // opened unless the command is bare
     int out_error;       // errno of the first failed write to stdout, 0: none
+    // What `run` calls (serve.h): the faces do not know each other, so main.c brings them together.
+    int (*serve)(struct cli *cli, const genrun_run_options *options, const char *listen, bool http);
 };
 
 // Prints "genrun: message" on stderr and returns the code.

@@ -21,7 +21,8 @@ struct upload;
 
 // What a route asks for at least.
 enum exchange_role { ROLE_ANYONE, ROLE_USER, ROLE_ADMIN };
-enum exchange_role exchange_role(const struct exchange *x); // what the credential gives; ROLE_ANYONE without one
+enum exchange_role exchange_role(
+    const struct exchange *x); // what the credential gives; ROLE_ANYONE without one
 // The user that the credential belongs to; NULL for an admin, who sees all.
 const char *exchange_user(const struct exchange *x);
 // A stable name of the credential: "key:<id>", "secret", "session"; "" without one.
@@ -71,7 +72,8 @@ bool exchange_is_answered(const struct exchange *x);
 // Instead of an answer: `check` is called after the commits of others, with a handle and the scope of the caller,
 // until it answers; once more with late = true when wait_ms are over, and then it must. At most 64 wait: beyond that the
 // answer is 503 at once (the write stands).
-void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late), int64_t wait_ms);
+void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
+                   int64_t wait_ms);
 // After the answer: `run` is called on the thread for such work, one after the other, with a handle of that thread.
 // `text` is copied. Not kept over a restart: what it does must be found again by whoever starts.
 void exchange_after(struct exchange *x, void (*run)(genrun *g, const char *text), const char *text);
@@ -84,6 +86,7 @@ struct exchange_stream {
     void *payload;
 };
 // Every ping_ms without a byte the comment ": ping" is sent (0: never), by which a client that went away is noticed.
-void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream, int64_t ping_ms);
+void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream,
+                     int64_t ping_ms);
 
 #endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// Connections and their clocks. The library's own timeout begins anew with every
+// byte, so one byte a second would hold a connection for ever: here each phase of a
+// connection has an end of its own, and bodies have a least speed.
+#include "base/mem.h"
+#include "http/state.h"
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define HEAD_MS 10000        // for the head of the first request
+#define GRACE_MS 30000       // of a body and of an answer, beside the least speed
+#define LEAST_BYTES_A_S 1024 // mobile lines are faster
+#define IDLE_CUT 8           // connections cut at once when the limit is near
+
+struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) {
+    struct connection *c = mem_alloc(1, sizeof *c);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    c->server = s;
+    c->mhd = mhd;
+    c->fd = info ? info->connect_fd : -1;
+    c->next = s->connections;
+    c->back = &s->connections;
+    if (c->next)
+        c->next->back = &c->next;
+    s->connections = c;
+    s->connection_count++;
+    return c;
+}
+
+void connection_remove(struct connection *c) {
+    *c->back = c->next;
+    if (c->next)
+        c->next->back = c->back;
+    c->server->connection_count--;
+    free(c);
+}
+
+void connection_phase(struct connection *c, enum phase phase, int64_t now_ms) {
+    c->served |= c->phase == PHASE_SEND && phase == PHASE_HEAD;
+    c->phase = phase;
+    c->since_ms = now_ms;
+    c->bytes = 0;
+}
+
+static int64_t deadline_ms(const struct connection *c) {
+    switch (c->phase) {
+    case PHASE_HEAD:
+        return c->since_ms + (c->served || c->server->idle_ms < HEAD_MS ? c->server->idle_ms : HEAD_MS);
+    case PHASE_BODY:
+    case PHASE_SEND:
+        return c->since_ms + GRACE_MS + c->bytes * 1000 / LEAST_BYTES_A_S;
+    case PHASE_WORK:
+        break;
+    }
+    return INT64_MAX;
+}
+
+static void cut(struct connection *c) {
+    c->cut = true;
+    c->server->cut_count++;
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+// Whoever keeps connections without using them must not keep others out.
+static void cut_idle(struct server *s) {
+    for (int i = 0; i < IDLE_CUT; i++) {
+        struct connection *oldest = NULL;
+        for (struct connection *c = s->connections; c; c = c->next)
+            if (c->phase == PHASE_HEAD && !c->cut && (!oldest || c->since_ms < oldest->since_ms))
+                oldest = c;
+        if (!oldest)
+            return;
+        cut(oldest);
+    }
+}
+
+void connection_cut_slow(struct server *s, int64_t now_ms) {
+    for (struct connection *c = s->connections; c; c = c->next)
+        if (!c->cut && now_ms >= deadline_ms(c))
+            cut(c);
+    if (s->connection_count >= s->connection_limit)
+        cut_idle(s);
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// The handlers that routes.c names, by family.
+#ifndef GENRUN_HTTP_HANDLERS_H
+#define GENRUN_HTTP_HANDLERS_H
+
+#include "http/exchange.h"
+#include "http/field.h"
+
+// api.c
+void api_list(struct exchange *x, genrun *g);
+
+#endif

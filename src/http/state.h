@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// Inside of src/http/: what an exchange, a connection and the server are. Handlers see exchange.h only.
+#ifndef GENRUN_HTTP_STATE_H
+#define GENRUN_HTTP_STATE_H
+
+#include "base/buf.h"
+#include "http/auth.h"
+#include "http/exchange.h"
+#include "http/listen.h"
+#include "http/path.h"
+#include "http/query.h"
+#include "http/route.h"
+#include "http/server.h"
+#include "http/upload.h"
+#include "lib/host.h"
+#include <microhttpd.h>
+
+struct server;
+struct worker;
+
+// ---- connections ----
+
+enum phase {
+    PHASE_HEAD, // waiting for a request, or in the middle of its head
+    PHASE_BODY, // receiving a body
+    PHASE_WORK, // with us: no clock but our own
+    PHASE_SEND  // sending the answer
+};
+
+struct connection {
+    struct server *server;
+    struct MHD_Connection *mhd;
+    int fd;
+    enum phase phase;
+    int64_t since_ms; // of the phase
+    int64_t bytes;    // of it: received, or to be sent
+    bool served;      // an answer was sent on it before
+    bool cut;         // shut down by us
+    struct connection *next, **back;
+};
+
+// ---- exchanges ----
+
+struct answer {
+    int status; // 0: none yet
+    char *mime;
+    struct buf body;   // when neither of the following
+    const void *bytes; // of static life
+    size_t length;
+    int fd; // -1: none
+    char *filename;
+    struct answer_header {
+        char *name, *value;
+    } * headers;
+    size_t header_count;
+};
+
+enum stage {
+    STAGE_NEW,    // only its target is known
+    STAGE_BODY,   // more of the request is to come
+    STAGE_WORK,   // suspended: in a write, on a worker, or waiting
+    STAGE_ANSWER, // the answer is there and not sent
+    STAGE_SENT
+};
+
+struct exchange {
+    struct server *server;
+    struct connection *connection;
+    const struct route *route; // NULL: refused before there was any
+    enum stage stage;
+    bool suspended;
+    bool has_path;  // the target is a path, not an absolute URL or *
+    bool discard;   // what comes of the body is thrown away
+    bool head_only; // HEAD
+    char id[28];
+    char *method, *path, *raw_query;
+    char *remote;
+    int64_t began_ms;
+    struct path_segments segments;
+    struct query query;
+    struct auth_identity who;
+    // The body.
+    struct buf text;
+    cJSON *body;
+    struct upload *upload;
+    int64_t received;
+    // The answer.
+    struct answer answer;
+    struct host_write write;
+    bool write_refused; // the handler answered with an error: its writes are undone
+    void (*check)(struct exchange *x, genrun *g, bool late);
+    int64_t wait_until_ms;
+    void (*after)(genrun *g, const char *text);
+    char *after_text;
+    // A stream.
+    bool streaming, stream_ended;
+    struct exchange_stream stream;
+    int64_t ping_ms, sent_ms;
+    struct exchange *next, **back; // of the server's list of all
+    struct exchange *next_job;     // of a worker's queue
+};
+
+// `target` is the request line's, as it came.
+struct exchange *exchange_new(struct server *server, struct connection *connection, const char *target);
+void exchange_set_method(struct exchange *x, const char *method);
+void exchange_free(struct exchange *x);
+void exchange_forget_answer(struct exchange *x); // as if there had been none
+
+// ---- the server ----
+
+#define ROUTES_MAXIMUM 128
+
+struct server {
+    genrun *g;
+    struct MHD_Daemon *daemon;
+    struct listen_address address;
+    int listen_fd, epoll_fd;
+    struct auth *auth;
+    char *data_dir, *base_url;
+    char **cors_origins; // borrowed from the configuration
+    int64_t max_body, idle_ms;
+    int connection_limit, stream_limit;
+    int64_t buffered; // bytes of JSON bodies in memory, of all exchanges
+    struct connection *connections;
+    int connection_count;
+    struct exchange *exchanges;
+    int exchange_count, stream_count, waiting_count;
+    struct host_hooks hooks;
+    struct host_timer *timer; // each second while there are connections
+    struct host_timer *again; // the library has more to do
+    bool timing;
+    bool pump_again; // something was resumed or is pending
+    bool committed;  // since the last turn
+    bool stopping, up;
+    struct worker *worker;
+    struct server_use use[ROUTES_MAXIMUM];
+    uint64_t cut_count;
+};
+
+// connection.c
+struct connection *connection_add(struct server *s, struct MHD_Connection *mhd);
+void connection_remove(struct connection *c);
+void connection_phase(struct connection *c, enum phase phase, int64_t now_ms);
+// Ends connections that are too slow, and, near the limit, those that have been idle the longest.
+void connection_cut_slow(struct server *s, int64_t now_ms);
+
+// head.c: what the library does not check. false: the exchange has its refusal.
+bool head_check(struct exchange *x);
+// The headers of CORS for an Origin that is allowed.
+void head_allow_origin(struct exchange *x);
+
+// dispatch.c
+void dispatch_head(struct exchange *x);                                    // the head is there
+void dispatch_bytes(struct exchange *x, const char *bytes, size_t length); // some of the body
+void dispatch_end(struct exchange *x);                                     // all of it
+void dispatch_up(struct server *s);        // what a former server left is taken up
+void dispatch_committed(struct server *s); // those that wait look again
+// The handler on a worker's thread is over, or never ran (the worker is stopping).
+void dispatch_done(struct exchange *x);
+
+// send.c
+enum MHD_Result send_answer(struct exchange *x);
+enum MHD_Result send_stream(struct exchange *x);
+
+// server.c: an exchange that is suspended goes on.
+void server_resume(struct exchange *x);
+
+#endif
