@@ -62,6 +62,8 @@ def test_process():
               "no shell stands between the container and the program, which gets its signals")
     tap.equal((all_of("USER"), all_of("STOPSIGNAL"), all_of("VOLUME")), (["genrun"], ["SIGTERM"], ["/var/lib/genrun"]),
               "it runs as a user of its own, ends by SIGTERM and keeps the database in a volume")
+    with open(os.path.join(ROOT, "genrun.ini"), encoding="utf-8") as f:
+        tap.equal(all_of("EXPOSE"), [re.search(r"^#?listen = \S+:(\d+)$", f.read(), re.M).group(1)], "its port is that of the sample configuration")
     tap.contains(" ".join(all_of("ENV")), "GENRUN_DATABASE=/var/lib/genrun/", "where the database is looked for")
 
 
