@@ -13,7 +13,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#define JSON_MAXIMUM (INT64_C(64) << 20)      // a body that is held in memory
+#define JSON_MAXIMUM (INT64_C(64) << 20) // a body that is held in memory
+#define LARGE_BODY ((size_t)256 << 10)   // what is larger is read and stored on a worker, not on the loop
 #define BUFFERED_MAXIMUM (INT64_C(256) << 20) // all of them
 #define DISCARD_MAXIMUM (INT64_C(64) << 10)   // of a refused body is read, so that the connection can go on
 
@@ -299,6 +300,19 @@ void dispatch_up(struct server *s) {
         worker_after(s->worker, route_starters[i], "");
 }
 
+void dispatch_work(struct exchange *x, genrun *g) {
+    if (read_body(x))
+        call_handler(x, g);
+}
+
+static void on_worker(struct exchange *x) {
+    x->stage = STAGE_WORK;
+    if (worker_add(x->server->worker, x))
+        return;
+    exchange_error(x, 503, NULL, "busy", NULL, "too many long requests wait: send it again later");
+    x->stage = STAGE_ANSWER;
+}
+
 static void start_handler(struct exchange *x) {
     struct server *s = x->server;
     x->stage = STAGE_WORK;
@@ -324,23 +338,19 @@ static void start_handler(struct exchange *x) {
         host_write(s->g, &x->write);
         return;
     case ROUTE_SLOW:
-        if (worker_add(s->worker, x))
-            return;
-        exchange_error(x, 503, NULL, "busy", NULL, "too many long requests wait: send it again later");
-        x->stage = STAGE_ANSWER;
-        return;
+        return; // never here
     }
 }
 
 void dispatch_end(struct exchange *x) {
-    if (x->answer.status) {
-        x->stage = STAGE_ANSWER;
-    } else if (x->server->stopping) {
+    if (!x->answer.status && x->server->stopping)
         exchange_error(x, 503, NULL, "stopping", NULL, "the server stops: send it again in a moment");
+    if (x->answer.status)
         x->stage = STAGE_ANSWER;
-    } else if (!read_body(x)) {
-        x->stage = STAGE_ANSWER;
-    } else {
+    else if (x->route->kind == ROUTE_SLOW || x->text.length > LARGE_BODY)
+        on_worker(x);
+    else if (read_body(x))
         start_handler(x);
-    }
+    else
+        x->stage = STAGE_ANSWER;
 }

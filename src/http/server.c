@@ -23,7 +23,8 @@
 #define HEAD_BYTES 32768 // for request line, headers and buffers of a connection; a larger head: 431
 #define TICK_MS 1000
 #define DISCARD_BEYOND (INT64_C(1) << 20) // of a body that is too large, until the connection is closed
-#define PUMPS 64                          // passes in a row while there is more to do
+#define LOOK_MS 20 // between two times that streams and those that wait are told of commits
+#define PUMPS 64   // passes in a row while there is more to do
 
 static void pump(struct server *s);
 
@@ -195,16 +196,29 @@ void server_resume(struct exchange *x) {
 
 // ---- the runner's turns ----
 
+// At full load commits come by the thousand a second: streams and those that wait are told together.
 static void wake_streams(struct server *s) {
     for (struct exchange *x = s->exchanges; x; x = x->next)
         if (x->streaming && x->suspended)
             server_resume(x);
 }
 
-static void on_commit(void *payload) {
+static void on_look(void *payload) {
     struct server *s = payload;
+    s->looked_ms = clock_monotonic_ms();
+    s->look_set = false;
     wake_streams(s);
     dispatch_committed(s);
+}
+
+static void on_commit(void *payload) {
+    struct server *s = payload;
+    int64_t left_ms = s->looked_ms + LOOK_MS - clock_monotonic_ms();
+    if (left_ms <= 0)
+        on_look(s);
+    else if (!s->look_set)
+        host_timer_set(s->look, left_ms);
+    s->look_set |= left_ms > 0;
 }
 
 static void on_turn(void *payload) {
@@ -268,6 +282,7 @@ static void on_down(void *payload) {
     }
     host_timer_clear(s->timer);
     host_timer_clear(s->again);
+    host_timer_clear(s->look);
 }
 
 static int on_up(void *payload) {
@@ -314,6 +329,7 @@ int server_open(struct server **out, genrun *g, const struct config *config, con
     s->stream_limit = config->http.max_streams;
     s->timer = host_timer_new(g, on_tick, s);
     s->again = host_timer_new(g, on_again, s);
+    s->look = host_timer_new(g, on_look, s);
     s->hooks = (struct host_hooks){.on_up = on_up,
                                    .on_commit = on_commit,
                                    .on_turn = on_turn,
@@ -346,6 +362,7 @@ void server_close(struct server *s) {
         close(s->listen_fd);
     host_timer_free(s->timer);
     host_timer_free(s->again);
+    host_timer_free(s->look);
     auth_close(s->auth);
     free(s->data_dir);
     free(s->base_url);

@@ -128,10 +128,11 @@ struct server {
     struct host_hooks hooks;
     struct host_timer *timer; // each second while there are connections
     struct host_timer *again; // the library has more to do
+    struct host_timer *look;  // commits that came close behind others
     bool timing;
-    bool pump_again; // something was resumed or is pending
-    bool committed;  // since the last turn
-    bool stopping, up;
+    bool pump_again;   // something was resumed or is pending
+    int64_t looked_ms; // when streams and those that wait were last told of commits
+    bool look_set, stopping;
     struct worker *worker;
     struct server_use use[ROUTES_MAXIMUM];
     uint64_t cut_count;
@@ -155,7 +156,9 @@ void dispatch_bytes(struct exchange *x, const char *bytes, size_t length); // so
 void dispatch_end(struct exchange *x);                                     // all of it
 void dispatch_up(struct server *s);        // what a former server left is taken up
 void dispatch_committed(struct server *s); // those that wait look again
-// The handler on a worker's thread is over, or never ran (the worker is stopping).
+// On a worker's thread: the body is read and the handler called.
+void dispatch_work(struct exchange *x, genrun *g);
+// Back on the loop: the handler is over.
 void dispatch_done(struct exchange *x);
 
 // send.c

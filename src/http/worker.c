@@ -56,9 +56,7 @@ static void serve(struct thread *t) {
         w->jobs_end = &w->jobs;
     w->waiting--;
     pthread_mutex_unlock(&w->mutex);
-    host_scope(t->g, exchange_user(x));
-    x->route->handle(x, t->g);
-    host_scope(t->g, NULL);
+    dispatch_work(x, t->g);
     pthread_mutex_lock(&w->mutex);
     x->next_job = w->done;
     w->done = x;
