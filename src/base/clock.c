@@ -31,6 +31,12 @@ int64_t clock_wall_at(void) {
     return clock_read(CLOCK_REALTIME);
 }
 
+int64_t clock_monotonic_us(void) {
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 int64_t clock_monotonic_ms(void) {
     return clock_read(CLOCK_MONOTONIC);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 int64_t clock_wall_at(void);      // CLOCK_REALTIME: for rows and people; may jump
+int64_t clock_monotonic_us(void); // the same in microseconds
 int64_t clock_monotonic_ms(void); // CLOCK_MONOTONIC: deadlines of live work; stands still in suspend
 int64_t clock_boottime_ms(void);  // CLOCK_BOOTTIME: like it, but counts suspend
 

@@ -31,7 +31,7 @@ struct genrun {
     struct buf notes;          // of the last import, for genrun_notes()
     char *scope;               // the user whose own is all that it sees; NULL: it sees all
     struct row *stats;         // as genrun_stats() gives them, kept for a moment
-    int64_t stats_ms;          // monotonic: when they were asked for
+    int64_t stats_ms;          // monotonic: when they are asked for again
 };
 
 #define HANDLE_NOT_OPEN "the handle could not be opened: close it and open another"
@@ -68,6 +68,9 @@ int handle_text(genrun *g, const char *what, const char *text) must_check;
 int handle_name(genrun *g, const char *what, const char *text) must_check;
 // From the public filter; a batch id is looked up, and the scope is put in.
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_check;
+// The row of queue_stats(), at most a second old; older when the database would take long to count. The handle's; NULL:
+// not known.
+struct row *handle_stats(genrun *g);
 void handle_cursor(genrun *g, int64_t next);
 #define HANDLE_LIST_ROWS 20 // unless the filter says how many
 // A page of generations or of batch jobs; keeps the cursor.

@@ -85,14 +85,3 @@ void host_wake(genrun *g) {
     if (loop)
         loop_wake(loop);
 }
-
-// ---- how it is ----
-
-void host_health(genrun *g, void (*each)(void *payload, const char *reason), void *payload) {
-    if (!g->runner)
-        each(payload, "no runner is up");
-}
-
-void host_metrics(genrun *g, void (*each)(void *payload, const struct host_metric *metric), void *payload) {
-    (void)g, (void)each, (void)payload;
-}

@@ -26,21 +26,23 @@ int host_mark_hung(const char *database, const char *runner);
 // ---- running ------------------------------------------------------------------
 
 // What a face does around the runner; each may be NULL. They may call everything of the handle but what waits or runs
-// (genrun_run, _step, _wait, _wait_change, _job, _batch_process_next).
+// (genrun_run, _step, _wait, _wait_change, _job, _batch_process_next) and genrun_close().
 struct host_hooks {
-    int (*on_up)(
-        void *payload); // the runner is up and owns the database; another result than 0 ends it with that
-                        // (host_fail() says why), and on_down is not called
-    void (*on_commit)(
-        void *payload); // rows of the log may have been added, by this process or another: at most once
-                        // in a turn of the loop, before on_turn
-    void (*on_turn)(void *payload); // at the end of each turn
-    void (*on_stopping)(
-        void *payload); // a stop began (also that of a drained runner): live work gets shutdown_grace
-    bool (*is_done)(
-        void *payload); // asked in each turn from then on; the runner ends when it is true, or after
-                        // shutdown_grace, or at once when told so (a second signal)
-    void (*on_down)(void *payload); // the last call: the runner ends, the loop does not turn any more
+    // The runner is up and owns the database. Another result than 0 ends it with that (host_fail() says why), and
+    // on_down is not called.
+    int (*on_up)(void *payload);
+    // Rows of the log may have been added, by this process or another: at most once in a turn of the loop, before
+    // on_turn.
+    void (*on_commit)(void *payload);
+    // At the end of each turn.
+    void (*on_turn)(void *payload);
+    // A stop began (also that of a drained runner): live work gets shutdown_grace.
+    void (*on_stopping)(void *payload);
+    // Asked in each turn from then on: the runner ends when it is true, or after shutdown_grace, or at once when told so
+    // (a second signal). NULL: it is.
+    bool (*is_done)(void *payload);
+    // The last call: the runner ends, and the loop does not turn any more.
+    void (*on_down)(void *payload);
     void *payload;
 };
 // genrun_run() with hooks (NULL: none). Same results.

@@ -74,6 +74,7 @@ int loop_wait(struct loop *loop, int64_t timeout_ms, struct err *e) {
                        "the loop was asked to wait inside one of its callbacks: return first");
     loop->in_pass = true;
     int rc = loop_watches_poll(loop, wait_time(loop, timeout_ms), e);
+    loop->woke_us = clock_monotonic_us();
     if (!rc)
         rc = loop_transfers_run(loop, e);
     if (!rc) {
@@ -84,6 +85,10 @@ int loop_wait(struct loop *loop, int64_t timeout_ms, struct err *e) {
     loop->in_pass = false;
     loop_watches_sweep(loop);
     return rc;
+}
+
+int64_t loop_woke_us(const struct loop *loop) {
+    return loop->woke_us;
 }
 
 void loop_wake(struct loop *loop) {

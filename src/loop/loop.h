@@ -27,6 +27,8 @@ void loop_close(struct loop *loop);
 // the callbacks of finished transfers, ready descriptors, due timers and deferred tasks, in this order.
 // It does not sleep while a task is deferred. Not to be called from a callback.
 int loop_wait(struct loop *loop, int64_t timeout_ms, struct err *e) must_check;
+// When the last wait ended: clock_monotonic_us(). What came since then was work.
+int64_t loop_woke_us(const struct loop *loop);
 // Ends a wait that is under way (or the next one); callable from any thread and from a signal handler.
 void loop_wake(struct loop *loop);
 

@@ -20,6 +20,7 @@ struct loop_transfer;
 
 struct loop {
     bool in_pass;
+    int64_t woke_us; // when the last wait ended
 
     // watch.c
     struct loop_watch **watches; // in the order they were added

@@ -32,11 +32,13 @@ struct attempt {
     enum attempt_end end;
     char *end_reason; // END_LOST, END_CANCELLED
     struct outcome *outcome;
-    struct verdict verdict; // of a failed outcome
-    bool parked;            // a retry that waits for the server
-    int write_failures;     // times that its settlement itself was refused
-    bool settled;           // in the transaction under way
-    struct attempt *next;   // list of its owner
+    struct verdict verdict;                // of a failed outcome
+    bool parked;                           // a retry that waits for the server
+    int write_failures;                    // times that its settlement itself was refused
+    bool settled;                          // in the transaction under way
+    int64_t ended_us;                      // monotonic
+    const char *outcome_name, *error_type; // of the transaction under way, for the metrics: literals
+    struct attempt *next;                  // list of its owner
     void (*on_end)(void *payload, struct attempt *attempt);
     void *payload;
 };

@@ -20,10 +20,11 @@ struct gate {
     double starts_left; // token bucket of requests_per_minute
     double tokens_left; // and of tokens_per_minute
     int64_t refilled_ms;
-    bool dirty;          // state to be written in the next tick
-    bool told;           // that it is parked was said
-    char stored[8];      // state.state as the database last had it
-    int64_t last_single; // claim_slot.last_single
+    bool dirty;                   // state to be written in the next tick
+    bool told;                    // that it is parked was said
+    char stored[8];               // state.state as the database last had it
+    int64_t last_single;          // claim_slot.last_single
+    struct metrics_model *counts; // NULL: nothing of it has ended yet
 };
 
 struct gate_list {

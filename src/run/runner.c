@@ -20,12 +20,6 @@
 #define GATE_ROUNDING_MS 2
 #define PATIENCE_AT_ONCE_MS 1000 // of one that is to be at once
 
-static int64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static int register_runner(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
     int result = db_begin(r->db, 5000, e);
     if (result)
@@ -90,6 +84,8 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     struct runner *r = mem_alloc(1, sizeof *r);
     r->options = *options;
     r->settings = *options->settings;
+    r->metrics = metrics_new();
+    r->started_at = clock_wall_at();
     write_open(&r->writes);
     r->db = db;
     r->loop = loop;
@@ -98,6 +94,7 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     if ((result = start(r, e))) {
         recovery_end(r);
         gate_list_free(&r->gates);
+        metrics_free(r->metrics);
         free(r);
         db_disown(db);
         return result;
@@ -235,7 +232,7 @@ static int64_t idle_ms(struct runner *r, int64_t now_ms) {
 
 // At full load others get a gap between two commits. A wait of whole milliseconds would double it.
 static void leave_gap(struct runner *r) {
-    int64_t left = r->last_commit_us + GAP_US - now_us();
+    int64_t left = r->last_commit_us + GAP_US - clock_monotonic_us();
     if (left <= 0 || left > GAP_US)
         return;
     const struct timespec pause = {0, left * 1000};
@@ -281,12 +278,27 @@ static int leave(struct runner *r, struct err *e) {
     return db_rescue(r->db, e);
 }
 
+// The turn before has ended here, with all that its caller did after it.
+static void note_turn(struct runner *r) {
+    struct metrics *m = r->metrics;
+    if (!r->last_wake_us)
+        return;
+    int64_t us = clock_monotonic_us() - r->last_wake_us;
+    metrics_note(&m->turns, us);
+    if (us / 1000 < r->settings.heartbeat_interval_ms)
+        return;
+    m->stall_ms = us / 1000;
+    m->stalled_ms = clock_monotonic_ms();
+}
+
 int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
+    note_turn(r);
     notice_own_changes(r);
     int64_t from_ms = clock_monotonic_ms();
     int64_t timeout_ms = least(idle_ms(r, from_ms), max_wait_ms);
     size_t dying = child_dying(r->loop, NULL);
     int result = loop_wait(r->loop, timeout_ms, e);
+    r->last_wake_us = loop_woke_us(r->loop);
     if (result)
         return result;
     if (db_has_moved(r->db))
@@ -316,11 +328,42 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     if (runner_has_work(r, now_ms)) {
         leave_gap(r);
         runner_tick(r, now_ms);
-        r->last_commit_us = now_us();
+        r->last_commit_us = clock_monotonic_us();
     }
     write_expire(r, now_ms);
     chores_turn(r, clock_monotonic_ms());
     return 0;
+}
+
+const struct metrics *runner_metrics(const struct runner *runner) {
+    return runner->metrics;
+}
+
+void runner_look(const struct runner *runner, struct runner_view *out) {
+    const struct runner *r = runner;
+    int64_t now_ms = clock_monotonic_ms();
+    *out = (struct runner_view){.started_at = r->started_at,
+                                .live = (int64_t)r->live_count,
+                                .kept = (int64_t)r->ended_count,
+                                .stopping = r->stopping,
+                                .left = r->left || db_has_moved(r->db),
+                                .trouble_is_lock = r->trouble_is_lock,
+                                .trouble = r->trouble.message};
+    for (const struct host_write *w = r->writes.pending.first; w; w = w->next)
+        out->writes++;
+    if (r->trouble_count > 0)
+        out->trouble_ms = now_ms - r->trouble_since_ms + 1;
+    if (r->metrics->stalled_ms && now_ms - r->metrics->stalled_ms < r->settings.heartbeat_timeout_ms)
+        out->stall_ms = r->metrics->stall_ms;
+}
+
+void runner_models(const struct runner *runner,
+                   void (*each)(void *payload, const char *model, const char *state, int running),
+                   void *payload) {
+    for (size_t i = 0; i < runner->gates.count; i++) {
+        const struct gate *g = runner->gates.list[i];
+        each(payload, g->model_id, g->state.state, g->running);
+    }
 }
 
 void runner_write(struct runner *runner, struct host_write *write) {
@@ -445,6 +488,7 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     wake_close(r->wake);
     recovery_end(r);
     gate_list_free(&r->gates);
+    metrics_free(r->metrics);
     free(r->claims);
     if (!r->left)
         db_checkpoint_final(r->db);

@@ -53,6 +53,26 @@ void runner_write(struct runner *runner, struct host_write *write);
 void runner_write_cancel(struct runner *runner, struct host_write *write); // not queued: fine
 // Grows with everything that may have changed the database, by this connection or another one.
 int64_t runner_changes(const struct runner *runner);
+struct metrics;
+const struct metrics *runner_metrics(const struct runner *runner);
+// The runner as it is at this moment.
+struct runner_view {
+    int64_t started_at; // wall
+    int64_t live, kept; // attempts in flight; ended ones whose end the database has not taken yet
+    int64_t writes;     // of the host, that wait
+    bool stopping;
+    bool left;            // the database was moved, deleted or replaced
+    int64_t trouble_ms;   // for so long the database could not be written; 0: it can
+    bool trouble_is_lock; // as another process has it
+    const char *trouble;  // what was said; valid until the next turn
+    int64_t
+        stall_ms; // so long the loop stood still in one turn, within the last heartbeat_timeout; 0: it did not
+};
+void runner_look(const struct runner *runner, struct runner_view *out);
+// Models with work, by name: state is ok, cooling or parked.
+void runner_models(const struct runner *runner,
+                   void (*each)(void *payload, const char *model, const char *state, int running),
+                   void *payload);
 // In this run.
 int64_t runner_completed(const struct runner *runner);
 int64_t runner_failed(const struct runner *runner);

@@ -8,6 +8,7 @@
 #include "run/attempt.h"
 #include "run/chores.h"
 #include "run/gate.h"
+#include "run/metrics.h"
 #include "run/recovery.h"
 #include "run/runner.h"
 #include "run/wake.h"
@@ -38,6 +39,7 @@ struct runner {
     bool exclusive; // a suspect runs alone
 
     struct writes writes; // of the host
+    struct metrics *metrics;
 
     // What the next tick has to do.
     bool changed;     // another process has written
@@ -61,7 +63,9 @@ struct runner {
     int64_t suspect_since_ms;  // a suspect waits for a quiet moment since; 0: none
 
     // Time.
+    int64_t started_at; // wall
     int64_t last_commit_us;
+    int64_t last_wake_us; // the end of the wait of the last turn
     int64_t last_turn_ms;
     int64_t seen_changes;    // rows changed through this connection up to the last tick
     int64_t foreign_commits; // how often those of other connections were seen
@@ -74,6 +78,7 @@ struct runner {
     int trouble_count;
     bool trouble_told;
     struct err trouble; // the last one
+    bool trouble_is_lock;
 
     int64_t completed, failed; // in this run
     struct ends tick;          // of the transaction under way

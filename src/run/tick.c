@@ -62,6 +62,31 @@ bool runner_has_work(const struct runner *r, int64_t now_ms) {
 
 // ---- settling ----
 
+// How it will be counted when this is committed.
+static void name_outcome(struct attempt *a, const struct settlement *s, bool landed) {
+    bool failure = a->outcome && a->outcome->failure.kind != FAILURE_NONE && !a->write_failures;
+    enum verdict_action action = a->verdict.action;
+    a->error_type = failure && a->verdict.error_type ? a->verdict.error_type : "";
+    if (!landed)
+        a->outcome_name = "lost";
+    else if (a->end == END_LOST || a->end == END_CANCELLED)
+        a->outcome_name = "cancelled";
+    else if (strcmp(s->status, "completed") == 0)
+        a->outcome_name = "completed";
+    else if (strcmp(s->status, "failed") == 0)
+        a->outcome_name = "failed";
+    else if (a->end == END_STOPPED)
+        a->outcome_name = "stopped";
+    else if (action == VERDICT_WAIT)
+        a->outcome_name = "waited";
+    else
+        a->outcome_name = action == VERDICT_PARK || a->parked ? "parked" : "retried";
+    if (strcmp(s->status, "failed") == 0)
+        a->error_type = s->error_type;
+    else if (strcmp(a->outcome_name, "cancelled") == 0 || strcmp(a->outcome_name, "stopped") == 0)
+        a->error_type = "";
+}
+
 static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struct err *e) {
     struct settlement s;
     struct settlement_texts texts;
@@ -76,6 +101,8 @@ static int settle_one(struct runner *r, struct attempt *a, int64_t now_at, struc
         r->tick.failed += strcmp(s.status, "failed") == 0;
     }
     r->tick.cost += s.cost;
+    if (!result)
+        name_outcome(a, &s, landed);
     // An end of an item may have stopped its batch job, or brought it back into a cancelled one.
     if (a->claim.batch_seq && strcmp(s.status, "completed") != 0) {
         r->sweeping = true;
@@ -109,6 +136,7 @@ static int settle_successes(struct runner *r, int64_t now_at, struct err *e) {
     for (size_t i = 0; i < count; i++) {
         list[i]->settled = count > 1 && !result;
         if (list[i]->settled) {
+            name_outcome(list[i], &s[i], landed[i]);
             r->tick.completed += landed[i];
             r->tick.cost += s[i].cost;
         }
@@ -147,6 +175,15 @@ static int settle_all(struct runner *r, int64_t now_at, struct err *e) {
     return 0;
 }
 
+static void count_end(struct runner *r, const struct attempt *a) {
+    struct gate *gate = a->gate;
+    if (!a->outcome_name)
+        return; // left to the next runner
+    if (!gate->counts)
+        gate->counts = metrics_model(r->metrics, gate->model_id);
+    metrics_end(gate->counts, a->outcome_name, a->error_type, a->ended_us - a->started_ms * 1000);
+}
+
 // Only those settled in this tick: others may have ended while changes were looked at.
 static void forget_settled(struct runner *r, size_t count) {
     r->completed += r->tick.completed;
@@ -159,6 +196,7 @@ static void forget_settled(struct runner *r, size_t count) {
         struct attempt *a = r->ended;
         r->ended = a->next;
         r->ended_count--;
+        count_end(r, a);
         attempt_free(a);
     }
 }
@@ -335,6 +373,7 @@ static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) 
         r->trouble_since_ms = now_ms;
     int64_t wait = WRITER_WAIT_MS * (int64_t)r->trouble_count;
     r->trouble = *e;
+    r->trouble_is_lock = db_was_busy(r->db);
     r->retry_at_ms = now_ms + (wait < TROUBLE_MAX_MS ? wait : TROUBLE_MAX_MS);
     // A moment without the lock is normal; a heartbeat's length is not.
     bool grave = !db_was_busy(r->db) || now_ms - r->trouble_since_ms >= r->settings.heartbeat_interval_ms;
@@ -357,6 +396,8 @@ static void end_trouble(struct runner *r, int64_t now_ms) {
 static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     for (size_t i = 0; i < r->gates.count; i++)
         gate_note_stored(r->gates.list[i]);
+    r->metrics->claims += (int64_t)r->claim_count;
+    r->metrics->heartbeats += beating;
     if (beating)
         r->next_beat_ms = now_ms + r->settings.heartbeat_interval_ms;
     if (now_ms >= r->next_sweep_ms)
@@ -379,6 +420,7 @@ static void give_up(struct runner *r, const struct err *e, int64_t now_ms, bool 
     r->claimable = r->asked = true;
     r->changed |= r->wrote;
     r->wrote = false;
+    r->metrics->failed_transactions += begun;
     tell_trouble(r, e, now_ms);
     if (refused)
         chores_hurry(r->chores, now_ms);
@@ -395,6 +437,7 @@ static void end_attempt(void *payload, struct attempt *a) {
             break;
         }
     int64_t now_ms = clock_monotonic_ms(), now_at = clock_wall_at();
+    a->ended_us = clock_monotonic_us();
     a->gate->running--;
     if (a->end == END_OUTCOME && a->outcome->failure.kind == FAILURE_NONE) {
         int64_t tokens = (a->outcome->input_tokens > 0 ? a->outcome->input_tokens : 0) +
@@ -440,11 +483,24 @@ static void checkpoint(struct runner *r, int64_t now_ms) {
     int left = 0;
     if (db_wal_pages(r->db) < CHECKPOINT_PAGES || now_ms < r->next_checkpoint_ms)
         return;
-    if (db_checkpoint(r->db, WRITER_WAIT_MS, &left, &e) != 0)
+    if (db_checkpoint(r->db, WRITER_WAIT_MS, &left, &e) != 0) {
+        r->metrics->checkpoints_put_off++;
         log_debug("checkpoint put off: %s", e.message);
+    } else {
+        r->metrics->checkpoints++;
+    }
     // While a reader holds its snapshot the next ones would be in vain, too.
     if (left > 0)
         r->next_checkpoint_ms = now_ms + CHECKPOINT_AGAIN_MS;
+}
+
+static int commit(struct runner *r, int64_t changes, struct err *e) {
+    int64_t from_us = clock_monotonic_us();
+    bool wrote = db_total_changes(r->db) != changes;
+    int result = db_commit(r->db, e);
+    if (!result && wrote)
+        metrics_note(&r->metrics->commits, clock_monotonic_us() - from_us);
+    return result;
 }
 
 void runner_tick(struct runner *r, int64_t now_ms) {
@@ -458,6 +514,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
     // A suspect that ended gives the quiet up in the same pass.
     if (r->exclusive && r->live_count == 0)
         r->exclusive = false;
+    int64_t changes = db_total_changes(r->db);
     int result = db_begin(r->db, WRITER_WAIT_MS, &e);
     bool begun = result == 0;
     if (begun) {
@@ -465,7 +522,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         if (result)
             db_rollback(r->db);
         else
-            result = db_commit(r->db, &e);
+            result = commit(r, changes, &e);
     }
     r->seen_changes = db_total_changes(r->db);
     if (result) {

@@ -108,7 +108,10 @@ bool write_run(struct runner *r) {
 
 // ---- after it ----
 
-static void tell(struct write_list *list, struct host_write *w, int result, const char *message) {
+static void tell(struct runner *r, struct write_list *list, struct host_write *w, int result,
+                 const char *message) {
+    struct metrics *m = r->metrics;
+    *(result == 0 ? &m->writes_stored : result == ERR_DATABASE ? &m->writes_failed : &m->writes_refused) += 1;
     char *own = w->message;
     take_out(list, w);
     w->message = NULL;
@@ -120,7 +123,7 @@ void write_done(struct runner *r) {
     struct host_write *w;
     // A callback may cancel others, and queue new ones for the next tick.
     while ((w = r->writes.written.first))
-        tell(&r->writes.written, w, w->result, w->message ? w->message : "");
+        tell(r, &r->writes.written, w, w->result, w->message ? w->message : "");
 }
 
 static void move_all(struct write_list *from, struct write_list *to) {
@@ -137,11 +140,11 @@ void write_failed(struct runner *r, bool all, const char *message) {
     if (all)
         move_all(&r->writes.pending, &r->writes.written);
     while ((w = r->writes.written.first))
-        tell(&r->writes.written, w, ERR_DATABASE, message);
+        tell(r, &r->writes.written, w, ERR_DATABASE, message);
 }
 
 void write_expire(struct runner *r, int64_t now_ms) {
     struct host_write *w;
     while ((w = r->writes.pending.first) && now_ms >= w->since_ms + PATIENCE_MS)
-        tell(&r->writes.pending, w, ERR_DATABASE, r->trouble.message);
+        tell(r, &r->writes.pending, w, ERR_DATABASE, r->trouble.message);
 }
