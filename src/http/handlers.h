@@ -9,4 +9,8 @@
 // api.c
 void api_list(struct exchange *x, genrun *g);
 
+// metrics.c
+void metrics_get(struct exchange *x, genrun *g);
+void metrics_health(struct exchange *x, genrun *g);
+
 #endif

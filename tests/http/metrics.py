@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""GET /metrics, read as strictly as Prometheus does, and its numbers against what was done; GET /healthz, which says
+whether genrun is well to everybody, and why not to an admin only. (promtool judges the same text in tests/clients.)"""
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+from genrun import wait_until
+from web import Web
+
+SAMPLE = re.compile(r'([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (NaN|[+-]Inf|-?[0-9.]+(?:e[+-]?\d+)?)$')
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
+
+
+class Metrics:
+    """The families of an answer: type, help, and {labels: value} of each line."""
+
+    def __init__(self, text):
+        self.types, self.lines = {}, {}
+        family = None
+        if not text.endswith("\n"):
+            raise ValueError("no line end at the end")
+        for line in text[:-1].split("\n"):
+            head = re.match(r"# (HELP|TYPE) (\S+) (.+)$", line)
+            if head and head.group(1) == "HELP":
+                if head.group(2) in self.types:
+                    raise ValueError(f"told twice: {line}")
+                family = head.group(2)
+                self.types[family] = None
+            elif head:
+                if head.group(2) != family or self.types[family] or head.group(3) not in ("counter", "gauge", "histogram"):
+                    raise ValueError(f"not the type of the family: {line}")
+                self.types[family] = head.group(3)
+            else:
+                self.sample(family, line)
+
+    def sample(self, family, line):
+        found = SAMPLE.match(line)
+        if not found or not self.types.get(family):
+            raise ValueError(f"not a sample: {line}")
+        name, labels, value = found.groups()
+        suffixes = ("_bucket", "_sum", "_count") if self.types[family] == "histogram" else ("",)
+        if name not in {family + s for s in suffixes}:
+            raise ValueError(f"not of the family {family}: {line}")
+        key = (name, tuple(sorted(LABEL.findall(labels or ""))))
+        if key in self.lines:
+            raise ValueError(f"there twice: {line}")
+        self.lines[key] = float(value)
+
+    def value(self, name, **labels):
+        return self.lines.get((name, tuple(sorted(labels.items()))))
+
+    def sum(self, name, **labels):
+        return sum(v for (n, have), v in self.lines.items() if n == name and set(labels.items()) <= set(have))
+
+    def bad_histograms(self):
+        """Those whose buckets fall, or whose last bucket is not +Inf with their count."""
+        bad, rows = [], {}
+        for (name, labels), value in self.lines.items():
+            if name.endswith("_bucket") and self.types.get(name[:-7]) == "histogram":
+                rest = tuple(x for x in labels if x[0] != "le")
+                rows.setdefault((name[:-7], rest), []).append((float(dict(labels)["le"]), value))
+        for (name, rest), buckets in rows.items():
+            values = [v for _, v in buckets]
+            if buckets != sorted(buckets) or values != sorted(values) or buckets[-1][0] != float("inf") \
+                    or buckets[-1][1] != self.value(name + "_count", **dict(rest)) or self.value(name + "_sum", **dict(rest)) is None:
+                bad.append((name, rest, buckets))
+        return bad
+
+
+def scrape(web):
+    r = web.get("/metrics")
+    tap.equal((r.status, r.headers["content-type"]), (200, "text/plain; version=0.0.4; charset=utf-8"), "an answer for Prometheus")
+    return Metrics(r.body.decode())
+
+
+def test_reader():
+    for text in ("a 1", "# HELP a b\na 1\n", "# HELP a b\n# TYPE a gauge\na{b=\"c} 1\n", "# HELP a b\n# TYPE a gauge\na 1\na 1\n",
+                 "# HELP a b\n# TYPE a gauge\nc 1\n", "# HELP a b\n# TYPE a gauge\na 1\n# HELP a b\n# TYPE a gauge\n"):
+        try:
+            Metrics(text)
+            tap.ok(False, f"refused: {text!r}")
+        except (ValueError, KeyError):
+            tap.ok(True, f"refused: {text!r}")
+
+
+def test_metrics(place):
+    place.configure('[model odd "name\\ü]\nprovider = echo\n')
+    with Web(place) as web:
+        before = scrape(web)
+        tap.equal(before.bad_histograms(), [], "histograms add up")
+        done = [place.submit("x", "--model", model) for model in ("echo", "echo", 'odd "name\\ü')]
+        failed = place.submit("x", "--model", "echo", "--param", "fail=ContentFilterError")
+        for id in done:
+            place.wait_status(id, "completed")
+        place.wait_status(failed, "failed")
+        for _ in range(3):
+            web.get("/api")
+            web.get("/metrics", key=None)
+        m = scrape(web)
+        tap.equal(m.bad_histograms(), [], "histograms add up")
+        route = {"method": "GET", "route": "/api"}
+        tap.equal(m.value("genrun_http_requests_total", status="2xx", **route), 3.0, "requests are counted by route")
+        tap.equal(m.value("genrun_http_request_duration_seconds_count", **route), 3.0, "their times, too")
+        tap.equal(m.value("genrun_http_requests_total", method="GET", route="/metrics", status="4xx"), 3.0, "and by status")
+        tap.ok(m.value("genrun_http_connections") >= 1, "there is at least this connection")
+        tap.equal(sum(v for (n, labels), v in m.lines.items() if n == "genrun_build_info" and dict(labels)["version"]), 1.0, "the version")
+        for family, kind in m.types.items():
+            tap.ok(family.startswith("genrun_") and (kind == "counter") == family.endswith("_total"), f"{family}: a good name")
+        tap.equal({n: v for n, v in m.lines.items() if v != v or v < 0}, {}, "no number is missing or below 0")
+
+
+def test_roles(place):
+    with Web(place) as web:
+        user = place.run("key", "add", "--user", "u").lines[-1].strip()
+        tap.equal([web.get("/metrics", key=k).status for k in (None, "no-such-key", user)], [401, 401, 403], "metrics are for an admin")
+        for key, body in ((None, {"status": "ok"}), (user, {"status": "ok"}), ("", {"status": "ok", "reasons": []})):
+            r = web.get("/healthz", key=key)
+            tap.equal((r.status, r.json, r.headers["cache-control"]), (200, body, "no-store"), "it is well")
+        tap.equal(web.request("HEAD", "/healthz", key=None).status, 200, "HEAD does for a load balancer")
+
+
+tap.main(globals())
