@@ -105,8 +105,6 @@ static void write_server(struct buf *out, const struct exchange *x) {
 void metrics_get(struct exchange *x, genrun *g) {
     struct buf out;
     buf_init(&out, METRICS_MAXIMUM);
-    prom_family(&out, "genrun_build_info", "gauge", "1; the version is its label.");
-    prom_sample(&out, "genrun_build_info", "", &(struct prom_label){"version", GENRUN_VERSION}, 1, 1);
     host_metrics(g, write_host_line, &(struct host_lines){.out = &out});
     write_server(&out, x);
     if (out.overflow) {
