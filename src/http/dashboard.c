@@ -2,7 +2,7 @@
 // Serves the dashboard.
 #include "http/dashboard.h"
 #include "base/text.h"
-#include "http/exchange.h"
+#include "http/handlers.h"
 #include <string.h>
 
 // Everything comes from here, no text becomes markup, and nobody may frame the page. Images of outputs are data URLs.
@@ -39,8 +39,7 @@ static void serve(struct exchange *x, const char *name) {
     exchange_answer_header(x, "ETag", file->etag);
     exchange_answer_header(x, "Cache-Control", "no-cache");
     exchange_answer_header(x, "Content-Security-Policy", POLICY);
-    exchange_answer_header(x, "X-Content-Type-Options", "nosniff");
-    exchange_answer_header(x, "Referrer-Policy", "no-referrer");
+    exchange_answer_header(x, "Referrer-Policy", "same-origin");
     if (is_known(exchange_header(x, "If-None-Match"), file->etag))
         exchange_bytes(x, 304, mime_of(name), "", 0);
     else

@@ -4,10 +4,7 @@
 #ifndef GENRUN_HTTP_DASHBOARD_H
 #define GENRUN_HTTP_DASHBOARD_H
 
-#include "genrun.h"
 #include <stddef.h>
-
-struct exchange;
 
 struct dashboard_file {
     const char *name; // of the file; NULL ends the list
@@ -16,8 +13,5 @@ struct dashboard_file {
     size_t length;
 };
 extern const struct dashboard_file dashboard_files[]; // made by the Makefile
-
-void dashboard_page(struct exchange *x, genrun *g);  // GET /
-void dashboard_asset(struct exchange *x, genrun *g); // GET /assets/{name}
 
 #endif

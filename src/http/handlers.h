@@ -13,4 +13,8 @@ void api_list(struct exchange *x, genrun *g);
 void metrics_get(struct exchange *x, genrun *g);
 void metrics_health(struct exchange *x, genrun *g);
 
+// dashboard.c
+void dashboard_page(struct exchange *x, genrun *g);
+void dashboard_asset(struct exchange *x, genrun *g);
+
 #endif

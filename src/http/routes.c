@@ -9,6 +9,8 @@ const struct route route_list[] = {
     {"GET", "/api", ROLE_USER, ROUTE_READ, api_list, NULL, NULL, false, "what there is"},
     {"GET", "/healthz", ROLE_ANYONE, ROUTE_READ, metrics_health, NULL, NULL, false, "200 when genrun is well, else 503; an admin is told why"},
     {"GET", "/metrics", ROLE_ADMIN, ROUTE_READ, metrics_get, NULL, NULL, false, "counters and gauges for Prometheus"},
+    {"GET", "/", ROLE_ANYONE, ROUTE_READ, dashboard_page, NULL, NULL, false, "the dashboard"},
+    {"GET", "/assets/{name}", ROLE_ANYONE, ROUTE_READ, dashboard_asset, NULL, NULL, false, "its files"},
 };
 // clang-format on
 const size_t route_count = sizeof route_list / sizeof *route_list;

@@ -70,9 +70,21 @@ function navigate() {
         }
     }
     document.title = VIEWS[at.name].title + " – genrun";
-    for (const a of byId("views").querySelectorAll("a"))
-        a.dataset.view === at.name ? a.setAttribute("aria-current", "page") : a.removeAttribute("aria-current");
+    markView(at.name);
     showDetail(at);
+}
+
+function markView(name) {
+    const views = byId("views");
+    for (const a of views.querySelectorAll("a")) {
+        if (a.dataset.view !== name) {
+            a.removeAttribute("aria-current");
+            continue;
+        }
+        a.setAttribute("aria-current", "page");
+        // On a phone not all of them fit.
+        views.scrollLeft = a.offsetLeft - (views.clientWidth - a.clientWidth) / 2;
+    }
 }
 
 function showDetail(at) {
@@ -93,7 +105,7 @@ function showDetail(at) {
         page.detail.refresh();
         page.detail.element.focus({preventScroll: true});
         if (matchMedia("(max-width: 70rem)").matches)
-            byId("body").scrollIntoView();
+            scrollTo(0, 0);
     } else if (before) {
         const row = [...document.querySelectorAll("tr[data-key]")].find((tr) => tr.dataset.key === before);
         (row?.querySelector("a") ?? byId("main")).focus();
