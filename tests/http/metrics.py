@@ -4,6 +4,7 @@
 whether genrun is well to everybody, and why not to an admin only. (promtool judges the same text in tests/clients.)"""
 import os
 import re
+import sqlite3
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -121,6 +122,23 @@ def test_roles(place):
             r = web.get("/healthz", key=key)
             tap.equal((r.status, r.json, r.headers["cache-control"]), (200, body, "no-store"), "it is well")
         tap.equal(web.request("HEAD", "/healthz", key=None).status, 200, "HEAD does for a load balancer")
+
+
+def test_not_well(place):
+    place.configure("[scheduler]\nheartbeat_interval = 100ms\nshutdown_grace = 100ms\n")
+    with Web(place) as web:
+        place.wait_status(place.submit("x", "--model", "echo", "--param", "delay=60s"), "processing")
+        shell = sqlite3.connect(place.database, isolation_level=None)
+        shell.execute("BEGIN IMMEDIATE")  # as a person who went to lunch
+        wait_until(lambda: web.get("/healthz", key=None).status == 503, 20, "a database that cannot be written")
+        tap.equal(web.get("/healthz", key=None).json, {"status": "unavailable"}, "everybody is told that it is not well")
+        reasons = web.get("/healthz").json["reasons"]
+        tap.ok(len(reasons) == 1 and f"the process with id {os.getpid()} has it locked" in reasons[0], "an admin why, and by whom", repr(reasons))
+        tap.ok(scrape(web).value("genrun_database_trouble_seconds") > 0, "metrics, too, still answer")
+        shell.execute("ROLLBACK")
+        wait_until(lambda: web.get("/healthz", key=None).status == 200, 20, "being well again")
+        tap.ok(True, "and it is well again by itself")
+        shell.close()
 
 
 tap.main(globals())
