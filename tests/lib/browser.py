@@ -29,8 +29,8 @@ class Page:
 
     def __init__(self, browser, context):
         self.browser = browser
-        target = browser.call("Target.createTarget", {"url": "about:blank", "browserContextId": context})["targetId"]
-        self.session = browser.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self.target = browser.call("Target.createTarget", {"url": "about:blank", "browserContextId": context})["targetId"]
+        self.session = browser.call("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
         browser.pages[self.session] = self
         self.problems = []
         self.requests = []
@@ -39,6 +39,15 @@ class Page:
 
     def call(self, method, params=None):
         return self.browser.call(method, params, self.session)
+
+    def close(self):
+        self.browser.call("Target.closeTarget", {"targetId": self.target})
+        del self.browser.pages[self.session]
+
+    def forgive(self, *parts):
+        """Takes the problems that name one of these parts away: they were meant."""
+        self.js("new Promise((done) => setTimeout(done))")  # what is under way is heard first
+        self.problems = [p for p in self.problems if not any(part in p for part in parts)]
 
     def on_event(self, method, params):
         if method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):

@@ -1,0 +1,442 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The dashboard in a real browser, against a real runner: signing in by the one-time link and by a key, what is seen
+at first, live changes, submitting, batches, failures and their retry, hostile texts, a phone, the keyboard, contrast, and
+what a user's key may see. Pictures of it are left in build/screens.
+"""
+import contextlib
+import json
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+import tap
+from browser import Browser
+from genrun import wait_until
+from web import Web
+
+SCREENS = os.path.join(ROOT, "build", "screens")
+# `slow` waits for the file "go", `fragile` fails until there is "healed", `keyless` is parked.
+CONFIG = """[genrun]
+default_model = echo
+[scheduler]
+concurrency = 2
+max_attempts = 1
+[model fragile]
+command = sh -c "if [ -e healed ]; then cat; else echo the disk is full >&2; exit 3; fi"
+[model slow]
+command = sh -c "while ! [ -e go ]; do sleep 0.05; done; cat"
+[model keyless]
+provider = openai
+base_url = http://127.0.0.1:9/v1
+api_key_env = NOT_SET_ANYWHERE
+"""
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> \x1b[31mred \u202eright to left"
+VIEWS = ["generations", "batches", "failures", "stuck", "models", "locks", "jobs", "new"]
+browser = Browser()
+
+
+def shot(page, name):
+    page.screenshot(os.path.join(SCREENS, name + ".png"))
+
+
+def pixels(page, name):
+    """Both schemes of colours."""
+    for scheme in ("light", "dark"):
+        page.colours(scheme)
+        shot(page, f"{name}-{scheme}")
+    page.colours("light")
+
+
+@contextlib.contextmanager
+def dashboard(place, sign_in=True, secret=None, width=1280, height=860, phone=False):
+    """A runner with HTTP, and a page of it, signed in by the one-time link; at the end the page must have had no trouble."""
+    if not place.config:
+        place.configure(CONFIG)
+    with Web(place, secret=secret) as web:
+        page = browser.page()
+        page.viewport(width, height, phone)
+        if sign_in:
+            page.open(one_time_link(web))
+            page.wait("document.querySelector('#summary li')", "the counts")
+            page.wait("document.querySelector('#live')?.textContent === 'live'", "the event stream")
+        yield web, page
+        tap.equal(page.problems, [], "no console error, no exception, nothing against the Content-Security-Policy")
+        tap.equal([u for u in page.requests if not u.startswith((web.url, "data:", "about:"))], [], "nothing was asked of another server")
+        page.close()
+
+
+def one_time_link(web):
+    return wait_until(lambda: re.search(r"http://\S+/session/\S+", web.process.err), what="the one-time link").group(0)
+
+
+def go(page, address):
+    page.js(f"location.hash = {json.dumps(address)}")
+
+
+def open_view(page, name):
+    """Goes to a view and waits until it has what it asked for, which must be no error."""
+    go(page, "#/" + name)
+    page.wait(f"document.querySelector('main h2')?.textContent.toLowerCase() === {json.dumps(name)} && !document.querySelector('main').textContent.includes('Loading …')", name)
+    tap.equal(page.js("document.querySelector('main .problem')?.textContent ?? null"), None, f"{name} shows no error")
+
+
+def number_of(state):
+    """JavaScript for the number beside a state at the top of the page."""
+    return f"[...document.querySelectorAll('#summary li')].find((e) => e.textContent.includes({json.dumps(state)}))?.querySelector('strong').textContent"
+
+
+def wait_count(page, state, number):
+    page.wait(f"{number_of(state)} === {json.dumps(str(number))}", f"{number} {state}")
+
+
+def wait_text(page, selector, text):
+    page.wait(f"document.querySelector({json.dumps(selector)})?.textContent.includes({json.dumps(text)})", f"{text!r} in {selector}")
+
+
+def wait_state(page, state):
+    wait_text(page, "#side .badge", state)
+
+
+def wait_rows(page, number):
+    page.wait(f"document.querySelectorAll('main .list tbody tr').length === {number}", f"{number} rows")
+
+
+def confirm(page, label, reason=None):
+    if reason:
+        page.type("Reason", reason)
+    page.click("dialog button", label)
+    page.wait("!document.querySelector('dialog')", "the end of the question")
+
+
+def test_first_sight(place):
+    place.configure(CONFIG)
+    for i in range(3):
+        place.run("submit", f"Name {i + 1} rivers of Europe", "--user", "ann")
+    place.run("submit", "never", "--model", "keyless")
+    with dashboard(place) as (web, page):
+        wait_count(page, "completed", 3)
+        tap.equal(page.js(number_of("queued")), "1", "what waits for the parked model is counted")
+        wait_text(page, ".parked-model", "keyless")
+        tap.matches(page.text(".parked-model"), r"keyless[\s\S]*NOT_SET_ANYWHERE[\s\S]*Resume", "a parked model stands at the top, with the reason")
+        tap.matches(page.text("#signs"), r"running[\s\S]*healthy", "the runner and its health are seen")
+        tap.matches(page.text("#summary"), r"throughput[\s\S]*oldest queued[\s\S]*cost today", "throughput, age and cost are seen")
+        wait_rows(page, 4)
+        pixels(page, "first")
+        page.click(".parked-model button", "Resume")
+        confirm(page, "Resume")
+        wait_text(page, ".notices", "keyless goes on")
+        for name in VIEWS:
+            open_view(page, name)
+            shot(page, name)
+        open_view(page, "jobs")
+        page.click(".act button", "Dry run")
+        wait_text(page, ".notices", "cleanup_stuck_generation, dry run")
+        open_view(page, "generations")
+        page.type("User", "nobody")
+        page.press("Enter")
+        wait_text(page, "main .state", "Nothing fits the filter")
+        page.click("main a", "Clear")
+        wait_rows(page, 4)
+        tap.ok(True, "a filter can be set and cleared")
+
+
+def test_submit_is_seen_live(place):
+    with dashboard(place) as (web, page):
+        page.click("#views a", "New")
+        page.type("Prompt", "Say hello\nin Basque")
+        page.type("Model", "echo")
+        loaded = page.js("window.loaded = Math.random()")
+        page.click("button", "Submit")
+        wait_state(page, "completed")
+        page.wait("document.querySelectorAll('#side .timeline li').length >= 2 && document.querySelectorAll('#side pre').length === 2", "prompt, output and events")
+        tap.equal(page.js("[...document.querySelectorAll('#side pre')].map((e) => e.textContent)"), ["Say hello\nin Basque"] * 2, "the prompt and the output keep their lines")
+        tap.equal(page.js("window.loaded"), loaded, "without a reload")
+        place.run("submit", "from the command line")
+        page.wait("[...document.querySelectorAll('.list tbody tr')].some((e) => e.textContent.includes('from the command line') && e.textContent.includes('completed'))",
+                  "another process's generation comes up by itself")
+        wait_count(page, "completed", 2)
+        place.run("submit", "will be cancelled", "--model", "slow")
+        page.click(".list .prompt", "will be cancelled")
+        wait_state(page, "processing")
+        page.click("#side button", "Cancel it")
+        page.press("Escape")
+        page.wait("!document.querySelector('dialog')", "the end of the question")
+        tap.ok(page.js("!document.querySelector('#side').hidden"), "Escape in a question is a no, and closes nothing else")
+        page.click("#side button", "Cancel it")
+        confirm(page, "Cancel it", reason="changed my mind")
+        wait_state(page, "cancelled")
+        wait_text(page, "#side", "changed my mind")
+        tap.equal(place.value("SELECT json_extract(parameters, '$.cancelledReason') FROM generations WHERE status='cancelled'"), "changed my mind", "the reason is stored")
+        page.click("#side button", "Dismiss")
+        confirm(page, "Dismiss")
+        page.click("#side button", "Undo dismissal")
+        page.wait(page.find("#side button", "Dismiss") + " && " + "!document.querySelector('#side').textContent.includes('Undo')", "the dismissal is undone")
+
+
+def test_failure_and_retry(place):
+    with dashboard(place) as (web, page):
+        place.run("submit", "store it", "--model", "fragile", "--user", "bob")
+        open_view(page, "failures")
+        wait_text(page, ".list tbody", "the disk is full")
+        wait_text(page, ".groups", "bob")
+        tap.matches(page.text(".groups"), r"fragile[\s\S]*CommandError[\s\S]*bob", "failures are counted by model, type and user")
+        pixels(page, "failures")
+        page.click(".list .prompt", "store it")
+        wait_state(page, "failed")
+        tap.matches(page.text("#side .error"), r"CommandError[\s\S]*the disk is full[\s\S]*by hand", "its type, reason and what to do are seen")
+        pixels(page, "detail")
+        place.write("healed", "")
+        page.click("#side button", "Retry")
+        confirm(page, "Retry")
+        wait_state(page, "completed")
+        wait_rows(page, 0)
+        page.press("Escape")
+        page.wait("document.querySelector('#side').hidden", "Escape closes the detail")
+
+
+def batch_count(place_of_state):
+    return f"document.querySelector('main .counts li:nth-child({place_of_state}) strong')?.textContent"
+
+
+def test_batch(place):
+    with dashboard(place) as (web, page):
+        page.click("#views a", "New")
+        page.choose_file("#file", place.write("forty.csv", "prompt,custom_id\n" + "".join(f"line {i},c-{i}\n" for i in range(40))))
+        page.type("Name", "Forty lines")
+        page.type("Model (for", "slow")
+        page.click("button", "Upload")
+        wait_text(page, "main h2", "Forty lines")
+        wait_text(page, ".state-line", "processing")
+        page.wait(batch_count(2) + " === '2'", "two run")
+        page.click("main button", "Pause")
+        confirm(page, "Pause", reason="lunch")
+        wait_text(page, ".state-line", "paused")
+        wait_text(page, "main .waits", "lunch")
+        wait_rows(page, 40)
+        pixels(page, "batch")
+        place.write("go", "")
+        page.wait(batch_count(3) + " === '2'", "what ran is finished")
+        page.click("main button", "Process next")
+        confirm(page, "Process next")
+        page.wait(batch_count(3) + " === '3'", "exactly one more")
+        os.unlink(place.path("go"))
+        page.click("main button", "Resume")
+        wait_text(page, ".state-line", "processing")
+        page.click("main button", "Cancel batch")
+        confirm(page, "Cancel batch")
+        wait_text(page, ".state-line", "cancelled")
+        page.wait(batch_count(5) + " === '37'", "what did not run is cancelled")
+        page.click("summary", "Log")
+        wait_text(page, ".log .timeline", "paused")
+        results = page.js("fetch(document.querySelector('.downloads a').href).then((r) => r.text())")
+        tap.equal(len(results.splitlines()), 3, "the results can be downloaded")
+        sheet = page.js("fetch(document.querySelectorAll('.downloads a')[1].href).then((r) => r.text())")
+        tap.matches(sheet.splitlines()[0], "custom_id", "as a sheet, too")
+        page.click("main a", "Batches")
+        page.wait("document.querySelector('.list .progress')", "the list with its bar")
+        pixels(page, "batches")
+        place.write("healed.jsonl", "".join(json.dumps({"prompt": f"p {i}", "model": "fragile" if i == 1 else "echo"}) + "\n" for i in range(3)))
+        place.run("batch", "submit", place.path("healed.jsonl"), "--name", "mixed")
+        page.click(".list .prompt", "mixed")
+        wait_text(page, ".list tbody", "the disk is full")
+        place.write("healed", "")
+        page.click("main button", "Retry failed")
+        confirm(page, "Retry failed")
+        page.wait(batch_count(3) + " === '3'", "all succeeded in the end")
+
+
+def test_bad_input(place):
+    with dashboard(place) as (web, page):
+        open_view(page, "new")
+        page.choose_file("#file", place.write("bad.jsonl", '{"prompt": "fine"}\n{"prompt": \n'))
+        page.click("button", "Upload")
+        page.wait("document.querySelector('.problem')", "the refusal")
+        tap.matches(page.text(".problem"), r"2.*\(request \S+\)$", "a bad line is refused in one line, with its number and the request's id")
+        page.type("Prompt", "fine")
+        page.type("Model", "nothing like it")
+        page.click("button", "Submit")
+        page.wait("document.querySelectorAll('.problem').length === 2", "the refusal")
+        tap.matches(page.js("document.querySelector('.problem').textContent"), r"nothing like it.*\(request \S+\)$", "so is an unknown model")
+        page.click("form summary", "More")
+        page.type("Parameters", "[1]")
+        page.click("button", "Submit")
+        wait_text(page, ".problem", "not a JSON object")
+        go(page, "#/generations?show=nothing-of-this-name")
+        page.wait("document.querySelector('#side .problem')", "the refusal")
+        tap.matches(page.text("#side .problem"), r"nothing-of-this-name.*\(request \S+\)$", "so is an unknown id")
+        go(page, "#/%E0%A4%A")
+        page.wait("document.querySelector('main h2')?.textContent === 'Generations'", "an address without sense shows the generations")
+        tap.equal(place.value("SELECT count(*) FROM generations"), 0, "nothing was stored")
+        page.forgive("status of 400", "status of 404")  # the browser logs each refused request
+
+
+def test_hostile_text(place):
+    with dashboard(place) as (web, page):
+        place.run("submit", HOSTILE, "--user", "<b>eve</b>", "--session", "<i>s</i>")
+        place.run("submit", "-", "--model", "fragile", input=HOSTILE)
+        wait_rows(page, 2)
+        text = page.text(".list")
+        tap.contains(text, "<img src=x onerror=", "markup in a prompt is text")
+        tap.contains(text, "\\x1b[31mred", "control characters are shown as escapes")
+        tap.contains(text, "\\u202eright", "so are those that turn text round")
+        tap.contains(text, "<b>eve</b>", "markup in a user's name is text")
+        page.click(".list tr:last-child .prompt")
+        wait_state(page, "completed")
+        page.wait("document.querySelectorAll('#side pre').length === 2", "the detail")
+        tap.equal(page.js("[...document.querySelectorAll('#side pre')].map((e) => e.textContent)"),
+                  [HOSTILE.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")] * 2, "prompt and output are text in the detail, too")
+        shot(page, "hostile")
+        tap.equal(page.js("document.querySelectorAll('main img, main b, main i, main script, #side b, #side i, #side script, #side img').length"), 0, "none of it became an element")
+        go(page, "#/generations?user=" + "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+        wait_text(page, "main .state", "Nothing fits the filter")
+        tap.lacks(page.js("document.title"), "owned", "none of it ran")
+        page.forgive()
+        tap.ok(page.js("(() => { try { document.createElement('p').innerHTML = '<b>x</b>'; return false; } catch { return true; } })()"),
+               "the browser itself refuses markup that is made of text")
+        tap.ok(page.problems, "and such a refusal would be seen here")
+        page.forgive("TrustedHTML", "require-trusted-types-for")
+
+
+def test_phone(place):
+    place.configure(CONFIG)
+    place.run("submit", "a" * 300 + " " + "long word " * 30)
+    place.run("submit", "keyless", "--model", "keyless")
+    place.run("batch", "submit", "-", "--name", "x" * 120, input="one\ntwo\n")
+    with dashboard(place, width=360, height=740, phone=True) as (web, page):
+        wide = "document.documentElement.scrollWidth"
+        for name in VIEWS:
+            open_view(page, name)
+            tap.equal(page.js(wide), 360, f"{name} does not scroll sideways")
+            shot(page, "phone-" + name)
+        open_view(page, "generations")
+        page.click(".list .prompt", "aaa")
+        wait_state(page, "completed")
+        tap.equal(page.js(wide), 360, "nor does a detail")
+        tap.equal(page.js("[...document.querySelectorAll('button, select, input:not([type=checkbox]), #views a')].filter((e) => e.checkVisibility() && "
+                          "e.getBoundingClientRect().height < 24).map((e) => e.outerHTML)"), [], "what is touched is large enough")
+        shot(page, "phone-detail")
+        open_view(page, "batches")
+        page.click(".list .prompt", "xxx")
+        wait_rows(page, 2)
+        tap.equal(page.js(wide), 360, "nor does a batch")
+        shot(page, "phone-batch")
+
+
+NAMELESS = """[...document.querySelectorAll('a, button, input, select, textarea, summary, [role=progressbar], [role=region], img')].filter((e) => e.checkVisibility() &&
+    !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length || e.hasAttribute('alt'))).map((e) => e.outerHTML.slice(0, 120))"""
+# Texts whose contrast with what is behind them is under 4.5.
+FAINT = """(() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgba = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+    const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, w, i) => { const v = c[i] / 255; return sum + w * (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); }, 0);
+    const behind = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
+    const found = [];
+    for (const e of document.querySelectorAll('body *')) {
+        if (!e.checkVisibility() || e.disabled || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+            continue;
+        const [a, b] = [light(rgba(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5)
+            found.push(e.className + ': ' + e.textContent.slice(0, 30) + ' ' + ((a + 0.05) / (b + 0.05)).toFixed(2));
+    }
+    return found;
+})()"""
+
+
+def test_accessible(place):
+    place.configure(CONFIG)
+    place.run("submit", "fine")
+    place.run("submit", "fails", "--model", "fragile")
+    place.run("submit", "waits", "--model", "keyless")
+    with dashboard(place) as (web, page):
+        wait_count(page, "failed", 1)
+        for name in VIEWS + ["detail"]:
+            open_view(page, name if name != "detail" else "generations")
+            if name == "detail":
+                page.click(".list .prompt", "fails")
+                wait_state(page, "failed")
+            tap.equal(page.js(NAMELESS), [], f"{name}: all controls have names")
+            for scheme in ("light", "dark"):
+                page.colours(scheme)
+                tap.equal(page.js(FAINT), [], f"{name}: all texts can be read, {scheme}")
+            page.colours("light")
+        tap.equal(page.js("['header', 'nav', 'main', 'aside', 'h1'].map((e) => [...document.querySelectorAll(e)].filter((x) => !x.closest('article')).length)"), [1] * 5, "the page has its landmarks")
+        page.press("Escape")
+        page.wait("document.querySelector('#side').hidden", "the end of the detail")
+        wait_rows(page, 3)
+        page.js("document.getElementById('skip').focus()")
+        page.press("Enter")
+        tap.equal(page.js("document.activeElement.id"), "main", "one can skip to the content")
+        for _ in range(12):
+            page.press("Tab")
+            if page.js("document.activeElement.className") == "prompt":
+                break
+        page.press("Enter")
+        page.wait("document.querySelector('#side .badge')", "Enter on a row opens it")
+        tap.equal(page.js("document.activeElement.className"), "detail", "the focus goes with it")
+        page.press("Escape")
+        page.wait("document.querySelector('#side').hidden", "Escape closes it")
+        tap.equal(page.js("document.activeElement.className"), "prompt", "and goes back to the row")
+
+
+def test_a_user_sees_their_own(place):
+    place.configure(CONFIG)
+    key = place.run("key", "add", "--user", "ann").id
+    place.run("submit", "of ann", "--user", "ann")
+    place.run("submit", "of bob", "--user", "bob")
+    with dashboard(place, sign_in=False) as (web, page):
+        page.open(web.url + "/")
+        page.type("Key", "no such key")
+        page.press("Enter")
+        page.wait("document.querySelector('.problem')", "the refusal")
+        shot(page, "login")
+        page.type("Key", key)
+        page.press("Enter")
+        wait_text(page, ".list tbody", "of ann")
+        tap.lacks(page.text(), "of bob", "nothing of others")
+        tap.equal(page.js("[...document.querySelectorAll('#views a')].map((e) => e.textContent)"), ["Generations", "Batches", "Failures", "Stuck", "New"], "what a user may not do is hidden")
+        for name in ("batches", "failures", "stuck", "new", "generations"):
+            open_view(page, name)
+        wait_text(page, ".list tbody", "of ann")
+        shot(page, "user")
+        page.wait("document.querySelector('#live')?.textContent === 'live'", "a user has a stream")
+        place.run("submit", "another of bob", "--user", "bob")
+        place.run("submit", "another of ann", "--user", "ann")
+        wait_text(page, ".list tbody", "another of ann")
+        tap.lacks(page.text(), "of bob", "her own comes live, and still nothing of others")
+        tap.lacks(page.js("document.documentElement.outerHTML + document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)"), key,
+                  "the key is neither in the page nor where scripts can read it")
+        page.click("button", "Sign out")
+        page.wait("document.querySelector('.login')", "signed out")
+        tap.equal(page.js("fetch('/api/generations').then((r) => r.status)"), 401, "the session has ended")
+        page.forgive("status of 401")  # the browser logs each refused request
+
+
+def test_without_a_stream(place):
+    with dashboard(place, sign_in=False) as (web, page):
+        page.call("Network.setBlockedURLs", {"urls": ["*/api/events*"]})
+        page.open(one_time_link(web))
+        wait_text(page, "#live", "polling")
+        place.run("submit", "seen all the same")
+        page.wait("/seen all the same/.test(document.querySelector('.list tbody')?.textContent) && /completed/.test(document.querySelector('.list tbody').textContent)", "the row")
+        tap.ok(True, "without the event stream the page looks every few seconds")
+        page.forgive("/api/events")
+
+
+def test_the_server_comes_back(place):
+    with dashboard(place) as (web, page):
+        place.run("submit", "before")
+        wait_count(page, "completed", 1)
+        web.process.stop()
+        wait_text(page, "#signs", "not reachable")
+        tap.ok(True, "a server that is gone is told")
+        page.forgive("")
+
+
+try:
+    tap.main(globals())
+finally:
+    browser.close()
