@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Batch jobs: the list, and everything about one.
 import {get, path, post, query} from "./api.js";
-import {choiceField, h, keep, link} from "./dom.js";
+import {choiceField, h, keep, link, pairs} from "./dom.js";
 import {badge, money, number, tail, time} from "./format.js";
 import {timeline} from "./generation.js";
 import {filterForm} from "./generations.js";
@@ -83,19 +83,18 @@ function actions(row, refresh) {
 function facts(row, at) {
     const count = (state, value) => h("li", {class: value ? null : "none"}, link("#/batches/" + encodeURIComponent(row.id) + query({status: at.filter.status === state ? "" : state}),
         [h("strong", {}, number(value)), " ", badge(state)], {data: {focus: "items-" + state}, "aria-current": at.filter.status === state ? "true" : null}));
-    const pair = (label, value) => (value === null || value === undefined || value === "" ? null : h("div", {}, h("dt", {}, label), h("dd", {}, value)));
     return [h("ul", {class: "counts"}, count("queued", row.queuedItems), count("processing", row.processingItems), count("completed", row.successfulItems),
         count("failed", row.failedItems), count("cancelled", row.cancelledItems)),
-    h("dl", {class: "facts"}, pair("Id", h("code", {}, row.id)), pair("By", row.createdBy ?? row.userId), pair("Model", row.modelId), pair("Format", row.format),
-        pair("Cost", money(row.actualCost)), pair("Estimated", money(row.estimatedCost)), pair("At most", money(row.maxCost)),
-        pair("Tokens", row.inputTokens || row.outputTokens ? `${number(row.inputTokens)} in, ${number(row.outputTokens)} out` : null),
-        pair("At once", row.concurrency), pair("Priority", row.priority || null), pair("After an error", row.onError), pair("Failures allowed", row.maxFailures),
-        pair("Created", time(row.createdAt)), pair("Started", time(row.startedAt)), pair("Last activity", time(row.lastActivityAt)), pair("Ended", time(row.completedAt)))];
+    pairs("facts", [["Id", h("code", {}, row.id)], ["By", row.createdBy ?? row.userId], ["Model", row.modelId], ["Format", row.format],
+        ["Cost", money(row.actualCost)], ["Estimated", money(row.estimatedCost)], ["At most", money(row.maxCost)],
+        ["Tokens", row.inputTokens || row.outputTokens ? `${number(row.inputTokens)} in, ${number(row.outputTokens)} out` : null],
+        ["At once", row.concurrency], ["Priority", row.priority || null], ["After an error", row.onError === "stop" ? "stop" : null], ["Failures allowed", row.maxFailures],
+        ["Created", time(row.createdAt)], ["Started", time(row.startedAt)], ["Last activity", time(row.lastActivityAt)], ["Ended", time(row.completedAt)]])];
 }
 
 function itemColumns(at) {
     return [
-        {label: "#", class: "number", cell: (row) => number(row.itemIndex + 1)},
+        {label: "#", class: "number short", cell: (row) => number(row.itemIndex + 1)},
         {label: "Status", class: "narrow", cell: (row) => badge(row.status)},
         {label: "Item", class: "wide", head: true, cell: (row) => [link(at.open(row), row.customId || row.topic || tail(row.conversationId), {class: "prompt", data: {focus: "open-" + row.id}}),
             row.errorMessage ? h("span", {class: "below bad"}, row.errorMessage) : null]},

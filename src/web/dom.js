@@ -80,6 +80,12 @@ export function link(href, label, properties) {
     return h("a", {href, ...properties}, label);
 }
 
+// Labels and what they label; those without a value are left out.
+export function pairs(name, list) {
+    return h("dl", {class: name}, list.filter(([, value]) => value !== null && value !== undefined && value !== "")
+        .map(([label, value, properties]) => h("div", properties ?? {}, h("dt", {}, label), h("dd", {}, value))));
+}
+
 let fields = 0;
 // A labelled control: control(id) makes it.
 export function field(label, control, properties) {

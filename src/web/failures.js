@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What failed lately, counted and listed; what hangs.
-import {get, path, post, query} from "./api.js";
+import {recoverAction, retryAction} from "./actions.js";
+import {get, query} from "./api.js";
 import {choiceField, h, keep, link, textField} from "./dom.js";
 import {badge, clock, number, time} from "./format.js";
 import {filterForm, promptLink} from "./generations.js";
 import {List} from "./list.js";
-import {actionButton, problem} from "./say.js";
+import {problem} from "./say.js";
 
 const WINDOWS = [["1h", "last hour"], ["24h", "last 24 hours"], ["7d", "last 7 days"]];
 const GROUPS = {
@@ -13,7 +14,7 @@ const GROUPS = {
     type: {title: "By type", name: (row) => row.errorType, filter: (row) => ({type: row.errorType}), more: (row) => row.affectedModels && `${number(row.affectedModels)} models`},
     user: {title: "By user", name: (row) => row.userDisplayName ?? row.username ?? row.userId ?? "(nobody)", filter: (row) => (row.userId ? {user: row.userId} : null),
         more: (row) => row.affectedModels && `${number(row.affectedModels)} models`},
-    hour: {title: "By hour", name: (row) => clock(row.hourAt), filter: () => null, more: () => null},
+    hour: {title: "By hour", name: (row) => clock(row.hourAt, "hour"), filter: () => null, more: () => null},
 };
 const GROUP_ROWS = 8;
 
@@ -29,7 +30,7 @@ function group(at, kind, rows) {
     })));
 }
 
-function failureColumns(at) {
+function failureColumns(at, refresh) {
     return [
         {label: "Type", class: "medium", cell: (row) => row.errorType},
         {label: "Prompt and reason", class: "wide", head: true, cell: (row) => [promptLink(at, row, row.prompt), h("span", {class: "below bad"}, row.errorMessage)]},
@@ -37,10 +38,7 @@ function failureColumns(at) {
         {label: "User", class: "medium some", cell: (row) => row.userDisplayName ?? row.username ?? row.userId},
         {label: "Session", class: "medium some", cell: (row) => row.sessionName ?? row.sessionId},
         {label: "Failed", class: "narrow age", cell: (row) => time(row.completedAt)},
-        {label: "", class: "act", cell: (row) => actionButton("Retry", {title: "Run it again?", text: "It is queued with all its attempts."}, async () => {
-            await post(path("api", "generations", row.id, "retry"));
-            return "Queued again";
-        }, {class: "small", "aria-label": "Retry " + row.id, data: {focus: "retry-" + row.id}})},
+        {label: "", class: "act", cell: (row) => retryAction(row.id, refresh, {class: "small", "aria-label": "Retry " + row.id})},
     ];
 }
 
@@ -48,7 +46,7 @@ export function failuresView(at) {
     const {since = "24h", model, user, type, session} = at.filter;
     const filter = {since, model, user, type, session}, abort = new AbortController();
     const groups = h("div", {class: "groups"});
-    const list = new List({path: "/api/failures", filter, columns: failureColumns(at), key: (row) => row.id, open: at.open, empty: "Nothing failed.", caption: "Failures"});
+    const list = new List({path: "/api/failures", filter, columns: failureColumns(at, () => refresh()), key: (row) => row.id, open: at.open, empty: "Nothing failed.", caption: "Failures"});
     const element = h("section", {"aria-labelledby": "title"}, h("h2", {id: "title"}, "Failures"), filterForm(at, [
         choiceField("When", WINDOWS, {name: "since", value: since}), textField("Model", {name: "model", value: model}), textField("Type", {name: "type", value: type}),
         at.person.admin ? textField("User", {name: "user", value: user}) : null, textField("Session", {name: "session", value: session})]), groups, list.element);
@@ -79,11 +77,7 @@ function stuckColumns(at, refresh) {
         {label: "Last step", class: "medium some", cell: (row) => row.lastStep},
         {label: "Heartbeat", class: "narrow age some", cell: (row) => time(row.lastHeartbeat)},
         {label: "Started", class: "narrow age", cell: (row) => time(row.startedAt ?? row.createdAt)},
-        {label: "", class: "act", cell: (row) => (at.person.admin ? actionButton("Recover", {title: "Queue it again?", text: "What its former owner still sends is dropped."}, async () => {
-            await post("/api/admin/recover-generation", {generationId: row.id});
-            refresh();
-            return "Queued again";
-        }, {class: "small", "aria-label": "Recover " + row.id, data: {focus: "recover-" + row.id}}) : null)},
+        {label: "", class: "act", cell: (row) => (at.person.admin ? recoverAction(row.id, refresh, {class: "small", "aria-label": "Recover " + row.id}) : null)},
     ];
 }
 

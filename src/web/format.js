@@ -53,10 +53,12 @@ export function time(value, style) {
     return h("time", {datetime: at.toISOString(), title: EXACT.format(at) + " (" + at.toISOString() + ")", data: {style: style ?? ""}}, text);
 }
 
-export function clock(value) {
+// A time of the day; with "hour" an hour of a day.
+export function clock(value, style) {
     const at = new Date(value);
+    const options = style === "hour" ? {weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false} : {timeStyle: "medium", hour12: false};
     return h("time", {datetime: at.toISOString(), title: EXACT.format(at) + " (" + at.toISOString() + ")"},
-        at.toLocaleTimeString(undefined, {hour12: false}));
+        at.toLocaleString(undefined, options));
 }
 
 setInterval(() => {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Everything about one generation, and what can be done with it.
-import {get, path, post} from "./api.js";
-import {block, button, fill, h, keep, line, link} from "./dom.js";
+import {cancelAction, dismissAction, recoverAction, retryAction} from "./actions.js";
+import {get, path} from "./api.js";
+import {block, button, fill, h, keep, line, link, pairs} from "./dom.js";
 import {advice, badge, bytes, clock, money, number, time} from "./format.js";
-import {actionButton, problem} from "./say.js";
+import {problem} from "./say.js";
 
 const SHOWN_TEXT = 200000; // characters of a text; the whole one is a click away
 const OWN_KEYS = new Set(["error", "errorContext", "cancelledAt", "cancelledReason"]);
@@ -75,15 +76,14 @@ export class Generation {
     }
 
     fields(row) {
-        const pair = (label, value) => (value === null || value === undefined || value === "" ? null : [h("dt", {}, label), h("dd", {}, value)]);
         const tokens = row.inputTokens === null && row.outputTokens === null ? null : `${number(row.inputTokens ?? 0)} in, ${number(row.outputTokens ?? 0)} out`;
         const tries = row.starts === row.attempts ? row.attempts : `${row.attempts} spent, ${row.starts} started`;
-        return h("dl", {class: "fields"}, pair("Model", row.modelId), pair("User", row.userId), pair("Session", row.sessionId),
-            pair("Batch", row.batchJobId && link("#/batches/" + encodeURIComponent(row.batchJobId), row.batchJobId)), pair("Custom id", row.customId),
-            pair("Topic", row.topic), pair("Tier", row.tier), pair("Type", row.type), pair("Endpoint", row.endpoint), pair("Client id", row.clientId),
-            pair("Priority", row.priority || null), pair("Attempts", tries), pair("Last step", row.lastStep), pair("Created", time(row.createdAt)),
-            pair("Not before", row.status === "queued" ? time(row.runAfter) : null), pair("Started", time(row.startedAt)), pair("Heartbeat", time(row.lastHeartbeat)),
-            pair("Progress", time(row.lastProgress)), pair("Ended", time(row.completedAt)), pair("Tokens", tokens), pair("Cost", money(row.cost)));
+        return pairs("fields", [["Model", row.modelId], ["User", row.userId], ["Session", row.sessionId],
+            ["Batch", row.batchJobId && link("#/batches/" + encodeURIComponent(row.batchJobId), row.batchJobId)], ["Custom id", row.customId],
+            ["Topic", row.topic], ["Tier", row.tier], ["Type", row.type], ["Endpoint", row.endpoint], ["Client id", row.clientId],
+            ["Priority", row.priority || null], ["Attempts", tries], ["Last step", row.lastStep], ["Created", time(row.createdAt)],
+            ["Not before", row.status === "queued" ? time(row.runAfter) : null], ["Started", time(row.startedAt)], ["Heartbeat", time(row.lastHeartbeat)],
+            ["Progress", time(row.lastProgress)], ["Ended", time(row.completedAt)], ["Tokens", tokens], ["Cost", money(row.cost)]]);
     }
 
     output(output, count) {
@@ -92,27 +92,16 @@ export class Generation {
     }
 
     actions(row) {
-        const act = (label, verb, question, said, properties, body) => actionButton(label, question, async ({reason}) => {
-            await post(path("api", "generations", this.id, verb), {...body, ...(reason ? {reason} : {})});
+        const after = () => {
             this.refresh();
             this.changed();
-            return said;
-        }, {data: {focus: verb}, ...properties});
+        };
         const ended = row.status === "failed" || row.status === "cancelled";
-        const live = row.status === "queued" || row.status === "processing";
-        const all = [
-            row.stuck && this.person.admin ? actionButton("Recover", {title: "Queue it again?", text: "What its former owner still sends is dropped."}, async () => {
-                await post("/api/admin/recover-generation", {generationId: row.id});
-                this.refresh();
-                this.changed();
-                return "Queued again";
-            }, {class: "primary", data: {focus: "recover"}}) : null,
-            ended ? act("Retry", "retry", {title: "Run it again?", text: "It is queued with all its attempts."}, "Queued again", {class: "primary"}) : null,
-            live ? act("Cancel it", "cancel", {title: "Cancel this generation?", text: row.status === "processing" ? "It ends at once; what has come of it is kept." : "It will not run.",
-                danger: true, reason: "Reason (optional)"}, "Cancelled", {class: "danger"}) : null,
-            ended && !row.dismissedAt ? act("Dismiss", "dismiss", {title: "Dismiss it?", text: "It is left out of failures and alerts, and stays in this list."}, "Dismissed") : null,
-            row.dismissedAt ? act("Undo dismissal", "dismiss", null, "Counted again", null, {undo: true}) : null,
-        ];
+        const running = row.status === "processing";
+        const all = [row.stuck && this.person.admin ? recoverAction(row.id, after, {class: "primary"}) : null,
+            ended ? retryAction(row.id, after, {class: "primary"}) : null,
+            running || row.status === "queued" ? cancelAction(row.id, running, after) : null,
+            ended || row.dismissedAt ? dismissAction(row.id, Boolean(row.dismissedAt), after) : null];
         return all.some(Boolean) ? h("div", {class: "buttons"}, all) : null;
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What is to be seen first: the runner, the health, counts by state, throughput, money, and models that wait.
-import {get, path, post} from "./api.js";
-import {h, keep, link} from "./dom.js";
+import {resumeModelAction} from "./actions.js";
+import {get} from "./api.js";
+import {h, keep, link, pairs} from "./dom.js";
 import {badge, money, number, time} from "./format.js";
 import {changed, liveState} from "./live.js";
-import {actionButton} from "./say.js";
 
 const LOOK_MS = 5000; // also without an event: ages grow, and a runner can vanish without one
 const STATES = ["queued", "processing", "completed", "failed", "cancelled"];
@@ -22,10 +22,12 @@ export class Summary {
         this.closed = true;
     }
 
-    // told: because of an event, so that others look, too.
+    // told: because of an event, so that others look, too. One look at a time, and one more when asked meanwhile.
     async refresh(told) {
-        if (this.looking || this.closed)
+        if (this.looking || this.closed) {
+            this.again ||= told;
             return;
+        }
         this.looking = true;
         this.told = told;
         try {
@@ -37,6 +39,10 @@ export class Summary {
                 keep(this.signs, "down", () => h("span", {class: "sign bad", title: error.message}, error.status ? "no answer" : "not reachable"));
         } finally {
             this.looking = false;
+            if (this.again && !this.closed) {
+                this.again = false;
+                this.refresh(true);
+            }
         }
     }
 
@@ -76,24 +82,14 @@ export class Summary {
     }
 
     facts(stats) {
-        const fact = (label, value, properties) => value === null || value === undefined ? null :
-            h("div", properties ?? {}, h("dt", {}, label), h("dd", {}, value));
-        return h("dl", {class: "facts"},
-            fact("throughput", stats.completedLastMinute === undefined ? null : `${number(stats.completedLastMinute)} / min, ${number(stats.completedLastHour)} / h`),
-            fact("oldest queued", stats.oldestQueuedAt ? time(stats.oldestQueuedAt, "age") : "none"),
-            fact("failed this hour", stats.failedLastHour === undefined ? null : number(stats.failedLastHour)),
-            fact("cost today", stats.costToday === undefined ? null : money(stats.costToday)),
-            stats.violations ? fact("neither waiting nor running", number(stats.violations), {class: "bad"}) : null);
+        const rate = stats.completedLastMinute === undefined ? null : `${number(stats.completedLastMinute)} / min, ${number(stats.completedLastHour)} / h`;
+        return pairs("facts", [["throughput", rate], ["oldest queued", stats.oldestQueuedAt ? time(stats.oldestQueuedAt, "age") : "none"],
+            ["failed this hour", number(stats.failedLastHour)], ["cost today", money(stats.costToday)],
+            ["neither waiting nor running", stats.violations ? number(stats.violations) : null, {class: "bad"}]]);
     }
 
     parkedModel(model) {
-        const resume = this.admin && actionButton("Resume", {title: `Resume ${model.name}?`, text: "What waits for it is sent again at once."}, async () => {
-            await post(path("api", "models", model.name, "resume"));
-            this.refresh();
-            return `${model.name} goes on`;
-        }, {class: "small", data: {focus: "resume-" + model.name}});
         return h("div", {class: "parked-model"}, badge("parked"), h("strong", {}, model.name), h("span", {class: "why"}, model.reason ?? "no reason is known",
-            model.until ? [" – again ", time(model.until)] : null), resume);
+            model.until ? [" – again ", time(model.until)] : null), this.admin ? resumeModelAction(model.name, () => this.refresh()) : null);
     }
 }
-

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // For admins: models, locks, periodic jobs.
+import {resumeModelAction} from "./actions.js";
 import {path, post} from "./api.js";
 import {h} from "./dom.js";
 import {badge, duration, number, time} from "./format.js";
@@ -21,11 +22,7 @@ export function modelsView() {
         {label: "Queued", class: "number", cell: (row) => number(row.queued)},
         {label: "Since", class: "narrow age some", cell: (row) => time(row.since)},
         {label: "Until", class: "narrow age some", cell: (row) => time(row.until)},
-        {label: "", class: "act", cell: (row) => (row.state === "ok" ? null : actionButton("Resume", {title: `Resume ${row.name}?`, text: "What waits for it is sent again at once."}, async () => {
-            await post(path("api", "models", row.name, "resume"));
-            refresh();
-            return `${row.name} goes on`;
-        }, {class: "small", data: {focus: "resume-" + row.name}}))},
+        {label: "", class: "act", cell: (row) => (row.state === "ok" ? null : resumeModelAction(row.name, refresh))},
     ]});
 }
 
