@@ -107,3 +107,13 @@ struct address_network address_network(const struct sockaddr *socket) {
     }
     return network;
 }
+
+struct address_network address_network_of(const char *host) {
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1)
+        return address_network((const struct sockaddr *)(const void *)&v4);
+    if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1)
+        return address_network((const struct sockaddr *)(const void *)&v6);
+    return address_network(NULL);
+}

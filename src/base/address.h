@@ -27,5 +27,7 @@ struct address_network {
     uint64_t high, low;
 };
 struct address_network address_network(const struct sockaddr *socket);
+// The same of an address as text, without a port.
+struct address_network address_network_of(const char *host);
 
 #endif

@@ -84,14 +84,7 @@ static bool authenticate(struct exchange *x) {
     struct auth_refusal why = {0};
     if (auth_judge(x->server->auth, x->server->g, &request, &x->who, &why) == AUTH_OK)
         return true;
-    char seconds[16];
-    if (why.retry_after_s > 0) {
-        snprintf(seconds, sizeof seconds, "%d", why.retry_after_s);
-        exchange_answer_header(x, "Retry-After", seconds);
-    }
-    if (why.status == 401)
-        exchange_answer_header(x, "WWW-Authenticate", "Bearer");
-    exchange_error(x, why.status, NULL, why.code, NULL, "%s", why.message);
+    exchange_refuse(x, &why);
     return false;
 }
 

@@ -234,6 +234,17 @@ void exchange_error(struct exchange *x, int status, const char *type, const char
     }
 }
 
+void exchange_refuse(struct exchange *x, const struct auth_refusal *why) {
+    char seconds[16];
+    if (why->retry_after_s > 0) {
+        snprintf(seconds, sizeof seconds, "%d", why->retry_after_s);
+        exchange_answer_header(x, "Retry-After", seconds);
+    }
+    if (why->status == 401)
+        exchange_answer_header(x, "WWW-Authenticate", "Bearer");
+    exchange_error(x, why->status, NULL, why->code, NULL, "%s", why->message);
+}
+
 void exchange_failed(struct exchange *x, genrun *g, int code) {
     static const struct {
         int status;

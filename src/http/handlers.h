@@ -17,4 +17,11 @@ void metrics_health(struct exchange *x, genrun *g);
 void dashboard_page(struct exchange *x, genrun *g);
 void dashboard_asset(struct exchange *x, genrun *g);
 
+// api_session.c
+extern const struct field api_session_log_in_body[];
+void api_session_show(struct exchange *x, genrun *g);
+void api_session_log_in(struct exchange *x, genrun *g);
+void api_session_log_out(struct exchange *x, genrun *g);
+void api_session_link(struct exchange *x, genrun *g);
+
 #endif

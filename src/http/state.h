@@ -105,6 +105,7 @@ struct exchange *exchange_new(struct server *server, struct connection *connecti
 void exchange_set_method(struct exchange *x, const char *method);
 void exchange_free(struct exchange *x);
 void exchange_forget_answer(struct exchange *x); // as if there had been none
+void exchange_refuse(struct exchange *x, const struct auth_refusal *why);
 
 // ---- the server ----
 

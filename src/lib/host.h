@@ -120,6 +120,8 @@ bool host_key_has_form(const char *text);
 // What a presented key is, as the database says at this moment: nothing is kept, so that a revocation counts at once.
 // A failure is that of the database. Clear *out in any case.
 int host_key_find(genrun *g, const char *key, struct host_key *out);
+// The same by the key's hash, for who keeps no key.
+int host_key_find_hash(genrun *g, const char *hash, struct host_key *out);
 void host_key_clear(struct host_key *key);
 // Notes the use of a key, unless that was noted less than `pause_ms` before. Inside of a host_write.
 int host_key_used(genrun *g, const char *id, int64_t now_at, int64_t pause_ms);

@@ -88,18 +88,14 @@ bool host_key_has_form(const char *text) {
            strspn(text + start, alphabet) == GENRUN_KEY_SIZE - 1 - start;
 }
 
-int host_key_find(genrun *g, const char *key, struct host_key *out) {
-    char hash[DIGEST_HEX_SIZE];
+int host_key_find_hash(genrun *g, const char *hash, struct host_key *out) {
     struct key_found found = {0};
     *out = (struct host_key){0};
-    if (!host_key_has_form(key))
-        return 0;
     int result = handle_scoped_database(g);
     if (result)
         return handle_result(g, result);
-    digest_text(hash, key);
     result = queue_key_find(g->db, hash, &found, &g->err);
-    if (!result && found.id[0] && digest_equal(found.hash, hash, sizeof hash)) {
+    if (!result && found.id[0] && digest_equal(found.hash, hash, sizeof found.hash)) {
         memcpy(out->id, found.id, sizeof out->id);
         out->user = found.is_admin ? NULL : mem_copy(found.user_id);
         out->is_admin = found.is_admin;
@@ -108,6 +104,15 @@ int host_key_find(genrun *g, const char *key, struct host_key *out) {
     }
     key_found_clear(&found);
     return handle_result(g, result);
+}
+
+int host_key_find(genrun *g, const char *key, struct host_key *out) {
+    char hash[DIGEST_HEX_SIZE];
+    *out = (struct host_key){0};
+    if (!host_key_has_form(key))
+        return 0;
+    digest_text(hash, key);
+    return host_key_find_hash(g, hash, out);
 }
 
 void host_key_clear(struct host_key *key) {

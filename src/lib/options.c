@@ -149,6 +149,10 @@ static const struct option rows[] = {
      OPTION_DURATION, IN_HTTP(idle_timeout_ms), SECONDS(1), HOURS(1), NULL},
     {{"http", "max_connections", "512", "", NULL, "Connections at the same time."},
      OPTION_NUMBER, IN_HTTP(max_connections), 2, 100000, NULL},
+    {{"http", "max_failures", "10", "", NULL,
+      "After so many wrong credentials from one address in a minute it gets 429 until the minute is over, but for "
+      "right ones. 0: never. Behind a proxy all have its address."},
+     OPTION_NUMBER, IN_HTTP(max_failures), 0, 1000000, NULL},
     {{"http", "max_streams", "", "half of max_connections", "max_streams = 256",
       "Of these, those that may follow live events."},
      OPTION_NUMBER, IN_HTTP(max_streams), 1, 100000, NULL},

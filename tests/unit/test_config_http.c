@@ -23,6 +23,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->http.idle_timeout_ms, 60000);
     assert_int_equal(c->http.max_connections, 512);
     assert_int_equal(c->http.max_streams, 256);
+    assert_int_equal(c->http.max_failures, 10);
     char *files = mem_format("%s/genrun.db.files", folder);
     assert_string_equal(c->data_dir, files);
     free(files);
