@@ -409,8 +409,8 @@ typedef void (*genrun_ready)(void *payload, int fd, short events);
 /* Watches a descriptor of the host's for `events` (POLLIN, POLLOUT); a second call for the same one changes what is
  * watched for, events 0 ends it (before the descriptor is closed). ready may be NULL then. */
 int genrun_watch(genrun *g, int fd, short events, genrun_ready ready, void *payload);
-/* Ends what the handle waits in: genrun_run() stops gracefully (a second time: at once), genrun_wait() returns
- * GENRUN_CONFLICT, genrun_step() and genrun_wait_change() return 0. Asked for before such a call, it ends that one.
+/* Ends what the handle waits in: genrun_run() stops gracefully (a second time: at once), genrun_wait(),
+ * genrun_batch_submit(), which then stores nothing, and genrun_batch_results() return GENRUN_CONFLICT, genrun_step() and genrun_wait_change() return 0. Asked for before such a call, it ends that one.
  * May be called from a signal handler or another thread, as the only one of all functions. */
 void genrun_stop(genrun *g);
 /* What a drain left: rows of reason, model_id, count. */

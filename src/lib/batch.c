@@ -307,6 +307,7 @@ int genrun_batch_retry(genrun *g, int64_t *changed, const char *id, int dry_run)
 // ---- results ----
 
 struct results_writer {
+    genrun *g;
     FILE *out;
     enum export_format format;
     struct buf line;
@@ -322,6 +323,10 @@ static int write_line(struct results_writer *w, struct err *e) {
 
 static int write_result(void *payload, const struct result *result, struct err *e) {
     struct results_writer *w = payload;
+    if (w->g->stop) {
+        w->g->stop = 0;
+        return err_set(e, ERR_CONFLICT, "interrupted after %lld results", (long long)w->written);
+    }
     export_line(&w->line, w->format, result);
     int code = write_line(w, e);
     if (!code)
@@ -347,7 +352,7 @@ static int choose_format(genrun *g, int64_t seq, const char *format, enum export
 int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
                          const genrun_results_options *options) {
     const genrun_results_options none = GENRUN_RESULTS_OPTIONS_INIT;
-    struct results_writer w = {.out = out};
+    struct results_writer w = {.g = g, .out = out};
     int64_t seq;
     if (!options)
         options = &none;

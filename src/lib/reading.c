@@ -10,6 +10,10 @@
 
 // How far the stream is, in bytes of a file or in lines. True: interrupted.
 static bool tell(struct reading *r) {
+    if (r->g->stop) {
+        r->g->stop = 0;
+        return true;
+    }
     if (!r->progress)
         return false;
     off_t at = r->size > 0 ? ftello(r->stream) : -1;
