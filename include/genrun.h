@@ -113,8 +113,8 @@ typedef struct genrun_spec {
  * known already the first one's id is returned, *created (may be NULL) is 0 and nothing is
  * stored; GENRUN_CONFLICT when that one has another prompt or model. */
 int genrun_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, const genrun_spec *spec);
-/* One generation as a row of the view `generations`, and waits_for: why a queued one does not run now. The caller
- * frees *out. */
+/* One generation as a row of the view `generations`, stuck (0 or 1), outputs (a JSON list of {index, mime, bytes,
+ * partial}), and waits_for: why a queued one does not run now. The caller frees *out. */
 int genrun_get(genrun *g, genrun_row **out, const char *id);
 
 typedef struct genrun_filter {
@@ -142,6 +142,8 @@ int genrun_list(genrun *g, const genrun_filter *filter, genrun_each each, void *
 const char *genrun_cursor(const genrun *g);
 /* The outputs of a generation in order: rows of the view `outputs`. */
 int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload);
+/* One of them, by its index from 0; GENRUN_NOT_FOUND when there is none. The caller frees *out. */
+int genrun_output(genrun *g, genrun_row **out, const char *id, int index);
 /* Writes what the model gave for the generation: the content of its outputs, as it is. */
 int genrun_write_output(genrun *g, const char *id, FILE *out);
 

@@ -82,6 +82,7 @@ void exchange_free(struct exchange *x) {
     free(x->raw_query);
     free(x->remote);
     free(x->after_text);
+    free(x->kept);
     free(x);
 }
 
@@ -272,6 +273,15 @@ void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun 
     }
     x->check = check;
     x->wait_until_ms = clock_monotonic_ms() + wait_ms;
+}
+
+void exchange_keep(struct exchange *x, const char *text) {
+    free(x->kept);
+    x->kept = mem_copy(text);
+}
+
+const char *exchange_kept(const struct exchange *x) {
+    return x->kept;
 }
 
 void exchange_after(struct exchange *x, void (*run)(genrun *g, const char *text), const char *text) {

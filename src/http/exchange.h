@@ -74,6 +74,9 @@ bool exchange_is_answered(const struct exchange *x);
 // answer is 503 at once (the write stands).
 void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
                    int64_t wait_ms);
+// A text that the exchange keeps for `check`; it is copied. NULL: none was kept.
+void exchange_keep(struct exchange *x, const char *text);
+const char *exchange_kept(const struct exchange *x);
 // After the answer: `run` is called on the thread for such work, one after the other, with a handle of that thread.
 // `text` is copied. Not kept over a restart: what it does must be found again by whoever starts.
 void exchange_after(struct exchange *x, void (*run)(genrun *g, const char *text), const char *text);

@@ -90,6 +90,7 @@ struct exchange {
     bool write_refused; // the handler answered with an error: its writes are undone
     void (*check)(struct exchange *x, genrun *g, bool late);
     int64_t wait_until_ms;
+    char *kept; // by the handler, for check
     void (*after)(genrun *g, const char *text);
     char *after_text;
     // A stream.

@@ -334,6 +334,15 @@ int genrun_outputs(genrun *g, const char *id, genrun_each each, void *payload) {
     return handle_result(g, result);
 }
 
+int genrun_output(genrun *g, genrun_row **out, const char *id, int index) {
+    int64_t seq;
+    *out = NULL;
+    int result = handle_generation(g, id, &seq);
+    if (!result)
+        result = queue_output(g->db, seq, index, (struct row **)out, &g->err);
+    return handle_result(g, result);
+}
+
 struct output_writer {
     FILE *out;
     int64_t count;

@@ -6,13 +6,7 @@
 #include "queue/walk.h"
 #include <string.h>
 
-static const char by_number[] =
-    "SELECT " ROWS_GENERATION ", CASE WHEN status='processing' THEN EXISTS"
-    " (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) ELSE 0 END AS \"stuck?\","
-    " (SELECT json_group_array(json_object('index', o.key-?1*1024, 'mime', o.mime, 'bytes', o.bytes, "
-    "'partial',"
-    " json(CASE WHEN o.partial THEN 'true' ELSE 'false' END))) FROM output o"
-    " WHERE o.key BETWEEN ?1*1024 AND ?1*1024+1023) AS outputs FROM generations WHERE seq=?1";
+static const char by_number[] = "SELECT " ROWS_GENERATION ", " ROWS_STATE " FROM generations WHERE seq=?1";
 static const char item_by_number[] =
     "SELECT id, batch_job_id, item_index, custom_id, status, topic, tier, parameters, conversation_id,"
     " error_message, started_at, completed_at FROM batch_items WHERE id=?";

@@ -335,6 +335,8 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_
 int queue_list(struct db *db, const struct filter *filter, queue_each each, void *payload, int64_t *next,
                struct err *e) must_check;
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) must_check;
+// One of them, by its place from 0: ERR_NOT_FOUND.
+int queue_output(struct db *db, int64_t seq, int64_t index, struct row **out, struct err *e) must_check;
 // Whether a generation, or a batch job and all its items, has ended; and in which state.
 int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16],
                 struct err *e) must_check;

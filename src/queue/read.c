@@ -72,9 +72,8 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
     return one_row(
         db,
         db_ask(db, e,
-               "SELECT " ROWS_GENERATION
-               ", EXISTS (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) AS \"stuck?\","
-               " (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
+               "SELECT " ROWS_GENERATION ", " ROWS_STATE
+               ", (SELECT count(*) FROM output WHERE key BETWEEN ?1*1024 AND ?1*1024+1023) AS output_count"
                " FROM generations WHERE seq=?1",
                "i", seq),
         out, "the generation is gone: it was deleted meanwhile", e);
@@ -106,29 +105,45 @@ int queue_batch_get(struct db *db, int64_t seq, struct row **out, struct err *e)
                    "the batch job is gone: it was deleted meanwhile", e);
 }
 
+// The first one from a key on; *out NULL: there is none.
+static int next_output(struct db *db, int64_t seq, int64_t key, struct row **out, struct err *e) {
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
+        " o.bytes, o.sha256, o.partial AS \"partial?\", o.created_at FROM output o JOIN generation g ON "
+        "g.seq=?1"
+        " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
+        "ii", seq, key);
+    int code = s ? db_next(db, s, e) : -1;
+    *out = code == 1 ? row_copy(s) : NULL;
+    db_done(db, s);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_outputs(struct db *db, int64_t seq, queue_each each, void *payload, struct err *e) {
     // One at a time: an output may be large.
-    for (int64_t key = seq * 1024; key >= 0;) {
+    for (int64_t key = seq * 1024;;) {
         struct row *row = NULL;
-        sqlite3_stmt *s = db_ask(
-            db, e,
-            "SELECT o.key AS id, g.id AS generation_id, o.key - ?1*1024 AS idx, o.mime, o.content, o.file,"
-            " o.bytes, o.sha256, o.partial AS \"partial?\", o.created_at FROM output o JOIN generation g ON "
-            "g.seq=?1"
-            " WHERE o.key BETWEEN ?2 AND ?1*1024+1023 ORDER BY o.key LIMIT 1",
-            "ii", seq, key);
-        if (!s)
-            return ERR_DATABASE;
-        int code = db_next(db, s, e);
-        if (code == 1) {
-            row = row_copy(s);
-            key = db_int(s, 0) + 1;
-        }
-        db_done(db, s);
-        if (code < 0)
-            return ERR_DATABASE;
-        if (code == 0 || each(payload, row) != 0)
+        int result = next_output(db, seq, key, &row, e);
+        if (result || !row)
+            return result;
+        key = row_integer(row, "id", 0) + 1;
+        if (each(payload, row) != 0)
             return 0;
     }
-    return 0;
+}
+
+int queue_output(struct db *db, int64_t seq, int64_t index, struct row **out, struct err *e) {
+    *out = NULL;
+    if (index < 0 || index >= QUEUE_OUTPUTS_MAXIMUM)
+        return err_set(e, ERR_NOT_FOUND, "there is no output %lld: they are counted from 0",
+                       (long long)index);
+    int result = next_output(db, seq, seq * 1024 + index, out, e);
+    if (!result && *out && row_integer(*out, "idx", -1) != index) {
+        row_free(*out);
+        *out = NULL;
+    }
+    return result || *out ? result
+                          : err_set(e, ERR_NOT_FOUND, "there is no output %lld of the generation (yet)",
+                                    (long long)index);
 }

@@ -14,6 +14,14 @@
     "input_tokens,"                                                                                          \
     " output_tokens, cost"
 
+// What a look at one, or a list, adds: is it stuck, and its outputs without their content. ?1 is its number.
+#define ROWS_STATE                                                                                           \
+    "CASE WHEN status='processing' THEN EXISTS"                                                              \
+    " (SELECT 1 FROM stuck_generations k WHERE k.id=generations.id) ELSE 0 END AS \"stuck?\","               \
+    " (SELECT json_group_array(json_object('index', o.key-?1*1024, 'mime', o.mime, 'bytes', o.bytes,"        \
+    " 'partial', json(CASE WHEN o.partial THEN 'true' ELSE 'false' END))) FROM output o"                     \
+    " WHERE o.key BETWEEN ?1*1024 AND ?1*1024+1023) AS outputs"
+
 // The same of a batch job.
 #define ROWS_BATCH                                                                                           \
     "id, name, status, status_reason, user_id AS created_by, user_id, model_id, total_items,"                \

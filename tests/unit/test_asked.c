@@ -206,6 +206,21 @@ static void test_outputs_in_lists(void **state) {
         strstr(json, "\"outputs\":[{\"index\":0,\"mime\":\"text/plain\",\"bytes\":5,\"partial\":false}]"));
 }
 
+static void test_one_output(void **state) {
+    genrun *g = *state;
+    char id[GENRUN_ID_SIZE];
+    genrun_row *row = NULL;
+    submit(g, id, "hello", 0);
+    assert_int_equal(genrun_output(g, &row, id, 0), GENRUN_NOT_FOUND);
+    ok(g, genrun_wait(g, id, 0, NULL, NULL));
+    ok(g, genrun_output(g, &row, id, 0));
+    assert_string_equal(genrun_row_text(row, "content"), "hello");
+    genrun_row_free(row);
+    assert_int_equal(genrun_output(g, &row, id, 1), GENRUN_NOT_FOUND);
+    assert_int_equal(genrun_output(g, &row, id, -1), GENRUN_NOT_FOUND);
+    assert_int_equal(genrun_output(g, &row, id, 1024), GENRUN_NOT_FOUND);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one, enter, leave),
@@ -213,6 +228,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_reader_that_ends_its_page, enter, leave),
         cmocka_unit_test_setup_teardown(test_large_prompts, enter, leave),
         cmocka_unit_test_setup_teardown(test_outputs_in_lists, enter, leave),
+        cmocka_unit_test_setup_teardown(test_one_output, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,12 @@ static int get(genrun *g, const char *id) {
 static int outputs(genrun *g, const char *id) {
     return genrun_outputs(g, id, count, &rows);
 }
+static int output(genrun *g, const char *id) {
+    genrun_row *row = NULL;
+    int result = genrun_output(g, &row, id, 0);
+    genrun_row_free(row);
+    return result;
+}
 static int write_output(genrun *g, const char *id) {
     FILE *out = fopen("/dev/null", "w");
     int result = genrun_write_output(g, id, out);
@@ -172,6 +178,7 @@ static const struct {
 } with_ids[] = {
     {"get", get},
     {"outputs", outputs},
+    {"output", output},
     {"write_output", write_output},
     {"cancel", cancel},
     {"fail", fail_one},

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "http/api_reply.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+#define PAGE_BYTES ((size_t)4 << 20)
+
+const char *api_reply_either(const struct exchange *x, const char *name, const char *other) {
+    const char *value = exchange_query(x, name);
+    return value ? value : exchange_query(x, other);
+}
+
+void api_reply_filter(const struct exchange *x, genrun_filter *filter) {
+    int64_t since_ms = exchange_query_integer(x, "since", 0);
+    filter->status = exchange_query(x, "status");
+    filter->user = api_reply_either(x, "userId", "user");
+    filter->session = api_reply_either(x, "sessionId", "session");
+    filter->model = api_reply_either(x, "modelId", "model");
+    filter->batch = api_reply_either(x, "batchId", "batch");
+    filter->since = since_ms > 0 ? clock_wall_at() - since_ms : 0;
+    filter->limit = (int)exchange_query_integer(x, "limit", filter->limit);
+    filter->after = exchange_query(x, "after");
+}
+
+// ---- pages ----
+
+void api_reply_page_begin(struct api_reply_page *page) {
+    *page = (struct api_reply_page){.count = 0};
+    buf_init(&page->json, BUF_UNLIMITED);
+    buf_text(&page->json, "{\"data\":[");
+}
+
+int api_reply_page_row(void *payload, genrun_row *row) {
+    struct api_reply_page *page = payload;
+    if (page->count++)
+        buf_char(&page->json, ',');
+    buf_text(&page->json, genrun_row_json(row));
+    return page->json.length > PAGE_BYTES;
+}
+
+void api_reply_page_end(struct exchange *x, struct api_reply_page *page, const char *cursor) {
+    buf_char(&page->json, ']');
+    json_write_member_text(&page->json, "nextCursor", cursor);
+    buf_char(&page->json, '}');
+    exchange_json(x, 200, &page->json);
+    buf_free(&page->json);
+}
+
+void api_reply_list(struct exchange *x, genrun *g, int code, struct api_reply_page *page) {
+    if (!code) {
+        api_reply_page_end(x, page, genrun_cursor(g));
+        return;
+    }
+    buf_free(&page->json);
+    exchange_failed(x, g, code);
+}
+
+// ---- one thing ----
+
+void api_reply_row(struct exchange *x, genrun *g, int code, int status, genrun_row *row) {
+    struct buf json;
+    if (code) {
+        exchange_failed(x, g, code);
+    } else {
+        buf_init(&json, BUF_UNLIMITED);
+        buf_text(&json, genrun_row_json(row));
+        exchange_json(x, status, &json);
+        buf_free(&json);
+    }
+    genrun_row_free(row);
+}
+
+void api_reply_done(struct exchange *x, const char *status, const char *format, ...) {
+    char message[512];
+    struct buf json;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    buf_init(&json, BUF_UNLIMITED);
+    buf_char(&json, '{');
+    json_write_member_bool(&json, "success", true);
+    json_write_member_text(&json, "status", status);
+    json_write_member_text(&json, "message", message);
+    buf_char(&json, '}');
+    exchange_json(x, 200, &json);
+    buf_free(&json);
+}
