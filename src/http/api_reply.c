@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define PAGE_BYTES ((size_t)4 << 20)
+#define LOG_LOOKS 4
 
 const char *api_reply_either(const struct exchange *x, const char *name, const char *other) {
     const char *value = exchange_query(x, name);
@@ -22,6 +23,14 @@ void api_reply_filter(const struct exchange *x, genrun_filter *filter) {
     filter->since = since_ms > 0 ? clock_wall_at() - since_ms : 0;
     filter->limit = (int)exchange_query_integer(x, "limit", filter->limit);
     filter->after = exchange_query(x, "after");
+}
+
+int64_t api_reply_ago(int64_t ms) {
+    return clock_wall_at() - ms;
+}
+
+int64_t api_reply_hours_ago(const struct exchange *x) {
+    return clock_wall_at() - exchange_query_integer(x, "hoursAgo", 24) * 3600000;
 }
 
 // ---- pages ----
@@ -55,6 +64,41 @@ void api_reply_list(struct exchange *x, genrun *g, int code, struct api_reply_pa
     }
     buf_free(&page->json);
     exchange_failed(x, g, code);
+}
+
+struct log_page {
+    struct api_reply_page page;
+    int64_t last; // row that was taken
+    bool full;
+};
+
+static int take_log_row(void *payload, genrun_row *row) {
+    struct log_page *p = payload;
+    p->last = genrun_row_integer(row, "id", 0);
+    p->full = api_reply_page_row(&p->page, row) != 0;
+    return p->full;
+}
+
+void api_reply_logs(struct exchange *x, genrun *g, genrun_event_filter *filter) {
+    struct log_page p = {.full = false};
+    char cursor[32];
+    int64_t oldest = 0, newest = 0;
+    filter->after = exchange_query_integer(x, "after", 0);
+    filter->limit = (int)exchange_query_integer(x, "limit", 100);
+    filter->page = 1;
+    api_reply_page_begin(&p.page);
+    int code = genrun_event_range(g, &oldest, &newest);
+    // Rows of others are passed over in short pages.
+    for (int looks = 0; !code && looks < LOG_LOOKS && p.page.count == 0; looks++) {
+        code = genrun_events(g, filter, take_log_row, &p);
+        filter->after = p.full ? p.last : genrun_event_cursor(g);
+    }
+    if (code) {
+        api_reply_list(x, g, code, &p.page);
+        return;
+    }
+    snprintf(cursor, sizeof cursor, "%lld", (long long)filter->after);
+    api_reply_page_end(x, &p.page, filter->after < newest ? cursor : NULL);
 }
 
 // ---- one thing ----

@@ -91,7 +91,8 @@ static bool authenticate(struct exchange *x) {
 // ---- what it brings ----
 
 static bool is_json(const char *type) {
-    return !type || strncasecmp(type, "application/json", strlen("application/json")) == 0;
+    size_t length = strlen("application/json");
+    return !type || (strncasecmp(type, "application/json", length) == 0 && strchr("; \t", type[length]));
 }
 
 static void take_field_error(struct exchange *x, struct field_error *error) {

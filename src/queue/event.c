@@ -186,6 +186,12 @@ int queue_event_page(struct db *db, const struct event_filter *filter, int64_t *
     if (filter->batch_seq) // the plus: not by its index, which leaves the items out
         buf_format(&l.sql, " AND +batch_seq=%lld", (long long)filter->batch_seq);
     buf_text(&l.sql, " ORDER BY id LIMIT ?3");
+    // A batch job has no row before that of its making.
+    if (!result && filter->batch_seq && filter->after == 0 && !filter->whole)
+        result = db_integer(db, e, &l.looked, 0,
+                            "SELECT max(0, coalesce(min(id), 1) - 1) FROM event INDEXED BY event_batch"
+                            " WHERE batch_seq=? AND generation_seq IS NULL",
+                            "i", filter->batch_seq);
     // First the end: what comes after it meanwhile is for the next call.
     if (!result)
         result = queue_event_range(db, &oldest, &l.newest, e);
