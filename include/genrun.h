@@ -300,6 +300,80 @@ typedef struct genrun_results_options {
 int genrun_batch_results(genrun *g, int64_t *written, const char *id, FILE *out,
                          const genrun_results_options *options);
 
+/* ---- files and batches of OpenAI's API ---------------------------------------- */
+
+/* What POST /v1/files and /v1/batches are made of, for hosts that speak that protocol themselves: messages are that
+ * API's. Files lie in the folder [genrun] data_dir. */
+typedef struct genrun_file_options {
+    const char *filename; /* for people; NULL: its id */
+    const char *purpose;  /* batch; or assistants, fine-tune, vision, user_data, evals, which are only kept */
+    const char *user;     /* whose it is; NULL: nobody's */
+    int64_t expires_after_ms; /* gone from then on; 0: never */
+} genrun_file_options;
+#define GENRUN_FILE_OPTIONS_INIT                                                                             \
+    { NULL, "batch", NULL, 0 }
+typedef struct genrun_file_filter {
+    const char *purpose; /* NULL: any; batch_output: result files */
+    const char
+        *after;    /* the id of the last one of the page before, which may be gone; NULL: from the start */
+    int limit;     /* rows at most, up to 10000; 0: 10000 */
+    int ascending; /* the oldest first, not the newest */
+} genrun_file_filter;
+#define GENRUN_FILE_FILTER_INIT                                                                              \
+    { NULL, NULL, 0, 0 }
+
+/* Keeps the content of a regular file, all of it wherever the descriptor stands, which stays the caller's: when it
+ * returns 0 the file is on disk. One without a name (O_TMPFILE) in the data folder is not copied. *out, which the
+ * caller frees: id, filename, purpose, bytes, created_at, expires_at. */
+int genrun_file_add(genrun *g, genrun_row **out, int fd, const genrun_file_options *options);
+/* Such a row. The result files of a batch have ids, too, from the first line on: file-…-output of its successes,
+ * file-…-error of the others; lists have them when the batch has ended. */
+int genrun_file_get(genrun *g, genrun_row **out, const char *id);
+/* A page; *more tells whether there are further ones. */
+int genrun_file_list(genrun *g, const genrun_file_filter *filter, int *more, genrun_each each, void *payload);
+/* A descriptor of its content, at the start, for reading; the caller closes it. That of a result file is made at this
+ * moment, with what has ended so far. */
+int genrun_file_open(genrun *g, int *fd, const char *id);
+/* GENRUN_CONFLICT while a batch has still to read it. Of a result file only the name goes: the items stay. */
+int genrun_file_delete(genrun *g, const char *id);
+/* Removes from the data folder what a crash left there: files that no row names. */
+int genrun_file_sweep(genrun *g, int64_t *removed);
+
+typedef struct genrun_openai_options {
+    const char *input_file_id;
+    const char *endpoint;          /* such as /v1/chat/completions: every line must name it */
+    const char *completion_window; /* 24h, or any duration from 1h to 7d, or none */
+    const char *metadata;          /* a JSON object of at most 16 strings; NULL: none */
+    int64_t output_expires_after;  /* seconds, 3600 to 2592000, from the end on; 0: result files stay */
+    const char *user;
+    const char *asked_by;        /* name of the credential that asks */
+    const char *idempotency_key; /* the same one of the same user makes nothing twice; NULL: none */
+    int is_again; /* the client sends its request again: the same one of 2 minutes before is meant */
+} genrun_openai_options;
+#define GENRUN_OPENAI_OPTIONS_INIT                                                                           \
+    { NULL, NULL, "24h", NULL, 0, NULL, NULL, NULL, 0 }
+/* What a GENRUN_INVALID is about, in that API's words. */
+typedef struct genrun_refusal {
+    char param[128]; /* endpoint, metadata.tags, … */
+    char code[48];   /* invalid_value, … */
+} genrun_refusal;
+
+/* Accepts a batch; when it returns 0 it is on disk, as a row of the view openai_batches in *out, which the caller frees:
+ * `validating` until genrun_openai_prepare() has read its file, and `failed` where that file cannot be had. *created
+ * (may be NULL) is 0 when it is an earlier one. GENRUN_INVALID fills *refusal (may be NULL); GENRUN_CONFLICT when the
+ * idempotency key was used with other parameters. */
+int genrun_openai_create(genrun *g, genrun_row **out, int *created, const genrun_openai_options *options,
+                         genrun_refusal *refusal);
+/* The file of every batch that is `validating` becomes a batch job, `in_progress`, or is refused: `failed`, with all
+ * that is wrong in errors. Takes as long as reading them; killed at any point it begins anew and makes nothing twice.
+ * Returns the first failure that was no file's fault; those batches wait for the next call. */
+int genrun_openai_prepare(genrun *g);
+int genrun_openai_get(genrun *g, genrun_row **out, const char *id);
+/* A page of at most `limit` (0: 20, up to 100), the newest first; `after` is the id of the last one of the page before. */
+int genrun_openai_list(genrun *g, const char *after, int limit, int *more, genrun_each each, void *payload);
+/* What waits is not run any more and what runs is ended, by the runner. GENRUN_CONFLICT when it has ended otherwise. */
+int genrun_openai_cancel(genrun *g, genrun_row **out, const char *id);
+
 /* ---- templates --------------------------------------------------------------- */
 
 /* Request texts with {{column}} in them: a prompt, or a JSON object that is the whole request body. They are filled
@@ -371,9 +445,10 @@ int genrun_model_resume(genrun *g, const char *name);
 int genrun_jobs(genrun *g, genrun_each each, void *payload);
 /* Runs a job to its end, in short slices beside a runner. GENRUN_INVALID for an unknown name, GENRUN_CONFLICT when
  * another process is at it. `each` (may be NULL) gets what was found: rows of kind (generation, batch, totals, lane,
- * lock, event), id, user_id, what, count, since, before, after (JSON), fixed. *summary (may be NULL), which the caller
+ * lock, event, file), id, user_id, what, count, since, before, after (JSON), fixed. *summary (may be NULL), which the caller
  * frees: job, dry_run, found, fixed, started_at, ended_at, note. With dry_run nothing is changed. */
-int genrun_job(genrun *g, genrun_row **summary, const char *name, int dry_run, genrun_each each, void *payload);
+int genrun_job(genrun *g, genrun_row **summary, const char *name, int dry_run, genrun_each each,
+               void *payload);
 /* The locks: rows of name, user_id, owner, acquired_at, expires_at, reason, live (its owner is at work). */
 int genrun_locks(genrun *g, genrun_each each, void *payload);
 /* Takes a lock from its owner, whose work goes on: *live (may be NULL) tells whether there is any. GENRUN_NOT_FOUND
@@ -387,7 +462,7 @@ typedef struct genrun_run_options {
     int64_t drain_wait_ms; /* for retries, cool-downs and delays */
     int signals;           /* handle SIGTERM and SIGINT: the first stops gracefully, the second at once */
     int watchdog;          /* end the process when the loop hangs for heartbeat_timeout */
-    int notify;            /* tell the service manager at $NOTIFY_SOCKET, and take it out of the environment */
+    int notify; /* tell the service manager at $NOTIFY_SOCKET, and take it out of the environment */
 } genrun_run_options;
 #define GENRUN_RUN_OPTIONS_INIT                                                                              \
     { 0, 600000, 0, 0, 0 }

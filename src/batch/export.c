@@ -186,7 +186,10 @@ static void write_openai(struct buf *out, const struct result *result) {
     bool is_completed = is_status(result, "completed");
     bool is_cancelled = is_status(result, "cancelled");
     bool is_own = false;
-    const char *code = is_cancelled ? "batch_cancelled" : error_code(result->error_type, &is_own);
+    bool is_expired = is_cancelled && strcmp(error_text(result), RESULT_EXPIRED) == 0;
+    const char *code = is_expired     ? "batch_expired"
+                       : is_cancelled ? "batch_cancelled"
+                                      : error_code(result->error_type, &is_own);
     // A failed item with a 2xx (cut short, not JSON) is none a reader may take for a good one.
     bool is_refusal = !is_cancelled && !is_own && result->http_status > 0 &&
                       (result->http_status < 200 || result->http_status > 299);

@@ -204,8 +204,9 @@ static int add_line(void *payload, const struct spec *spec, int64_t line, struct
     return s->writer ? batch_writer_add(s->writer, &item, e) : compare_line(s, &item, e);
 }
 
-int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
-                        const genrun_batch_options *options, genrun_progress progress, void *payload) {
+int handle_submit(genrun *g, const char *job, char id[GENRUN_ID_SIZE], int *created, FILE *stream,
+                  const char *name, const genrun_batch_options *options, genrun_progress progress,
+                  void *payload) {
     const genrun_batch_options none = GENRUN_BATCH_OPTIONS_INIT;
     struct submission s = {.g = g, .options = options ? options : &none};
     struct reading reading = {.g = g,
@@ -224,6 +225,7 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
         result = handle_scoped_database(g);
     if (!result && !spec.name)
         spec.name = name;
+    spec.id = job;
     if (!result)
         result = batch_writer_begin(&s.writer, g->db, &spec, id, &known, &g->err);
     if (created)
@@ -239,6 +241,11 @@ int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *
     }
     return handle_result(g, known ? compare_line(&s, NULL, &g->err)
                                   : batch_writer_open(s.writer, format, &g->err));
+}
+
+int genrun_batch_submit(genrun *g, char id[GENRUN_ID_SIZE], int *created, FILE *stream, const char *name,
+                        const genrun_batch_options *options, genrun_progress progress, void *payload) {
+    return handle_submit(g, NULL, id, created, stream, name, options, progress, payload);
 }
 
 // ---- looking and steering ----

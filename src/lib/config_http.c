@@ -17,6 +17,7 @@ void config_http_complete(struct config *config, struct mistakes *mistakes) {
     struct http_settings *http = &config->http;
     if (config->data_dir == NULL && config->database != NULL)
         config->data_dir = mem_format("%s.files", config->database);
+    config->jobs.files = config->data_dir;
     if (http->max_streams == 0)
         http->max_streams = http->max_connections / 2;
     if (http->max_streams < http->max_connections)

@@ -79,6 +79,13 @@ typedef int (*handle_lister)(struct db *db, const struct filter *filter, queue_e
 int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,
                 void *payload) must_check;
 
+// Submits a stream as genrun_batch_submit() does; `job` (NULL: a new one) is the id that the batch job gets.
+int handle_submit(genrun *g, const char *job, char id[GENRUN_ID_SIZE], int *created, FILE *stream,
+                  const char *name, const genrun_batch_options *options, genrun_progress progress,
+                  void *payload) must_check;
+// The folder of uploaded files.
+const char *handle_files(const genrun *g);
+
 // Passes rows of the queue on to a callback of the public API, and frees them.
 struct each {
     genrun_each call;

@@ -136,7 +136,10 @@ int batch_writer_begin(struct batch_writer **out, struct db *db, const struct ba
     int result = begin_unknown(db, spec, id, known, e);
     if (result || *known)
         return result;
-    id_make(id);
+    if (spec->id)
+        memcpy(id, spec->id, ID_SIZE);
+    else
+        id_make(id);
     process_identity(process, sizeof process);
     sqlite3_stmt *s =
         db_ask(db, e,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Ids and their tails.
 #include "base/buf.h"
-#include "queue/queue.h"
+#include "base/text.h"
+#include "queue/openai.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,8 +73,14 @@ static int find(struct db *db, const struct kind *kind, const char *user, const 
     char key[ID_SIZE];
     struct buf candidates;
     int found = 0, more, result = 0;
-    size_t length = strlen(id);
+    char job[ID_SIZE];
     *seq = 0;
+    // The id that OpenAI's API shows of a batch job serves, too.
+    if (kind == &batch_jobs && text_starts_with(id, "batch_") && strlen(id) == strlen("batch_") + 32) {
+        openai_job_id(id, job);
+        id = job;
+    }
+    size_t length = strlen(id);
     if (!can_be_tail(id, length))
         return err_set(e, ERR_INVALID, "%s is not an id: give a whole id, or its last %d or more characters",
                        id, ID_TAIL);

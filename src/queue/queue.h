@@ -40,6 +40,7 @@ int queue_submit(struct db *db, const struct spec *spec, char id[ID_SIZE], bool 
 
 // ---- batch.c ----
 struct batch_spec {
+    const char *id; // that it gets; NULL: a new one
     const char *name;
     const char *user_id;
     const char *client_id;

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The reason for which items are cancelled when the window of their batch (queue/openai.h) is over; in results files
+// they have an error code of their own.
+#define RESULT_EXPIRED "This request could not be executed before the completion window expired."
+
 struct result {
     const char *id;        // the generation's
     const char *custom_id; // NULL: none was given

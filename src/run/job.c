@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "run/job.h"
 #include "base/clock.h"
+#include "base/depot.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "queue/openai.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define EXPIRE_EVERY_MS 5000
 #define CHECKPOINT_EVERY_MS (5 * 60 * 1000) // what little stands in the log when the work is over
 
 // ---- cleanup_stuck_generation ----
@@ -110,6 +114,102 @@ static void checkpoint_end(void *state) {
     (void)state;
 }
 
+// ---- expire ----
+
+struct expiry {
+    bool windows_done;
+    char file[OPENAI_ID_SIZE]; // the last one looked at
+};
+
+static int64_t expire_every_ms(const struct job_settings *settings) {
+    (void)settings;
+    return EXPIRE_EVERY_MS;
+}
+
+static bool expire_is_needed(struct db *db) {
+    bool due = false;
+    struct err ignored;
+    return queue_openai_is_due(db, clock_wall_at(), &due, &ignored) == 0 && due;
+}
+
+static void *expire_begin(struct job_run *run) {
+    (void)run;
+    return mem_alloc(1, sizeof(struct expiry));
+}
+
+// One window that is over. A dry run only counts them.
+static int expire_window(struct upkeep *u, bool *more, struct err *e) {
+    char id[OPENAI_ID_SIZE] = "";
+    bool ended = false;
+    int64_t count = 0;
+    if (u->dry_run) {
+        *more = false;
+        int result = queue_openai_due(u->db, clock_wall_at(), &count, e);
+        if (!result && count > 0)
+            upkeep_tell(u, &(struct finding){.kind = "batch", .what = "its window is over", .count = count});
+        u->sure_count = u->told_count;
+        return result;
+    }
+    int result = upkeep_transaction(u, e);
+    if (result)
+        return result;
+    result = queue_openai_expire(u->db, clock_wall_at(), id, &ended, e);
+    *more = id[0] != 0;
+    if (!result && ended)
+        upkeep_tell(u, &(struct finding){.kind = "batch",
+                                         .id = id,
+                                         .what = "its window is over: what has not ended is cancelled",
+                                         .count = 1,
+                                         .fixed = true});
+    if (result)
+        db_rollback(u->db);
+    return result ? result : upkeep_commit(u, e);
+}
+
+static int expire_file(struct job_run *run, struct expiry *x, bool *more, struct err *e) {
+    struct upkeep *u = &run->upkeep;
+    struct err late;
+    char id[OPENAI_ID_SIZE];
+    int result = queue_file_expired(u->db, clock_wall_at(), x->file, id, e);
+    *more = !result && id[0];
+    if (!*more)
+        return result;
+    memcpy(x->file, id, sizeof id);
+    upkeep_tell(u, &(struct finding){
+                       .kind = "file", .id = id, .what = "it has expired", .count = 1, .fixed = !u->dry_run});
+    if (u->dry_run) {
+        u->sure_count = u->told_count;
+        return 0;
+    }
+    if ((result = upkeep_transaction(u, e)))
+        return result;
+    result = queue_file_remove(u->db, id, e);
+    if (result)
+        db_rollback(u->db);
+    else
+        result = upkeep_commit(u, e);
+    // Without its row it is gone; what is left of it on the disk is swept away at the next start.
+    if (!result && depot_remove(run->context.settings->files, id, &late) != 0)
+        log_warn("%s", late.message);
+    return result;
+}
+
+static int expire_slice(struct job_run *run, bool *more, struct err *e) {
+    struct expiry *x = run->state;
+    bool further = false;
+    *more = true;
+    if (!x->windows_done) {
+        int result = expire_window(&run->upkeep, &further, e);
+        x->windows_done = !result && !further;
+        return result;
+    }
+    return expire_file(run, x, more, e);
+}
+
+static void expire_end(void *state) {
+    free(state);
+}
+
 // ---- the table ----
 
 static const struct job jobs[] = {
@@ -119,6 +219,8 @@ static const struct job jobs[] = {
      retention_slice, retention_end},
     {"checkpoint", "bring the write-ahead log into the database file", checkpoint_every_ms, true,
      checkpoint_is_needed, checkpoint_begin, checkpoint_slice, checkpoint_end},
+    {"expire", "end batches whose completion window is over, remove files that have expired", expire_every_ms,
+     false, expire_is_needed, expire_begin, expire_slice, expire_end},
 };
 #define JOB_COUNT (sizeof jobs / sizeof *jobs)
 _Static_assert(JOB_COUNT <= JOB_MOST, "the runner plans so many");

@@ -36,6 +36,7 @@ struct job_settings {
     int64_t logs_after_ms;
     int64_t alert_stuck_after_ms;
     double alert_failure_rate; // share of 1
+    const char *files;         // the folder of uploaded files; borrowed
 };
 
 #endif
