@@ -80,7 +80,7 @@ def test_one_at_a_time(place):
     tap.equal(place.value("SELECT count(*) FROM jobs"), 0, "which is not this one's run to write down")
     tap.result(place.run("job", CLEANUP, "--dry-run"), 0, "a dry run does not ask")
     tap.result(place.run("job", "retention"), 0, "another job is free")
-    tap.equal([j["lockedBy"] for j in place.run("job", "list", "--json").jsonl], ["command, pid 7", None, None], "job list says who is at it")
+    tap.equal([j["lockedBy"] for j in place.run("job", "list", "--json").jsonl], ["command, pid 7", None, None, None], "job list says who is at it")
     dead = subprocess.Popen(["true"])
     gone = identity(dead.pid) if os.path.exists(f"/proc/{dead.pid}/stat") else None
     dead.wait()

@@ -504,12 +504,56 @@ static void test_batch_submit(void **state) {
     assert_int_equal(genrun_batch_begin(g, &batch, &options), GENRUN_INVALID);
 }
 
-// ---- what is nobody's own ----
-
 static void not_for_a_user(genrun *g, int result) {
     assert_int_equal(result, GENRUN_NOT_FOUND);
     assert_non_null(strstr(genrun_message(g), "ask as an admin"));
 }
+
+// ---- files and batches of OpenAI's API ----
+
+static void test_files(void **state) {
+    genrun *g = *state;
+    genrun_file_options file = GENRUN_FILE_OPTIONS_INIT;
+    genrun_openai_options batch = GENRUN_OPENAI_OPTIONS_INIT;
+    genrun_row *row = NULL, *made = NULL;
+    char files[96], path[] = "content-XXXXXX";
+    int fd = mkstemp(path), content = -1;
+    assert_true(fd >= 0 && unlink(path) == 0);
+    file.user = "bob";
+    ok(g, genrun_file_add(g, &row, fd, &file));
+    close(fd);
+    batch.user = "bob";
+    batch.input_file_id = genrun_row_text(row, "id");
+    batch.endpoint = "/v1/embeddings";
+    ok(g, genrun_openai_create(g, &made, NULL, &batch, NULL));
+    for (int mine = 0; mine < 2; mine++) {
+        genrun_row *got = NULL;
+        int code = mine ? GENRUN_OK : GENRUN_NOT_FOUND, more, listed = 0;
+        host_scope(g, mine ? "bob" : "ann");
+        assert_int_equal(genrun_openai_get(g, &got, genrun_row_text(made, "id")), code);
+        genrun_row_free(got);
+        assert_int_equal(genrun_openai_cancel(g, &got, genrun_row_text(made, "id")), code);
+        genrun_row_free(got);
+        ok(g, genrun_openai_list(g, NULL, 0, &more, count, &listed));
+        assert_int_equal(genrun_file_get(g, &got, genrun_row_text(row, "id")), code);
+        genrun_row_free(got);
+        assert_int_equal(genrun_file_open(g, &content, genrun_row_text(row, "id")), code);
+        if (content >= 0)
+            close(content);
+        ok(g, genrun_file_list(g, NULL, &more, count, &listed));
+        assert_int_equal(listed, 2 * mine);
+        assert_int_equal(genrun_file_delete(g, genrun_row_text(row, "id")), code);
+    }
+    not_for_a_user(g, genrun_openai_prepare(g));
+    int64_t removed;
+    not_for_a_user(g, genrun_file_sweep(g, &removed));
+    genrun_row_free(row);
+    genrun_row_free(made);
+    snprintf(files, sizeof files, "%.80s.files", database);
+    assert_int_equal(rmdir(files), 0);
+}
+
+// ---- what is nobody's own ----
 
 static void test_rest(void **state) {
     genrun *g = *state;
@@ -556,6 +600,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bulk, enter, leave),
         cmocka_unit_test_setup_teardown(test_submit, enter, leave),
         cmocka_unit_test_setup_teardown(test_batch_submit, enter, leave),
+        cmocka_unit_test_setup_teardown(test_files, enter, leave),
         cmocka_unit_test_setup_teardown(test_rest, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
