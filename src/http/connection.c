@@ -10,6 +10,7 @@
 #define HEAD_MS 10000        // for the head of the first request
 #define GRACE_MS 30000       // of a body and of an answer, beside the least speed
 #define LEAST_BYTES_A_S 1024 // mobile lines are faster
+#define STOP_MS 1000         // a stream may stand still for so long during a stop
 #define IDLE_CUT 8           // connections cut at once when the limit is near
 
 struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) {
@@ -74,10 +75,20 @@ static void cut_idle(struct server *s) {
     }
 }
 
+// A stop sends what is committed first; but it does not wait for clients that take nothing.
+static void cut_streams(struct server *s, int64_t now_ms) {
+    for (struct exchange *x = s->exchanges; x; x = x->next)
+        if (x->streaming && !x->suspended && !x->connection->cut && now_ms - s->stopping_ms >= STOP_MS &&
+            now_ms - x->sent_ms >= STOP_MS)
+            cut(x->connection);
+}
+
 void connection_cut_slow(struct server *s, int64_t now_ms) {
     for (struct connection *c = s->connections; c; c = c->next)
         if (!c->cut && now_ms >= deadline_ms(c))
             cut(c);
+    if (s->stopping)
+        cut_streams(s, now_ms);
     if (s->connection_count >= s->connection_limit)
         cut_idle(s);
 }

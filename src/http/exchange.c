@@ -148,6 +148,10 @@ const char *exchange_data_dir(const struct exchange *x) {
     return x->server->data_dir;
 }
 
+struct live *exchange_live(const struct exchange *x) {
+    return x->server->live;
+}
+
 // ---- the answer ----
 
 void exchange_answer_header(struct exchange *x, const char *name, const char *value) {

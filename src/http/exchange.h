@@ -16,6 +16,7 @@
 
 struct exchange;
 struct upload;
+struct live;
 
 // ---- who asks ----
 
@@ -88,6 +89,8 @@ struct exchange_stream {
     void (*free_payload)(void *payload);
     void *payload;
 };
+// Where handlers of streams find the server's live events (http/live.h).
+struct live *exchange_live(const struct exchange *x);
 // Every ping_ms without a byte the comment ": ping" is sent (0: never), by which a client that went away is noticed.
 void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream,
                      int64_t ping_ms);

@@ -192,9 +192,9 @@ struct filling {
 };
 
 static void note_reset(struct feed_reader *r, int64_t newest) {
-    r->note_length +=
-        (size_t)snprintf(r->note + r->note_length, sizeof r->note - r->note_length,
-                         "id: %lld\nevent: reset\ndata: {\"id\":%lld}\n\n", (long long)newest, (long long)newest);
+    r->note_length += (size_t)snprintf(r->note + r->note_length, sizeof r->note - r->note_length,
+                                       "id: %lld\nevent: reset\ndata: {\"id\":%lld}\n\n", (long long)newest,
+                                       (long long)newest);
     r->next = newest + 1;
 }
 

@@ -6,6 +6,10 @@
 #include "http/exchange.h"
 #include "http/field.h"
 
+// api_events.c
+extern const struct field api_events_query[];
+void api_events(struct exchange *x, genrun *g);
+
 // api.c
 void api_list(struct exchange *x, genrun *g);
 

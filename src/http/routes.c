@@ -50,6 +50,7 @@ const struct route route_list[] = {
     {"DELETE", "/session", ROLE_ANYONE, ROUTE_READ, api_session_log_out, NULL, NULL, false, "log it out"},
     {"GET", "/session/{code}", ROLE_ANYONE, ROUTE_READ, api_session_link, NULL, NULL, false,
      "the link that a server without keys tells at its start"},
+    {"GET", "/api/events", ROLE_USER, ROUTE_STREAM, api_events, api_events_query, NULL, false, "the log as server-sent events"},
 };
 // clang-format on
 const size_t route_count = sizeof route_list / sizeof *route_list;

@@ -174,7 +174,7 @@ static ssize_t read_stream(void *payload, uint64_t position, char *buffer, size_
     ssize_t length = x->stream.read(x->stream.payload, s->g, buffer, size);
     host_scope(s->g, NULL);
     int64_t now_ms = clock_monotonic_ms();
-    if (length < 0 || (length == 0 && s->stopping)) {
+    if (length < 0) {
         x->stream_ended = true;
         return MHD_CONTENT_READER_END_OF_STREAM;
     }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "http/live.h"
 #include "http/state.h"
 #include "http/worker.h"
 #include <arpa/inet.h>
@@ -196,8 +197,8 @@ void server_resume(struct exchange *x) {
 
 // ---- the runner's turns ----
 
-// At full load commits come by the thousand a second: streams and those that wait are told together.
-static void wake_streams(struct server *s) {
+static void wake_streams(void *payload) {
+    struct server *s = payload;
     for (struct exchange *x = s->exchanges; x; x = x->next)
         if (x->streaming && x->suspended)
             server_resume(x);
@@ -207,13 +208,14 @@ static void on_look(void *payload) {
     struct server *s = payload;
     s->looked_ms = clock_monotonic_ms();
     s->look_set = false;
-    wake_streams(s);
     dispatch_committed(s);
 }
 
+// At full load commits come by the thousand a second: those that wait are told together, and so are streams.
 static void on_commit(void *payload) {
     struct server *s = payload;
     int64_t left_ms = s->looked_ms + LOOK_MS - clock_monotonic_ms();
+    live_commit(s->live);
     if (left_ms <= 0)
         on_look(s);
     else if (!s->look_set)
@@ -232,11 +234,12 @@ static void on_stopping(void *payload) {
     if (!s->daemon || s->stopping)
         return;
     s->stopping = true;
+    s->stopping_ms = clock_monotonic_ms();
     int fd = MHD_quiesce_daemon(s->daemon);
     if (fd != MHD_INVALID_SOCKET)
         close(fd);
     dispatch_committed(s);
-    wake_streams(s);
+    live_stop(s->live);
     pump(s);
     arm(s);
 }
@@ -280,6 +283,8 @@ static void on_down(void *payload) {
         MHD_stop_daemon(s->daemon);
         s->daemon = NULL;
     }
+    live_free(s->live);
+    s->live = NULL;
     host_timer_clear(s->timer);
     host_timer_clear(s->again);
     host_timer_clear(s->look);
@@ -290,6 +295,7 @@ static int on_up(void *payload) {
     struct err e;
     if (worker_open(&s->worker, s->g, dispatch_done, &e))
         return host_fail(s->g, (int)e.code, "%s", e.message);
+    s->live = live_new(s->g, wake_streams, s);
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
         MHD_OPTION_EXTERNAL_LOGGER, on_message, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,

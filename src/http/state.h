@@ -135,7 +135,9 @@ struct server {
     bool pump_again;   // something was resumed or is pending
     int64_t looked_ms; // when streams and those that wait were last told of commits
     bool look_set, stopping;
+    int64_t stopping_ms; // when that began
     struct worker *worker;
+    struct live *live;
     struct server_use use[ROUTES_MAXIMUM];
     uint64_t cut_count;
 };

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Reading the log: what a person looks at, newest first in mind, and the short pages of a reader that follows it.
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "queue/queue.h"
 #include "queue/rows.h"
 #include <string.h>
 
 #define PAGE_ROWS 256
-#define LOOK_IDS 1024 // of the log, asked for at once by a reader
-#define LOOK_MS 4     // then a page ends, whatever it found
+#define LOOK_IDS 1024    // of the log, asked for at once by a reader
+#define LOOK_BYTES 65536 // of messages and data, and one row more, held at once
+#define LOOK_MS 4        // then a page ends, whatever it found
 
 // Whose an event is: of a generation, of a batch job, or of nobody. A deleted generation is nobody's.
 #define EVENT_USER                                                                                           \
@@ -20,6 +22,7 @@
     "generation_id,"                                                                                         \
     " (SELECT b.id FROM batch_job b WHERE b.seq=batch_seq) AS batch_job_id, attempt, message, data,"         \
     " " EVENT_USER " AS _user_id "
+#define COLUMN_MESSAGE 7 // and data behind it
 
 static int level_rank(const char *level) {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
@@ -147,6 +150,25 @@ static int check_whole(struct look *l, int64_t after, struct err *e) {
     return result;
 }
 
+// As rows_take(), but for what would be much; *full tells whether there may be more.
+static int take_some(struct db *db, sqlite3_stmt *s, int64_t want, struct rows *out, bool *full,
+                     struct err *e) {
+    int64_t bytes = 0;
+    int code = s ? 0 : -1;
+    *out = (struct rows){0};
+    *full = false;
+    while (s && !*full && (code = db_next(db, s, e)) == 1) {
+        if (!out->list)
+            out->list = mem_alloc(PAGE_ROWS, sizeof *out->list);
+        out->list[out->count++] = row_copy(s);
+        bytes += sqlite3_column_bytes(s, COLUMN_MESSAGE) + sqlite3_column_bytes(s, COLUMN_MESSAGE + 1);
+        *full = (int64_t)out->count == want || bytes >= LOOK_BYTES;
+    }
+    if (code < 0)
+        rows_free(out);
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 // The next ids, and what of them is wanted; l->looked goes on.
 static int look(struct look *l, struct rows *rows, struct err *e) {
     const struct event_filter *f = l->filter;
@@ -156,11 +178,12 @@ static int look(struct look *l, struct rows *rows, struct err *e) {
     int64_t want = l->left < PAGE_ROWS ? l->left : PAGE_ROWS;
     sqlite3_stmt *s =
         db_ask_text(l->db, e, buf_borrow(&l->sql), "ititi", after, f->event, want, f->user_id, end);
-    int result = rows_take(l->db, s, rows, e);
+    bool full;
+    int result = take_some(l->db, s, want, rows, &full, e);
     db_drop(l->db, s);
     if (result)
         return result;
-    l->looked = (int64_t)rows->count == want ? last_id(rows) : end;
+    l->looked = full ? last_id(rows) : end;
     l->left -= (int64_t)rows->count;
     result = check_whole(l, after, e);
     // What was deleted is passed over at once.
