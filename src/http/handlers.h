@@ -17,6 +17,27 @@ void api_list(struct exchange *x, genrun *g);
 void metrics_get(struct exchange *x, genrun *g);
 void metrics_health(struct exchange *x, genrun *g);
 
+// v1_files.c
+extern const struct field v1_files_query[];
+void v1_files_create(struct exchange *x, genrun *g);
+void v1_files_list(struct exchange *x, genrun *g);
+void v1_files_get(struct exchange *x, genrun *g);
+void v1_files_delete(struct exchange *x, genrun *g);
+void v1_files_content(struct exchange *x, genrun *g);
+void v1_files_start(genrun *g, const char *text);
+
+// v1_batches.c
+extern const struct field v1_batches_query[], v1_batches_body[];
+void v1_batches_create(struct exchange *x, genrun *g);
+void v1_batches_list(struct exchange *x, genrun *g);
+void v1_batches_get(struct exchange *x, genrun *g);
+void v1_batches_cancel(struct exchange *x, genrun *g);
+void v1_batches_prepare(genrun *g, const char *text);
+
+// v1_models.c
+void v1_models_list(struct exchange *x, genrun *g);
+void v1_models_get(struct exchange *x, genrun *g);
+
 // dashboard.c
 void dashboard_page(struct exchange *x, genrun *g);
 void dashboard_asset(struct exchange *x, genrun *g);

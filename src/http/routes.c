@@ -40,6 +40,17 @@ const struct route route_list[] = {
     {"POST", "/api/admin/jobs/{name}", ROLE_ADMIN, ROUTE_SLOW, api_admin_job, NULL, api_admin_job_body, false, "run a periodic job now"},
     {"POST", "/api/admin/recover-generation", ROLE_ADMIN, ROUTE_WRITE, api_generations_recover_named, NULL, api_generations_named_body, false, "queue a stuck generation again"},
     {"GET", "/api/admin/failed-generations", ROLE_ADMIN, ROUTE_SLOW, api_report, api_report_query, NULL, false, "what failed and what is stuck, and whose it is"},
+    {"POST", "/v1/files", ROLE_USER, ROUTE_SLOW, v1_files_create, NULL, NULL, true, "upload a file: multipart/form-data with file, purpose, expires_after[anchor], expires_after[seconds]"},
+    {"GET", "/v1/files", ROLE_USER, ROUTE_SLOW, v1_files_list, v1_files_query, NULL, false, "files, uploaded and of results"},
+    {"GET", "/v1/files/{id}", ROLE_USER, ROUTE_SLOW, v1_files_get, NULL, NULL, false, "one file's name, size, purpose"},
+    {"GET", "/v1/files/{id}/content", ROLE_USER, ROUTE_SLOW, v1_files_content, NULL, NULL, false, "what is in it; results also while their batch runs"},
+    {"DELETE", "/v1/files/{id}", ROLE_USER, ROUTE_SLOW, v1_files_delete, NULL, NULL, false, "delete a file"},
+    {"POST", "/v1/batches", ROLE_USER, ROUTE_WRITE, v1_batches_create, NULL, v1_batches_body, false, "make a batch of an uploaded file"},
+    {"GET", "/v1/batches", ROLE_USER, ROUTE_READ, v1_batches_list, v1_batches_query, NULL, false, "batches, the newest first"},
+    {"GET", "/v1/batches/{id}", ROLE_USER, ROUTE_READ, v1_batches_get, NULL, NULL, false, "how far a batch is"},
+    {"POST", "/v1/batches/{id}/cancel", ROLE_USER, ROUTE_WRITE, v1_batches_cancel, NULL, NULL, false, "cancel a batch"},
+    {"GET", "/v1/models", ROLE_USER, ROUTE_READ, v1_models_list, NULL, NULL, false, "the configured models"},
+    {"GET", "/v1/models/{id}", ROLE_USER, ROUTE_READ, v1_models_get, NULL, NULL, false, "one of them"},
     {"GET", "/healthz", ROLE_ANYONE, ROUTE_READ, metrics_health, NULL, NULL, false, "200 when genrun is well, else 503; an admin is told why"},
     {"GET", "/metrics", ROLE_ADMIN, ROUTE_READ, metrics_get, NULL, NULL, false, "counters and gauges for Prometheus"},
     {"GET", "/", ROLE_ANYONE, ROUTE_READ, dashboard_page, NULL, NULL, false, "the dashboard"},
@@ -55,4 +66,4 @@ const struct route route_list[] = {
 // clang-format on
 const size_t route_count = sizeof route_list / sizeof *route_list;
 
-void (*const route_starters[])(genrun *g, const char *text) = {NULL};
+void (*const route_starters[])(genrun *g, const char *text) = {v1_files_start, v1_batches_prepare, NULL};
