@@ -55,7 +55,7 @@ def stream(web):
 def turns(web):
     """Passes of the loop so far."""
     text = web.get("/metrics").body.decode()
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("genrun_loop_turn_seconds_count"))
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("genrun_turn_duration_seconds_count"))
 
 
 def test_idle_streams_cost_nothing(place):
