@@ -5,9 +5,9 @@
 #include "http/handlers.h"
 #include <string.h>
 
-// Everything comes from here, no text becomes markup, and nobody may frame the page. Images of outputs are data URLs.
+// Everything comes from here, no text becomes markup, and nobody may frame the page.
 #define POLICY                                                                                               \
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "     \
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "     \
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 static const char *mime_of(const char *name) {

@@ -3,14 +3,13 @@
 import {get, path, post, query} from "./api.js";
 import {choiceField, h, keep, link, pairs} from "./dom.js";
 import {badge, money, number, tail, time} from "./format.js";
-import {timeline} from "./generation.js";
 import {filterForm} from "./generations.js";
 import {List} from "./list.js";
+import {Log} from "./log.js";
 import {actionButton, problem} from "./say.js";
 
 const STATUS = [["", "any"], ["queued", "queued"], ["processing", "processing"], ["paused", "paused"], ["completed", "completed"],
     ["failed", "failed"], ["cancelled", "cancelled"]];
-const LOG_ROWS = 100;
 
 // A bar of what succeeded, failed, was cancelled and runs; its text says the same.
 function bar(row) {
@@ -105,11 +104,12 @@ function itemColumns(at) {
 
 export function batchView(at) {
     const url = path("api", "batch-jobs", at.id), abort = new AbortController();
-    const parts = Object.fromEntries(["title", "state", "actions", "facts", "log"].map((part) => [part, h("div", {class: "part"})]));
+    const parts = Object.fromEntries(["title", "state", "actions", "facts"].map((part) => [part, h("div", {class: "part"})]));
     const trouble = h("div", {});
     const items = new List({path: url + "/items", filter: {status: at.filter.status}, columns: itemColumns(at), key: (row) => row.conversationId, open: at.open,
         empty: at.filter.status ? `No item is ${at.filter.status}.` : "No items.", caption: "Items"});
-    const log = h("details", {class: "log", on: {toggle: () => refresh()}}, h("summary", {}, "Log"), parts.log);
+    const events = new Log(url + "/logs", abort.signal);
+    const log = h("details", {class: "log", on: {toggle: () => refresh()}}, h("summary", {}, "Log"), events.element);
     const element = h("section", {"aria-labelledby": "title"}, h("p", {class: "path"}, link("#/batches", "Batches"), " /"), parts.title, trouble, parts.state, parts.actions, parts.facts,
         h("h3", {class: "items"}, at.filter.status ? ["Items that are " + at.filter.status + " ", link("#/batches/" + encodeURIComponent(at.id), "all")] : "Items"), items.element, log);
     let id = at.id, looking = false, again = false;
@@ -123,10 +123,8 @@ export function batchView(at) {
             reason(row) ? h("p", {class: "waits"}, reason(row)) : null]);
         keep(parts.actions, [row.status, row.failedItems, row.cancelledItems > 0, row.queuedItems > 0], () => actions(row, refresh));
         keep(parts.facts, row, () => facts(row, at));
-        if (log.open) {
-            const page = await get(url + "/logs" + query({limit: LOG_ROWS}), {signal: abort.signal});
-            keep(parts.log, page.data, (events) => timeline(events));
-        }
+        if (log.open)
+            await events.refresh();
     }
 
     async function refresh(changes) {

@@ -76,13 +76,15 @@ function stuckColumns(at, refresh) {
         {label: "User", class: "medium some", cell: (row) => row.userId},
         {label: "Last step", class: "medium some", cell: (row) => row.lastStep},
         {label: "Heartbeat", class: "narrow age some", cell: (row) => time(row.lastHeartbeat)},
-        {label: "Started", class: "narrow age", cell: (row) => time(row.startedAt ?? row.createdAt)},
+        {label: "Started", class: "narrow age", cell: (row) => time(row.startedAt)},
         {label: "", class: "act", cell: (row) => (at.person.admin ? recoverAction(row.id, refresh, {class: "small", "aria-label": "Recover " + row.id}) : null)},
     ];
 }
 
 export function stuckView(at) {
-    const list = new List({path: "/api/generations", filter: {status: "stuck"}, columns: stuckColumns(at, () => list.refresh()), key: (row) => row.id, open: at.open,
+    // An admin's report tells why, too.
+    const source = at.person.admin ? {path: "/api/admin/failed-generations", rows: "generations"} : {path: "/api/generations"};
+    const list = new List({...source, filter: {status: "stuck"}, columns: stuckColumns(at, () => list.refresh()), key: (row) => row.id, open: at.open,
         empty: "Nothing is stuck.", caption: "Stuck generations"});
     const element = h("section", {"aria-labelledby": "title"}, h("h2", {id: "title"}, "Stuck"),
         h("p", {class: "quiet"}, "What is processing and hangs: its runner is gone, or it shows no heartbeat or no progress. The runner repairs most of it by itself."), list.element);

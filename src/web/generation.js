@@ -2,22 +2,25 @@
 // Everything about one generation, and what can be done with it.
 import {cancelAction, dismissAction, recoverAction, retryAction} from "./actions.js";
 import {get, path} from "./api.js";
-import {block, button, fill, h, keep, line, link, pairs} from "./dom.js";
-import {advice, badge, bytes, clock, money, number, time} from "./format.js";
+import {block, button, fill, h, keep, link, pairs} from "./dom.js";
+import {advice, badge, bytes, money, number, time} from "./format.js";
+import {Log} from "./log.js";
 import {problem} from "./say.js";
 
 const SHOWN_TEXT = 200000; // characters of a text; the whole one is a click away
+const INLINE = 1 << 20; // bytes of outputs that stand in the answer itself
 const OWN_KEYS = new Set(["error", "errorContext", "cancelledAt", "cancelledReason"]);
 
 export class Generation {
     constructor(id, {person, onClose, changed}) {
         Object.assign(this, {id, person, onClose, changed});
         this.abort = new AbortController();
-        this.parts = Object.fromEntries(["state", "actions", "error", "prompt", "outputs", "fields", "parameters", "events"].map((name) => [name, h("div", {class: "part"})]));
+        this.log = new Log(path("api", "generations", id, "logs"), this.abort.signal);
+        this.parts = Object.fromEntries(["state", "actions", "error", "prompt", "outputs", "fields", "parameters"].map((name) => [name, h("div", {class: "part"})]));
         this.state = h("div", {}, h("p", {class: "quiet"}, "Loading …"));
         this.element = h("article", {class: "detail", tabindex: "-1", "aria-labelledby": "detail-title"}, h("header", {},
             h("h2", {id: "detail-title"}, "Generation ", h("code", {}, id)), button("Close", onClose, {class: "small", title: "Escape closes, too"})),
-            this.state, Object.values(this.parts));
+            this.state, Object.values(this.parts), h("h3", {}, "Events"), this.log.element);
     }
 
     close() {
@@ -36,6 +39,7 @@ export class Generation {
             this.row = await get(path("api", "generations", this.id), {signal: this.abort.signal});
             fill(this.state);
             this.draw(this.row);
+            await this.log.refresh();
         } catch (error) {
             if (error.name !== "AbortError")
                 fill(this.state, problem(error));
@@ -57,11 +61,10 @@ export class Generation {
         keep(p.error, [row.errorType, row.errorMessage, row.parameters?.errorContext, row.status], () => this.error(row));
         keep(p.prompt, row.prompt, () => (row.prompt ? [h("h3", {}, "Prompt"), block(row.prompt.slice(0, SHOWN_TEXT), "Prompt")] : null));
         keep(p.outputs, row.outputs ?? [], (outputs) => outputs.map((output) => this.output(output, outputs.length)));
-        keep(p.fields, {...row, prompt: null, outputs: null, events: null, parameters: null}, () => this.fields(row));
+        keep(p.fields, {...row, prompt: null, outputs: null, parameters: null}, () => this.fields(row));
         const parameters = Object.fromEntries(Object.entries(row.parameters ?? {}).filter(([name]) => !OWN_KEYS.has(name)));
         keep(p.parameters, parameters, () => (Object.keys(parameters).length ? [h("h3", {}, "Parameters"),
             block(JSON.stringify(parameters, null, 2).slice(0, SHOWN_TEXT), "Parameters")] : null));
-        keep(p.events, row.events ?? [], (events) => (events.length ? [h("h3", {}, "Events"), timeline(events)] : null));
     }
 
     error(row) {
@@ -87,8 +90,9 @@ export class Generation {
     }
 
     output(output, count) {
-        const title = (count > 1 ? `Output ${output.idx + 1}` : "Output") + `: ${output.mime ?? "unknown type"}, ${bytes(output.bytes)}` + (output.partial ? ", partial" : "");
-        return [h("h3", {}, title), outputBody(output)];
+        const address = path("api", "generations", this.row.id, "outputs", output.index);
+        const title = (count > 1 ? `Output ${output.index + 1}` : "Output") + `: ${output.mime ?? "unknown type"}, ${bytes(output.bytes)}` + (output.partial ? ", partial" : "");
+        return [h("h3", {class: "output-title"}, title, " ", link(address, "Download", {download: fileName(this.row.id, output)})), outputBody(output, address)];
     }
 
     actions(row) {
@@ -106,22 +110,17 @@ export class Generation {
     }
 }
 
-function outputBody(output) {
-    const {mime, content} = output;
-    if (content === null || content === undefined)
-        return h("p", {class: "quiet"}, output.file ? "It is in the file " : "The content is not here.", output.file ? h("code", {}, output.file) : null);
-    const base64 = typeof content === "object" ? content.base64 : null;
-    if (base64 && /^image\/[a-z0-9.+-]+$/.test(mime ?? ""))
-        return h("img", {class: "output", src: `data:${mime};base64,${base64}`, alt: "Output, an image"});
-    if (base64)
-        return h("p", {class: "quiet"}, "It is not text.");
-    const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
-    return [block(text.slice(0, SHOWN_TEXT), "Output"), text.length > SHOWN_TEXT ? h("p", {class: "quiet"}, `${number(text.length)} characters in all.`) : null];
+const ENDINGS = {"text/plain": ".txt", "application/json": ".json", "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/svg+xml": ".svg"};
+
+function fileName(id, output) {
+    return id.slice(-8) + "-" + output.index + (ENDINGS[output.mime] ?? ".bin");
 }
 
-// Events, the oldest first.
-export function timeline(events) {
-    return h("ol", {class: "timeline"}, events.map((event) => h("li", {class: "level-" + (["debug", "info", "warn", "error"].includes(event.level) ? event.level : "info")},
-        clock(event.createdAt), " ", h("strong", {}, line(event.event).replace(/^(generation|batch)\./, "")), event.attempt ? h("span", {class: "quiet"}, ` try ${event.attempt}`) : null,
-        event.message ? h("p", {}, event.message) : null, event.data?.waitMs ? h("p", {class: "quiet"}, `again after ${(event.data.waitMs / 1000).toFixed(1)} s`) : null)));
+// Text stands in the answer as far as there was room; an image is asked for by its address, as an image only.
+function outputBody(output, address) {
+    if (/^image\//.test(output.mime ?? ""))
+        return h("img", {class: "output", src: address, alt: "Output, an image"});
+    if (typeof output.content !== "string")
+        return h("p", {class: "quiet"}, output.bytes > INLINE ? "It is too long to be shown." : "It is not text.");
+    return [block(output.content.slice(0, SHOWN_TEXT), "Output"), output.content.length > SHOWN_TEXT ? h("p", {class: "quiet"}, `The first of ${number(output.content.length)} characters.`) : null];
 }

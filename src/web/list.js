@@ -3,7 +3,6 @@
 // drawn anew, so that a person's place, focus and selection stay.
 import {get, query} from "./api.js";
 import {button, fill, h, keep} from "./dom.js";
-import {number} from "./format.js";
 import {problem} from "./say.js";
 
 const PAGE = 50;
@@ -11,9 +10,10 @@ const LOOK_AGAIN = 200; // rows at most that are asked for again at once
 
 export class List {
     // path: of the API; filter: its query; columns: {label, cell(row), class}; key(row); empty: what to say of nothing;
-    // open(row): the address of a row's detail; each(row, tr): more to do for a row.
-    constructor({path, filter, columns, key, empty, open, caption, each, onRows}) {
-        Object.assign(this, {path, filter, columns, key, empty, open, caption, each, onRows});
+    // open(row): the address of a row's detail; paged: false where the API takes no limit; rows: the name of the rows in
+    // the answer.
+    constructor({path, filter, columns, key, empty, open, caption, paged = true, rows = "data"}) {
+        Object.assign(this, {path, filter, columns, key, empty, open, caption, paged, name: rows});
         this.rows = new Map(); // key -> {row, tr}
         this.cursor = null;
         this.abort = new AbortController();
@@ -30,7 +30,8 @@ export class List {
     }
 
     async page(limit, after) {
-        return get(this.path + query({...this.filter, limit, after}), {signal: this.abort.signal});
+        const answer = await get(this.path + query({...this.filter, ...(this.paged ? {limit, after} : {})}), {signal: this.abort.signal});
+        return {data: answer[this.name], nextCursor: answer.nextCursor};
     }
 
     // Looks at everything that is shown (or the first page); one look at a time, and one more when asked meanwhile.
@@ -99,7 +100,6 @@ export class List {
         if (whole)
             this.setCursor(cursor);
         this.table.hidden = this.rows.size === 0;
-        this.onRows?.(data, cursor);
     }
 
     // Draws one row; it stands before `before` (null: last), unless it stands there already. Returns its <tr>.
@@ -115,7 +115,6 @@ export class List {
         if (before !== known.tr)
             this.body.insertBefore(known.tr, before);
         keep(known.tr, row, () => this.columns.map((c) => h(c.head ? "th" : "td", {class: c.class, scope: c.head ? "row" : null}, c.cell(row))));
-        this.each?.(row, known.tr);
         this.table.hidden = false;
         return known.tr;
     }
@@ -129,9 +128,5 @@ export class List {
     mark(key) {
         for (const [own, {tr}] of this.rows)
             tr.toggleAttribute("data-open", own === key);
-    }
-
-    count() {
-        return number(this.rows.size) + (this.cursor ? "+" : "");
     }
 }

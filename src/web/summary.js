@@ -31,7 +31,7 @@ export class Summary {
         this.looking = true;
         this.told = told;
         try {
-            const [stats, health] = await Promise.all([get("/api/stats"), this.health()]);
+            const [stats, health] = await Promise.all([this.admin ? get("/api/stats") : {}, this.health()]);
             if (!this.closed)
                 this.draw(stats, health);
         } catch (error) {
@@ -52,7 +52,7 @@ export class Summary {
             changed();
         this.last = counts;
         keep(this.signs, [stats.runnerPid, stats.runnerStartedAt, health], () => [this.runner(stats), this.healthSign(health)]);
-        this.counts.hidden = false;
+        this.counts.hidden = !this.admin; // the numbers are those of all users
         keep(this.counts, {...stats, health: null}, () => [h("ul", {class: "counts"}, STATES.map((state) => this.count(state, stats[state])),
             this.count("stuck", stats.stuck)), this.facts(stats)]);
         const parked = stats.parkedModels ?? [];

@@ -8,7 +8,7 @@ import {List} from "./list.js";
 import {actionButton} from "./say.js";
 
 function simpleView(title, intro, options) {
-    const list = new List({filter: {}, caption: title, ...options, columns: options.columns(() => list.refresh())});
+    const list = new List({filter: {}, paged: false, caption: title, ...options, columns: options.columns(() => list.refresh())});
     const element = h("section", {"aria-labelledby": "title"}, h("h2", {id: "title"}, title), intro ? h("p", {class: "quiet"}, intro) : null, list.element);
     return {element, refresh: () => list.refresh(), close: () => list.close()};
 }
