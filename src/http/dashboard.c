@@ -7,7 +7,7 @@
 
 // Everything comes from here, no text becomes markup, and nobody may frame the page.
 #define POLICY                                                                                               \
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "     \
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "                           \
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 static const char *mime_of(const char *name) {
