@@ -109,3 +109,10 @@ LEFT JOIN batch_count c ON c.batch_seq = o.batch_seq;
 ---------------------------------------------------------------------------------------------------
 
 CREATE INDEX batch_job_user ON batch_job (user_id, seq) WHERE user_id IS NOT NULL;
+
+---------------------------------------------------------------------------------------------------
+-- Keys, by the end of their ids as people type it, and those that are good
+---------------------------------------------------------------------------------------------------
+
+CREATE INDEX api_keys_tail ON api_keys (substr(id, -8));
+CREATE INDEX api_keys_good ON api_keys (id) WHERE revoked_at IS NULL;

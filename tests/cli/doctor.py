@@ -18,7 +18,7 @@ from shim import Shim
 
 CONFIG = "[genrun]\ndefault_model = echo\n"
 # Checks of a place without models of its own, in their order.
-CHECKS = ["configuration", "database", "permissions", "log", "schema", "integrity", "rows", "writer lock", "runner", "stuck",
+CHECKS = ["configuration", "database", "permissions", "log", "schema", "integrity", "rows", "writer lock", "runner", "stuck", "http",
           "SQLite", "libcurl", "disk", "temporary folder", "clock", "open files", "inotify"]
 
 
@@ -227,6 +227,25 @@ def test_runner(place):
     judge(place, "model m", "wrong", "parked since 2026-01-01T00:00:00.000Z, with 0 in its queue: a wrong key", "genrun models resume m")
     place.sql("UPDATE model_state SET state = 'cooling', until = 1767225660000")
     judge(place, "model m", "note", r"cooling since .*, until 2026-01-01T00:01:00.000Z", "")
+
+
+def test_http(place):
+    fill(place)
+    secret = "a secret of some length"
+    judge(place, "http", "ok", r"it is not configured \(\[http\] listen\)", "")
+    place.configure(CONFIG + "[http]\nlisten = 127.0.0.1:8787\n")
+    judge(place, "http", "ok", r"127\.0\.0\.1:8787, for this machine; .* so the runner tells a link and a token", "")
+    rows = judge(place, "http", "ok", r"8787; the admin secret \(environment variable INTERNAL_API_SECRET\) is set; 0 good keys", "", env={"INTERNAL_API_SECRET": secret})
+    tap.lacks(str(rows), secret, "but not what it is")
+    judge(place, "http", "note", "fewer than 16 characters", "take a longer one", env={"INTERNAL_API_SECRET": "hunter2"})
+    place.configure(CONFIG + "[http]\nlisten = 0.0.0.0:8787\n")
+    judge(place, "http", "wrong", "0.0.0.0:8787 can be reached from other machines, and there is no key", "make a key with 'genrun key add'")
+    place.run("key", "add")
+    judge(place, "http", "ok", r"is not set here; 1 good key$", "")
+    place.configure(CONFIG + "[http]\nadmin_key_file = key\n")
+    judge(place, "http", "wrong", "admin_key_file .*/key cannot be read", "write the secret there")
+    os.chmod(place.write("key", secret), 0o644)
+    judge(place, "http", "note", r"key can be read by others \(mode 0644\)", "chmod 600")
 
 
 def test_clock(place):
