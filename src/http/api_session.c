@@ -60,8 +60,10 @@ static void answer_identity(struct exchange *x, const struct auth_identity *who)
 void api_session_show(struct exchange *x, genrun *g) {
     (void)g;
     if (x->who.role == ROLE_ANYONE)
-        exchange_error(x, 401, NULL, "missing_credentials", NULL,
-                       "nobody is logged in: POST /session with a key");
+        exchange_refuse(x,
+                        &(struct auth_refusal){.status = 401,
+                                               .code = "missing_credentials",
+                                               .message = "nobody is logged in: POST /session with a key"});
     else
         answer_identity(x, &x->who);
 }
