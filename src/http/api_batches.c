@@ -31,6 +31,8 @@ void api_batches_list(struct exchange *x, genrun *g) {
     genrun_filter filter = GENRUN_FILTER_INIT;
     struct api_reply_page page;
     api_reply_filter(x, &filter);
+    if (api_reply_is_moved(x, &filter))
+        return;
     api_reply_page_begin(&page);
     int code = genrun_batch_list(g, &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
@@ -54,6 +56,8 @@ void api_batches_items(struct exchange *x, genrun *g) {
     struct api_reply_page page;
     filter.limit = 20;
     api_reply_filter(x, &filter);
+    if (api_reply_is_moved(x, &filter))
+        return;
     api_reply_page_begin(&page);
     int code = genrun_batch_items(g, exchange_segment(x, "id"), &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
@@ -208,7 +212,7 @@ const struct field api_batches_next_query[] = {
     API_FIELD_END,
 };
 
-// `item` may be NULL: none waits.
+// The status is the item's. `item` may be NULL: none waits.
 static void tell_next(struct exchange *x, genrun *g, genrun_row *item, bool ended) {
     genrun_row *batch = NULL;
     struct buf json;
@@ -221,7 +225,8 @@ static void tell_next(struct exchange *x, genrun *g, genrun_row *item, bool ende
     buf_char(&json, '{');
     json_write_member_integer(&json, "processed", item && ended);
     json_write_member_integer(&json, "remaining", genrun_row_integer(batch, "queued_items", 0));
-    json_write_member_text(&json, "status", genrun_row_text(batch, "status"));
+    json_write_member_text(&json, "status", item ? genrun_row_text(item, "status") : "empty");
+    json_write_member_text(&json, "id", item ? genrun_row_text(item, "id") : NULL);
     json_write_member_raw(&json, "item", item ? genrun_row_json(item) : NULL);
     buf_char(&json, '}');
     exchange_json(x, ended ? 200 : 202, &json);

@@ -130,6 +130,8 @@ void api_generations_list(struct exchange *x, genrun *g) {
     genrun_filter filter = GENRUN_FILTER_INIT;
     struct api_reply_page page;
     api_reply_filter(x, &filter);
+    if (api_reply_is_moved(x, &filter))
+        return;
     api_reply_page_begin(&page);
     int code = genrun_list(g, &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);

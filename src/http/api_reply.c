@@ -7,6 +7,7 @@
 
 #define PAGE_BYTES ((size_t)4 << 20)
 #define LOG_LOOKS 4
+#define LOOP_ROWS 100 // some 4 ms
 
 const char *api_reply_either(const struct exchange *x, const char *name, const char *other) {
     const char *value = exchange_query(x, name);
@@ -31,6 +32,10 @@ int64_t api_reply_ago(int64_t ms) {
 
 int64_t api_reply_hours_ago(const struct exchange *x) {
     return clock_wall_at() - exchange_query_integer(x, "hoursAgo", 24) * 3600000;
+}
+
+bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter) {
+    return filter->limit > LOOP_ROWS && exchange_move(x);
 }
 
 // ---- pages ----

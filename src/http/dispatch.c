@@ -229,9 +229,11 @@ static void check_answered(struct exchange *x) {
 
 static void call_handler(struct exchange *x, genrun *g) {
     host_scope(g, exchange_user(x));
+    bool moved = x->moved;
     x->route->handle(x, g);
     host_scope(g, NULL);
-    check_answered(x);
+    if (x->moved == moved)
+        check_answered(x);
 }
 
 static int on_write(void *payload, genrun *g) {
@@ -295,7 +297,7 @@ void dispatch_up(struct server *s) {
 }
 
 void dispatch_work(struct exchange *x, genrun *g) {
-    if (read_body(x))
+    if (x->moved || read_body(x))
         call_handler(x, g);
 }
 
@@ -313,7 +315,9 @@ static void start_handler(struct exchange *x) {
     switch (x->route->kind) {
     case ROUTE_READ:
         call_handler(x, s->g);
-        if (x->check && !x->answer.status)
+        if (x->moved)
+            on_worker(x);
+        else if (x->check && !x->answer.status)
             s->waiting_count++;
         else
             x->stage = STAGE_ANSWER;

@@ -267,6 +267,12 @@ void exchange_failed(struct exchange *x, genrun *g, int code) {
 
 // ---- answers that take time ----
 
+bool exchange_move(struct exchange *x) {
+    bool moves = !x->moved;
+    x->moved = true;
+    return moves;
+}
+
 void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
                    int64_t wait_ms) {
     if (x->server->waiting_count >= WAITING_MAXIMUM) {

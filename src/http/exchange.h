@@ -70,6 +70,9 @@ bool exchange_is_answered(const struct exchange *x);
 
 // ---- answers that take time ----
 
+// Instead of an answer, of a ROUTE_READ that would keep the loop for long: the handler is called again, on a worker.
+// false: it is on one already.
+bool exchange_move(struct exchange *x);
 // Instead of an answer: `check` is called after the commits of others, with a handle and the scope of the caller,
 // until it answers; once more with late = true when wait_ms are over, and then it must. At most 64 wait: beyond that the
 // answer is 503 at once (the write stands).

@@ -70,6 +70,7 @@ struct exchange {
     enum stage stage;
     bool suspended;
     bool has_path;  // the target is a path, not an absolute URL or *
+    bool moved;     // from the loop to a worker
     bool discard;   // what comes of the body is thrown away
     bool head_only; // HEAD
     char id[28];
