@@ -12,17 +12,19 @@ import {failed, problem} from "./say.js";
 import {Summary} from "./summary.js";
 import {jobsView, locksView, modelsView} from "./upkeep.js";
 
-// Name in the address: title, for admins only, how it is made. A view has `element`, refresh(changes) and close().
+// Name in the address: title, for admins only, how it is made, whether what it shows changes without an event. A view has `element`, refresh(changes) and close().
 const VIEWS = {
     generations: {title: "Generations", make: generationsView},
     batches: {title: "Batches", make: (at) => (at.id ? batchView(at) : batchesView(at))},
     failures: {title: "Failures", make: failuresView},
-    stuck: {title: "Stuck", make: stuckView},
-    models: {title: "Models", admin: true, make: modelsView},
-    locks: {title: "Locks", admin: true, make: locksView},
-    jobs: {title: "Jobs", admin: true, make: jobsView},
+    stuck: {title: "Stuck", quiet: true, make: stuckView},
+    models: {title: "Models", admin: true, quiet: true, make: modelsView},
+    locks: {title: "Locks", admin: true, quiet: true, make: locksView},
+    jobs: {title: "Jobs", admin: true, quiet: true, make: jobsView},
     new: {title: "New", make: createView},
 };
+const LOOK_MS = 5000; // between looks of such a view
+const ANYTHING = {generations: null, batches: null};
 const byId = (id) => document.getElementById(id);
 const page = {view: null, viewKey: null, detail: null, person: null, summary: null, from: null};
 
@@ -63,7 +65,7 @@ function navigate() {
         at.go = (filter) => (location.hash = address(at.name, at.id, filter, readAddress().show));
         page.view = VIEWS[at.name].make(at);
         fill(byId("main"), page.view.element);
-        page.view.refresh({generations: null, batches: null});
+        page.view.refresh(ANYTHING);
         if (other) {
             scrollTo(0, 0);
             byId("main").focus({preventScroll: true});
@@ -99,7 +101,7 @@ function showDetail(at) {
     page.view.mark?.(at.show);
     if (at.show) {
         page.detail = new Generation(at.show, {person: page.person, onClose: () => (location.hash = address(at.name, at.id, at.filter)),
-            changed: () => page.view.refresh({generations: null, batches: null})});
+            changed: () => page.view.refresh(ANYTHING)});
         fill(side, page.detail.element);
         side.scrollTop = 0;
         page.detail.refresh();
@@ -213,6 +215,7 @@ live.addEventListener("change", ({detail}) => {
     page.view?.refresh(detail);
     page.detail?.refresh(detail);
 });
+setInterval(() => page.view && !document.hidden && VIEWS[readAddress().name].quiet && page.view.refresh(ANYTHING), LOOK_MS);
 addEventListener("hashchange", navigate);
 addEventListener("keydown", (event) => {
     if (event.key === "Escape" && page.detail && !document.querySelector("dialog[open]"))

@@ -30,7 +30,7 @@ export function generationColumns(at) {
         {label: "Prompt", class: "wide", head: true, cell: (row) => [promptLink(at, row, row.prompt),
             row.errorMessage ? h("span", {class: "below bad"}, row.errorMessage) : null]},
         {label: "Model", class: "medium", cell: (row) => row.modelId},
-        {label: "User", class: "medium some", cell: (row) => row.userId},
+        ...(at.person.admin ? [{label: "User", class: "medium some", cell: (row) => row.userId}] : []),
         {label: "Tries", class: "number some", cell: (row) => (row.starts > 1 ? row.starts : "")},
         {label: "Cost", class: "number some", cell: (row) => money(row.cost)},
         {label: "Created", class: "narrow age", cell: (row) => time(row.createdAt)},

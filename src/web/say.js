@@ -37,8 +37,8 @@ export function ask({title, text, yes, danger, reason}) {
         const input = reason ? field(reason, (id) => h("input", {id, type: "text", maxlength: "500", autocomplete: "off"})) : null;
         const dialog = h("dialog", {class: "ask", "aria-labelledby": "ask-title"},
             h("form", {method: "dialog"}, h("h2", {id: "ask-title"}, title), text && h("p", {}, text), input,
-                h("div", {class: "buttons"}, h("button", {value: "no", formnovalidate: true}, "Keep as it is"),
-                    h("button", {value: "yes", class: danger ? "danger" : "primary", autofocus: !reason}, yes))));
+                h("div", {class: "buttons"}, h("button", {value: "no", formnovalidate: true, autofocus: danger && !reason}, "Keep as it is"),
+                    h("button", {value: "yes", class: danger ? "danger" : "primary", autofocus: !danger && !reason}, yes))));
         // Enter in the text is a yes; the first button of a form would take it else.
         input?.querySelector("input").addEventListener("keydown", (event) => {
             if (event.key === "Enter") {

@@ -47,7 +47,7 @@ export class Summary {
     }
 
     draw(stats, health) {
-        const counts = JSON.stringify(STATES.map((state) => stats[state]));
+        const counts = JSON.stringify([...STATES, "stuck"].map((state) => stats[state]));
         if (this.last !== undefined && this.last !== counts && liveState() === "live" && !this.told)
             changed();
         this.last = counts;

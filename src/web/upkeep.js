@@ -61,6 +61,6 @@ export function jobsView() {
         {label: "Last run", class: "narrow age", cell: (row) => [row.lockedBy ? badge("processing") : time(row.endedAt ?? row.startedAt) ?? "–"]},
         {label: "Outcome", class: "medium some", cell: (row) => [row.outcome ? badge(row.outcome) : null, row.found === null ? null : h("span", {class: "below"}, `${number(row.found)} found, ${number(row.fixed)} fixed`),
             row.message ? h("span", {class: "below"}, row.message) : null]},
-        {label: "", class: "act", cell: (row) => [run("Dry run", row, true, refresh), " ", run("Run now", row, false, refresh)]},
+        {label: "", class: "act acts", cell: (row) => [run("Dry run", row, true, refresh), " ", run("Run now", row, false, refresh)]},
     ]});
 }

@@ -4,15 +4,19 @@
 at first, live changes, submitting, batches, failures and their retry, hostile texts, a phone, the keyboard, contrast, and
 what a user's key may see. Pictures of it are left in build/screens.
 """
+import base64
 import contextlib
 import json
 import os
 import re
+import struct
 import sys
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+import shell
 import tap
 from browser import Browser
 from genrun import wait_until
@@ -29,6 +33,9 @@ max_attempts = 1
 command = sh -c "if [ -e healed ]; then cat; else echo the disk is full >&2; exit 3; fi"
 [model slow]
 command = sh -c "while ! [ -e go ]; do sleep 0.05; done; cat"
+[model painter]
+command = cat painting.json
+output = json
 [model keyless]
 provider = openai
 base_url = http://127.0.0.1:9/v1
@@ -196,6 +203,72 @@ def test_failure_and_retry(place):
         wait_rows(page, 0)
         page.press("Escape")
         page.wait("document.querySelector('#side').hidden", "Escape closes the detail")
+
+
+def test_stuck_and_recover(place):
+    with dashboard(place) as (web, page):
+        id = place.run("submit", "hangs", "--model", "slow").id
+        wait_count(page, "processing", 1)
+        # As if its last sign of progress were old.
+        place.sql(f"INSERT OR REPLACE INTO generation_live (seq, heartbeat_at, progress_at, progress_limit_ms, last_step)"
+                  f" SELECT seq, {shell.NOW}, {shell.NOW} - 100000, 1000, 'provider:stream' FROM generation WHERE id=?", id)
+        wait_count(page, "stuck", 1)
+        page.click("#summary a", "stuck")
+        wait_text(page, ".list tbody", "no progress for")
+        shot(page, "stuck")
+        page.click(".list .act button", "Recover")
+        confirm(page, "Recover")
+        wait_text(page, "main .state", "Nothing is stuck")
+        place.write("go", "")
+        wait_count(page, "completed", 1)
+        tap.equal(place.value("SELECT starts FROM generations"), 2, "a stuck one is shown with the reason, and a person gets it going")
+
+
+def test_outputs(place):
+    picture = b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in (
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"".join(b"\0" + b"\x20\x60\xc0" * 8 for _ in range(8)))), (b"IEND", b"")))
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>parent.document.title="owned"</script></svg>'
+    place.configure(CONFIG)
+    place.write("painting.json", json.dumps({"outputs": [
+        {"mime": "image/png", "base64": base64.b64encode(picture).decode()}, {"mime": "image/svg+xml", "text": drawing},
+        {"mime": "text/html", "text": "<script>document.title='owned'</script>"}, {"mime": "application/octet-stream", "base64": "AAEC"},
+        {"mime": "text/plain", "text": "x" * 1200000}]}))
+    with dashboard(place) as (web, page):
+        place.run("submit", "paint", "--model", "painter")
+        page.click(".list .prompt", "paint")
+        wait_state(page, "completed")
+        page.wait("document.querySelectorAll('#side img').length === 2 && [...document.querySelectorAll('#side img')].every((e) => e.complete)", "the images")
+        tap.equal(page.js("[...document.querySelectorAll('#side img')].map((e) => e.naturalWidth)"), [8, 9], "images are shown, drawings as images only")
+        tap.contains(page.text("#side"), "<script>document.title='owned'</script>", "a page that a model made is text")
+        tap.contains(page.text("#side"), "It is not text.", "bytes are told to be no text")
+        tap.contains(page.text("#side"), "It is too long to be shown.", "what is too long is told")
+        tap.equal(page.js("Promise.all([...document.querySelectorAll('#side .output-title a')].map((a) => fetch(a.href).then((r) => r.arrayBuffer()).then((b) => b.byteLength)))"),
+                  [len(picture), len(drawing), 39, 3, 1200000], "all can be downloaded")
+        tap.lacks(page.js("document.title"), "owned", "none of it ran")
+        shot(page, "outputs")
+
+
+def test_pages_and_floods(place):
+    place.configure(CONFIG)
+    place.run("batch", "submit", "-", input="".join(f"line {i}\n" for i in range(120)), timeout_s=60)
+    with dashboard(place) as (web, page):
+        wait_count(page, "completed", 120)
+        wait_rows(page, 50)
+        page.click(".more", "More")
+        wait_rows(page, 100)
+        place.run("submit", "newest")
+        wait_text(page, ".list tbody tr", "newest")
+        page.click(".more", "More")
+        wait_rows(page, 121)
+        tap.equal(page.js("new Set([...document.querySelectorAll('.list tbody tr')].map((e) => e.dataset.key)).size"), 121, "pages neither repeat nor skip while rows arrive")
+        tap.ok(page.js("document.querySelector('.more').hidden"), "the last page ends the list")
+        asked = len(page.requests)
+        place.run("batch", "submit", "-", input="".join(f"flood {i}\n" for i in range(3000)), timeout_s=60)
+        wait_count(page, "completed", "3,121")
+        asked = len(page.requests) - asked
+        tap.ok(asked < 600, f"six thousand events cause few looks ({asked} requests)")
+        place.run("submit", "after the flood")
+        wait_text(page, ".list tbody tr", "after the flood")
 
 
 def batch_count(place_of_state):
