@@ -28,6 +28,7 @@ CONFIG = """[genrun]
 default_model = echo
 [scheduler]
 concurrency = 2
+heartbeat_interval = 30s
 max_attempts = 1
 [model fragile]
 command = sh -c "if [ -e healed ]; then cat; else echo the disk is full >&2; exit 3; fi"
