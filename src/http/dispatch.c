@@ -245,7 +245,8 @@ static int on_write(void *payload, genrun *g) {
 
 static void on_written(void *payload, int result, const char *message) {
     struct exchange *x = payload;
-    if (result && !x->write_refused) {
+    // What was refused by what is not stored was refused for nothing.
+    if (result == GENRUN_DATABASE || (result && !x->write_refused)) {
         exchange_forget_answer(x);
         x->check = NULL;
         x->after = NULL;
