@@ -8,10 +8,11 @@
 #include <sys/socket.h>
 
 #define HEAD_MS 10000        // for the head of the first request
-#define GRACE_MS 30000       // of a body and of an answer, beside the least speed
+#define GRACE_MS 30000       // of a body and of an answer, beside the least speed, at most
 #define LEAST_BYTES_A_S 1024 // mobile lines are faster
 #define STOP_MS 1000         // a stream may stand still for so long during a stop
-#define IDLE_CUT 8           // connections cut at once when the limit is near
+#define IDLE_CUT 8           // connections that have been served, cut at once when the limit is reached
+#define UNUSED_MS 1000       // then, those that have sent no request for so long are cut, too
 
 struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) {
     struct connection *c = mem_alloc(1, sizeof *c);
@@ -49,7 +50,8 @@ static int64_t deadline_ms(const struct connection *c) {
         return c->since_ms + (c->served || c->server->idle_ms < HEAD_MS ? c->server->idle_ms : HEAD_MS);
     case PHASE_BODY:
     case PHASE_SEND:
-        return c->since_ms + GRACE_MS + c->bytes * 1000 / LEAST_BYTES_A_S;
+        return c->since_ms + (c->server->idle_ms < GRACE_MS ? c->server->idle_ms : GRACE_MS) +
+               c->bytes * 1000 / LEAST_BYTES_A_S;
     case PHASE_WORK:
         break;
     }
@@ -63,8 +65,14 @@ static void cut(struct connection *c) {
 }
 
 // Whoever keeps connections without using them must not keep others out.
-static void cut_idle(struct server *s) {
-    for (int i = 0; i < IDLE_CUT; i++) {
+static void cut_idle(struct server *s, int64_t now_ms) {
+    bool any = false;
+    for (struct connection *c = s->connections; c; c = c->next)
+        if (c->phase == PHASE_HEAD && !c->served && !c->cut && now_ms - c->since_ms >= UNUSED_MS) {
+            cut(c);
+            any = true;
+        }
+    for (int i = 0; i < IDLE_CUT && !any; i++) {
         struct connection *oldest = NULL;
         for (struct connection *c = s->connections; c; c = c->next)
             if (c->phase == PHASE_HEAD && !c->cut && (!oldest || c->since_ms < oldest->since_ms))
@@ -90,5 +98,5 @@ void connection_cut_slow(struct server *s, int64_t now_ms) {
     if (s->stopping)
         cut_streams(s, now_ms);
     if (s->connection_count >= s->connection_limit)
-        cut_idle(s);
+        cut_idle(s, now_ms);
 }

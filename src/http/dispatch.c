@@ -90,6 +90,7 @@ static bool authenticate(struct exchange *x) {
 
 // ---- what it brings ----
 
+// application/json itself, not application/jsonl.
 static bool is_json(const char *type) {
     size_t length = strlen("application/json");
     return !type || (strncasecmp(type, "application/json", length) == 0 && strchr("; \t", type[length]));
@@ -153,7 +154,7 @@ static int64_t declared_length(const struct exchange *x) {
 // sends, reads the answer and not a reset; a long one is cut short.
 static void refuse(struct exchange *x) {
     int64_t length = declared_length(x);
-    if (length >= 0 && length <= DISCARD_MAXIMUM)
+    if (!x->is_unsound && length >= 0 && length <= DISCARD_MAXIMUM)
         x->discard = true;
     else
         x->stage = STAGE_ANSWER;
@@ -182,6 +183,7 @@ static void keep_bytes(struct exchange *x, const char *bytes, size_t length) {
                        "too many large requests at once: send it again in a moment");
         x->discard = true;
     } else if (buf_append(&x->text, bytes, length)) {
+        x->buffered += (int64_t)length;
         s->buffered += (int64_t)length;
     }
 }

@@ -65,7 +65,7 @@ void exchange_free(struct exchange *x) {
     if (x->next)
         x->next->back = x->back;
     x->server->exchange_count--;
-    x->server->buffered -= (int64_t)x->text.length;
+    x->server->buffered -= x->buffered;
     exchange_forget_answer(x);
     if (x->streaming) {
         x->server->stream_count--;

@@ -11,39 +11,61 @@
 #include <string.h>
 #include <strings.h>
 
-struct once {
-    const char *name;
-    int count;
+#define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// Headers that must not stand there twice.
+enum { HOST, CONTENT_LENGTH, TRANSFER_ENCODING, ONCE = 8 };
+static const char *const once[ONCE] = {
+    [HOST] = "Host",
+    [CONTENT_LENGTH] = "Content-Length",
+    [TRANSFER_ENCODING] = "Transfer-Encoding",
+    "Authorization",
+    "X-Internal-Secret",
+    "Content-Type",
+    "Content-Encoding",
+    "Origin",
+};
+
+struct seen {
+    int count[ONCE];
+    bool has_bad_name; // "Content-Length " is no length to the library, and may be one to a proxy
 };
 
 static enum MHD_Result count_header(void *payload, enum MHD_ValueKind kind, const char *name,
                                     const char *value) {
+    struct seen *seen = payload;
     (void)kind;
     (void)value;
-    for (struct once *o = payload; o->name; o++)
-        o->count += strcasecmp(o->name, name) == 0;
+    for (int i = 0; i < ONCE; i++)
+        seen->count[i] += strcasecmp(once[i], name) == 0;
+    seen->has_bad_name |= !*name || strspn(name, TOKEN) != strlen(name);
     return MHD_YES;
 }
 
-static bool check_once(struct exchange *x) {
-    struct once once[] = {{"Host", 0},
-                          {"Content-Length", 0},
-                          {"Transfer-Encoding", 0},
-                          {"Authorization", 0},
-                          {"X-Internal-Secret", 0},
-                          {"Content-Type", 0},
-                          {"Origin", 0},
-                          {NULL, 0}};
-    MHD_get_connection_values(x->connection->mhd, MHD_HEADER_KIND, count_header, once);
-    for (struct once *o = once; o->name; o++)
-        if (o->count > 1) {
-            exchange_answer_header(x, "Connection", "close");
-            exchange_error(x, 400, NULL, "duplicate_header", o->name,
-                           "the header %s stands there %d times: send it once", o->name, o->count);
+// Where the request ends is not sure: nothing more is read of this connection.
+static void close_after(struct exchange *x) {
+    x->is_unsound = true;
+    exchange_answer_header(x, "Connection", "close");
+}
+
+static bool check_headers(struct exchange *x) {
+    struct seen seen = {0};
+    MHD_get_connection_values(x->connection->mhd, MHD_HEADER_KIND, count_header, &seen);
+    if (seen.has_bad_name) {
+        close_after(x);
+        exchange_error(x, 400, NULL, "invalid_header", NULL,
+                       "the name of a header is none: write Name: value, without a blank before the colon");
+        return false;
+    }
+    for (int i = 0; i < ONCE; i++)
+        if (seen.count[i] > 1) {
+            close_after(x);
+            exchange_error(x, 400, NULL, "duplicate_header", once[i],
+                           "the header %s stands there %d times: send it once", once[i], seen.count[i]);
             return false;
         }
-    if (once[1].count && once[2].count) {
-        exchange_answer_header(x, "Connection", "close");
+    if (seen.count[CONTENT_LENGTH] && seen.count[TRANSFER_ENCODING]) {
+        close_after(x);
         exchange_error(x, 400, NULL, "ambiguous_length", "Content-Length",
                        "Content-Length and Transfer-Encoding exclude each other: send one of them");
         return false;
@@ -51,17 +73,26 @@ static bool check_once(struct exchange *x) {
     return true;
 }
 
+static bool check_coding(struct exchange *x) {
+    const char *coding = exchange_header(x, "Content-Encoding");
+    if (!coding || strcasecmp(coding, "identity") == 0)
+        return true;
+    exchange_error(x, 415, NULL, "unsupported_content_encoding", "Content-Encoding",
+                   "the body is encoded, and nothing is decoded here: send it without Content-Encoding");
+    return false;
+}
+
 static bool check_length(struct exchange *x) {
     const char *text = exchange_header(x, "Content-Length");
     const char *coding = exchange_header(x, "Transfer-Encoding");
     if (coding && strcasecmp(coding, "chunked") != 0) {
-        exchange_answer_header(x, "Connection", "close");
+        close_after(x);
         exchange_error(x, 501, NULL, "unknown_transfer_encoding", "Transfer-Encoding",
                        "Transfer-Encoding '%s' is not known here: send chunked, or a Content-Length", coding);
         return false;
     }
     if (text && (!*text || strspn(text, "0123456789") != strlen(text) || strlen(text) > 18)) {
-        exchange_answer_header(x, "Connection", "close");
+        close_after(x);
         exchange_error(x, 400, NULL, "invalid_length", "Content-Length",
                        "Content-Length is not a number of bytes");
         return false;
@@ -105,9 +136,12 @@ static bool is_own_host(const struct server *s, const char *host) {
 
 static bool check_host(struct exchange *x) {
     const char *host = exchange_header(x, "Host");
-    if (!host) {
-        // HTTP/1.0 has none, and no browser speaks it.
+    if (!host && x->is_old) // it has none, and no browser speaks it
         return true;
+    if (!host) {
+        exchange_error(x, 400, NULL, "missing_host", "Host",
+                       "the request has no Host: send one, as HTTP/1.1 says");
+        return false;
     }
     if (is_own_host(x->server, host))
         return true;
@@ -157,5 +191,5 @@ void head_allow_origin(struct exchange *x) {
 }
 
 bool head_check(struct exchange *x) {
-    return check_once(x) && check_host(x) && check_origin(x) && check_length(x);
+    return check_headers(x) && check_length(x) && check_host(x) && check_origin(x) && check_coding(x);
 }

@@ -114,12 +114,12 @@ static enum MHD_Result on_request(void *payload, struct MHD_Connection *mhd, con
     (void)payload;
     (void)mhd;
     (void)url;
-    (void)version;
     if (!x)
         return MHD_NO;
     if (x->stage == STAGE_NEW) {
         x->remote = remote_of(mhd);
         exchange_set_method(x, method);
+        x->is_old = strcmp(version, "HTTP/1.0") == 0;
         connection_phase(x->connection, PHASE_BODY, clock_monotonic_ms());
         dispatch_head(x);
         return go_on(x);
@@ -302,7 +302,7 @@ static int on_up(void *payload) {
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(s->idle_ms / 1000 + 1), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        (unsigned)(s->idle_ms / 1000 + 1), MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info || genrun_watch(s->g, info->epoll_fd, POLLIN, on_ready, s)) {

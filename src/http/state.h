@@ -69,10 +69,12 @@ struct exchange {
     const struct route *route; // NULL: refused before there was any
     enum stage stage;
     bool suspended;
-    bool has_path;  // the target is a path, not an absolute URL or *
-    bool moved;     // from the loop to a worker
-    bool discard;   // what comes of the body is thrown away
-    bool head_only; // HEAD
+    bool has_path;   // the target is a path, not an absolute URL or *
+    bool moved;      // from the loop to a worker
+    bool discard;    // what comes of the body is thrown away
+    bool head_only;  // HEAD
+    bool is_old;     // HTTP/1.0
+    bool is_unsound; // its end is not sure: no body is waited for
     char id[28];
     char *method, *path, *raw_query;
     char *remote;
@@ -82,6 +84,7 @@ struct exchange {
     struct auth_identity who;
     // The body.
     struct buf text;
+    int64_t buffered; // of the server's sum
     cJSON *body;
     struct upload *upload;
     int64_t received;
