@@ -12,7 +12,7 @@
 #define LEAST_BYTES_A_S 1024 // mobile lines are faster
 #define STOP_MS 1000         // a stream may stand still for so long during a stop
 #define IDLE_CUT 8           // connections that have been served, cut at once when the limit is reached
-#define UNUSED_MS 1000       // then, those that have sent no request for so long are cut, too
+#define UNUSED_MS 500        // then, those that have sent no request for so long are cut, too
 
 struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) {
     struct connection *c = mem_alloc(1, sizeof *c);

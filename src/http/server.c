@@ -23,6 +23,7 @@
 
 #define HEAD_BYTES 32768 // for request line, headers and buffers of a connection; a larger head: 431
 #define TICK_MS 1000
+#define FULL_TICK_MS 200                  // when there are as many connections as may be
 #define DISCARD_BEYOND (INT64_C(1) << 20) // of a body that is too large, until the connection is closed
 #define LOOK_MS 20 // between two times that streams and those that wait are told of commits
 #define PUMPS 64   // passes in a row while there is more to do
@@ -35,7 +36,7 @@ static void arm(struct server *s) {
     if (s->timing || (s->connection_count == 0 && !s->stopping))
         return;
     s->timing = true;
-    host_timer_set(s->timer, TICK_MS);
+    host_timer_set(s->timer, s->connection_count < s->connection_limit ? TICK_MS : FULL_TICK_MS);
 }
 
 static void on_tick(void *payload) {
