@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPIRE_EVERY_MS 5000
+#define EXPIRE_EVERY_MS 2000
 #define CHECKPOINT_EVERY_MS (5 * 60 * 1000) // what little stands in the log when the work is over
 
 // ---- cleanup_stuck_generation ----
