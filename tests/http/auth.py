@@ -197,6 +197,13 @@ def test_pages_of_others(place):
         tap.ok(r.status == 403 and "set-cookie" not in r.headers, "no page of another site logs a browser in", r)
         r = ask(web, "/session", method="POST", body={"key": SECRET}, host="genrun.example.org", Origin="https://genrun.example.org")
         tap.matches(r.headers["set-cookie"], "; Secure$", "through the public address the cookie needs TLS")
+        cookie = ask(web, "/session", method="POST", body={"key": SECRET}).headers["set-cookie"].split(";")[0]
+        # (400: it was let in, and the body is wrong.)
+        change = {"path": "/v1/batches", "method": "POST", "body": {}, "Cookie": cookie}
+        for head, status in (({}, 403), ({"Sec_Fetch_Site": "same-site"}, 403), ({"Sec_Fetch_Site": "same-origin"}, 400), ({"Origin": own}, 400)):
+            tap.equal(ask(web, **change, **head).status, status, f"a cookie with {head or 'nothing that says whose page it is'}".replace(own, "the own Origin"))
+        refused(ask(web, **change), 403, "cross_site_request", "only counts for requests of this server's own pages", "which says why")
+
 
 
 def test_start(place):
