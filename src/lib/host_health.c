@@ -4,6 +4,7 @@
 #include "lib/handle.h"
 #include "lib/host.h"
 #include <stdio.h>
+#include <unistd.h>
 
 #define STATS_KEPT_MS 1000   // one look serves all who ask meanwhile
 #define STATS_LIMIT_MS 50    // a look takes no longer
@@ -54,7 +55,10 @@ static void tell_trouble(genrun *g, const struct runner_view *view, const struct
     if (view->trouble_ms < g->config->scheduler.heartbeat_interval_ms)
         return;
     int64_t pid = db_writer(g->db);
-    if (pid > 0)
+    if (pid == getpid())
+        tell(h, "the database cannot be written for %lld s: a long request of this process has it locked",
+             seconds);
+    else if (pid > 0)
         tell(h, "the database cannot be written for %lld s: the process with id %lld has it locked", seconds,
              (long long)pid);
     else

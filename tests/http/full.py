@@ -23,11 +23,7 @@ heartbeat_interval = 100ms
 
 def reasons(web):
     r = web.get("/healthz")
-    return r.status, json_reasons(r)
-
-
-def json_reasons(r):
-    return " ".join(r.json.get("reasons", []))
+    return r.status, " ".join(r.json.get("reasons", []))
 
 
 def ask(web, i):

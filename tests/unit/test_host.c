@@ -333,7 +333,7 @@ static void test_another_process_has_the_lock(void **state) {
     g->runner->trouble_since_ms -= 5000;
     host_health(g, count_reason, &health);
     assert_int_equal(health.told, 1);
-    assert_non_null(strstr(health.message, "cannot be written for 5 s"));
+    assert_non_null(strstr(health.message, "cannot be written for 5 s: a long request of this process"));
     // It waits for five seconds.
     w[0].write.since_ms -= 5000;
     until_told(w, 1);
