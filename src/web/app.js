@@ -26,7 +26,7 @@ const VIEWS = {
 const LOOK_MS = 5000; // between looks of such a view
 const ANYTHING = {generations: null, batches: null};
 const byId = (id) => document.getElementById(id);
-const page = {view: null, viewKey: null, detail: null, person: null, summary: null, from: null};
+const page = {view: null, place: null, filter: null, detail: null, person: null, summary: null};
 
 // ---- the address --------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ function readAddress() {
 }
 
 // An address: of a view, with a filter and the generation that stands beside it.
-export function address(name, id, filter, show) {
+function address(name, id, filter, show) {
     const given = Object.entries({...filter, show}).filter(([, value]) => value);
     return "#/" + name + (id ? "/" + encodeURIComponent(id) : "") + (given.length ? "?" + new URLSearchParams(given) : "");
 }
@@ -56,24 +56,30 @@ function navigate() {
     if (!page.person)
         return;
     const at = readAddress();
-    const key = JSON.stringify([at.name, at.id, at.filter]);
-    if (key !== page.viewKey) {
-        const other = page.viewKey !== null && !page.viewKey.startsWith(JSON.stringify([at.name, at.id]).slice(0, -1));
-        page.view?.close();
-        page.viewKey = key;
-        at.open = (row) => address(at.name, at.id, at.filter, row.conversationId ?? row.id);
-        at.go = (filter) => (location.hash = address(at.name, at.id, filter, readAddress().show));
-        page.view = VIEWS[at.name].make(at);
-        fill(byId("main"), page.view.element);
-        page.view.refresh(ANYTHING);
-        if (other) {
-            scrollTo(0, 0);
-            byId("main").focus({preventScroll: true});
-        }
-    }
+    const place = JSON.stringify([at.name, at.id]), filter = JSON.stringify(at.filter);
+    if (place !== page.place || filter !== page.filter)
+        showView(at, place, filter);
     document.title = VIEWS[at.name].title + " – genrun";
     markView(at.name);
     showDetail(at);
+}
+
+function showView(at, place, filter) {
+    const main = byId("main"), first = page.view === null, moved = place !== page.place;
+    const field = main.contains(document.activeElement) ? document.activeElement.name : undefined;
+    page.view?.close();
+    at.open = (row) => address(at.name, at.id, at.filter, row.conversationId ?? row.id);
+    at.go = (given) => (location.hash = address(at.name, at.id, given, readAddress().show));
+    Object.assign(page, {place, filter, view: VIEWS[at.name].make(at)});
+    fill(main, page.view.element);
+    page.view.mark?.(page.detail?.id);
+    page.view.refresh(ANYTHING);
+    if (moved && !first) {
+        scrollTo(0, 0);
+        main.focus({preventScroll: true});
+    } else if (field) {
+        main.querySelector(`[name="${field}"]`)?.focus(); // one goes on in the filter that was just changed
+    }
 }
 
 function markView(name) {
@@ -96,6 +102,7 @@ function showDetail(at) {
     const before = page.detail?.id;
     page.detail?.close();
     page.detail = null;
+    fill(side);
     side.hidden = !at.show;
     byId("body").toggleAttribute("data-detail", Boolean(at.show));
     page.view.mark?.(at.show);
@@ -133,7 +140,7 @@ function showLogin(why) {
     page.view?.close();
     page.detail?.close();
     page.summary?.close();
-    Object.assign(page, {view: null, viewKey: null, detail: null, person: null, summary: null});
+    Object.assign(page, {view: null, place: null, detail: null, person: null, summary: null});
     for (const id of ["summary", "parked", "views", "side"])
         byId(id).hidden = true;
     byId("body").removeAttribute("data-detail");

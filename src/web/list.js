@@ -45,7 +45,7 @@ export class List {
             const limit = Math.max(PAGE, Math.min(this.rows.size, LOOK_AGAIN));
             const page = await this.page(limit);
             this.replace(page.data, page.nextCursor);
-            fill(this.state, this.rows.size ? null : h("p", {class: "quiet"}, this.empty ?? "Nothing."));
+            fill(this.state, this.rows.size ? null : h("p", {class: "quiet"}, this.cursor ? "Nothing so far." : this.empty));
         } catch (error) {
             if (error.name !== "AbortError")
                 fill(this.state, problem(error));
@@ -107,7 +107,7 @@ export class List {
         const key = String(this.key(row));
         let known = this.rows.get(key);
         if (!known) {
-            known = {tr: h("tr", {data: {key}})};
+            known = {tr: h("tr", {data: {key}, "data-open": key === this.opened})};
             known.tr.addEventListener("click", (event) => this.follow(event, known));
             this.rows.set(key, known);
         }
@@ -125,7 +125,9 @@ export class List {
             location.hash = this.open(row);
     }
 
+    // Marks the row whose detail is open, now or when it comes.
     mark(key) {
+        this.opened = key;
         for (const [own, {tr}] of this.rows)
             tr.toggleAttribute("data-open", own === key);
     }

@@ -149,7 +149,11 @@ def test_first_sight(place):
         wait_text(page, "main .state", "Nothing fits the filter")
         page.click("main a", "Clear")
         wait_rows(page, 4)
-        tap.ok(True, "a filter can be set and cleared")
+        page.js(page.label("Model") + ".focus()")
+        page.call("Input.insertText", {"text": "echo"})
+        page.press("Tab")
+        wait_rows(page, 3)
+        tap.equal(page.js("document.activeElement.name"), "user", "a filter can be set and cleared, and the focus stays in it")
 
 
 def test_submit_is_seen_live(place):
@@ -449,11 +453,15 @@ def test_accessible(place):
             if page.js("document.activeElement.className") == "prompt":
                 break
         page.press("Enter")
-        page.wait("document.querySelector('#side .badge')", "Enter on a row opens it")
+        page.wait("document.querySelector('#side .badge')", "what Enter on a row opens")
         tap.equal(page.js("document.activeElement.className"), "detail", "the focus goes with it")
         page.press("Escape")
         page.wait("document.querySelector('#side').hidden", "Escape closes it")
         tap.equal(page.js("document.activeElement.className"), "prompt", "and goes back to the row")
+        page.js("history.back()")
+        wait_state(page, "queued")
+        page.js("location.reload()")
+        page.wait("document.querySelector('tr[data-open] .prompt')?.textContent === 'waits' && document.querySelector('#side .badge')", "the address keeps the place, also over a reload")
 
 
 def test_a_user_sees_their_own(place):
