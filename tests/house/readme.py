@@ -108,7 +108,7 @@ def test_commands(place):
     used = set()
     for line in re.findall(r"(?:^|`|[| ])genrun ([a-z].*?)(?:`|\s#|\s{2}|$)", "\n".join(BLOCKS) + README, re.M):
         words = line.split()
-        name = " ".join(words[:2] if words[0] == "batch" else words[:1])
+        name = " ".join(words[:2] if words[0] in ("batch", "key") else words[:1])
         used.add((name, tuple(w for w in words if w.startswith("--"))))
     tap.ok({"batch submit", "run", "submit"} <= {name for name, _ in used}, "the README names commands", str(used))
     for name, options in sorted(used):
@@ -135,10 +135,10 @@ def test_targets():
 
 def test_packages():
     with open(os.path.join(ROOT, "contrib", "deps.sh"), encoding="utf-8") as f:
-        listed = set(re.findall(r"^(?:build|test)\s+\S+\s+\S+\s+(SQLite|libcurl|cJSON|inih|cmocka)\b", f.read(), re.M))
+        listed = set(re.findall(r"^(?:build|test)\s+\S+\s+\S+\s+(SQLite|libcurl|cJSON|inih|libmicrohttpd|libcrypto|cmocka)\b", f.read(), re.M))
     table = README.split("## Dependencies")[1].split("\n## ")[0]
     tap.equal({n for n in listed if n not in table}, set(), "its table has the libraries that make deps installs")
-    tap.equal(len(listed), 5, "which are five")
+    tap.equal(len(listed), 7, "which are seven")
 
 
 tap.main(globals())
