@@ -82,6 +82,7 @@ static void open_stream(struct exchange *x, genrun *g, const struct live_start *
 void api_events(struct exchange *x, genrun *g) {
     struct live_start start = {0};
     genrun_row *batch = NULL, *generation = NULL;
+    start.key = exchange_key(x);
     start.filter.user = exchange_user(x);
     start.filter.event = exchange_query(x, "event");
     start.filter.level = exchange_query(x, "level");

@@ -4,7 +4,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "lib/host.h"
+#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@ struct live {
     genrun *g;
     struct feed *feed;
     struct host_timer *timer;
+    struct live_stream *streams;
     void (*wake)(void *payload);
     void *payload;
     int open;
@@ -31,7 +34,9 @@ struct live {
 struct live_stream {
     struct live *live;
     struct feed_reader reader;
-    char *user, *generation, *batch, *event, *level;
+    char *user, *generation, *batch, *event, *level, *key;
+    bool revoked; // its key
+    struct live_stream *next, **back;
 };
 
 // ---- the log ----
@@ -46,10 +51,21 @@ static struct feed_event event_of(genrun_row *row) {
                                .json = genrun_row_json(row)};
 }
 
+// Whoever listens by a key that was revoked hears no more.
+static void end_streams_of(struct live *l, const char *data) {
+    cJSON *json = cJSON_Parse(data);
+    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "keyId"));
+    for (struct live_stream *s = l->streams; s && id; s = s->next)
+        s->revoked |= text_starts_with(s->key, "key:") && strcmp(s->key + strlen("key:"), id) == 0;
+    cJSON_Delete(json);
+}
+
 static int add_row(void *payload, genrun_row *row) {
     struct live *l = payload;
     const struct feed_event event = event_of(row);
     feed_add(l->feed, &event);
+    if (strcmp(event.event, "key.revoked") == 0)
+        end_streams_of(l, genrun_row_text(row, "data"));
     return 0;
 }
 
@@ -194,7 +210,13 @@ int live_open(struct live *l, struct live_stream **out, genrun *g, const struct 
                               .generation = mem_copy(f->generation),
                               .batch = mem_copy(f->batch),
                               .event = mem_copy(f->event),
-                              .level = mem_copy(f->level)};
+                              .level = mem_copy(f->level),
+                              .key = mem_copy(start->key),
+                              .next = l->streams,
+                              .back = &l->streams};
+    if (s->next)
+        s->next->back = &s->next;
+    l->streams = s;
     const struct feed_filter own = {s->user, s->generation, s->batch, s->event, s->level};
     feed_reader_begin(&s->reader, l->feed, &own, start->after < 0 ? newest : start->after,
                       start->after < 0 || start->seen, clock_monotonic_ms());
@@ -211,6 +233,8 @@ ssize_t live_read(void *stream, genrun *g, char *buffer, size_t size) {
     struct live *l = s->live;
     size_t length;
     (void)g;
+    if (s->revoked)
+        return -1;
     switch (feed_fill(&s->reader, buffer, size, clock_monotonic_ms(), &length)) {
     case FEED_GIVEN:
         return (ssize_t)length;
@@ -231,6 +255,10 @@ ssize_t live_read(void *stream, genrun *g, char *buffer, size_t size) {
 void live_close(void *stream) {
     struct live_stream *s = stream;
     struct live *l = s->live;
+    *s->back = s->next;
+    if (s->next)
+        s->next->back = s->back;
+    free(s->key);
     free(s->user);
     free(s->generation);
     free(s->batch);

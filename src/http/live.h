@@ -25,6 +25,7 @@ struct live_start {
     struct feed_filter filter; // ids whole; copied
     int64_t after;             // -1: what comes from now on
     bool seen;                 // the client has seen what comes before `after`
+    const char *key;           // exchange_key(): the stream ends when this one is revoked
 };
 // A code of genrun.h.
 int live_open(struct live *l, struct live_stream **out, genrun *g, const struct live_start *start);

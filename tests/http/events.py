@@ -120,6 +120,12 @@ def test_a_user_sees_their_own(place):
         tap.equal(bob.ids, mine["bob"], "with those of their batch job and its items")
         tap.equal(admin.ids, [id for id in sorted(whose) if id > (admin.ids or [0])[0] - 1], "an admin sees all")
         tap.equal(web.get("/api/events?batchId=" + batch, key=keys["ann"]).status, 404, "another's batch job is not found")
+        id = next(k["id"] for k in place.run("key", "list", "--json").jsonl if k["userId"] == "ann")
+        place.run("key", "revoke", id)
+        pump(streams, lambda: ann.ended and again.ended)
+        ended(place)
+        pump([bob, admin], lambda: admin.last >= logged(place)[-1])
+        tap.ok(not bob.ended, "a stream ends when its key is revoked, and no other")
 
 
 def test_restarts(place):
