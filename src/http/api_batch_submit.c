@@ -131,12 +131,12 @@ static bool next_entry(const char **at, const char **start, size_t *length) {
     if (*p == ']' || !*p)
         return false;
     for (*start = p; *p && (quoted || depth > 0 || (*p != ',' && *p != ']')); p++) {
-        if (quoted)
-            p += *p == '\\' && p[1];
-        else
-            depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
-        if (*p == '"' && (p == *start || p[-1] != '\\' || !quoted))
+        if (quoted && *p == '\\' && p[1])
+            p++;
+        else if (*p == '"')
             quoted = !quoted;
+        else if (!quoted)
+            depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
     }
     *length = (size_t)(p - *start);
     *at = p;

@@ -31,7 +31,8 @@ void api_batches_list(struct exchange *x, genrun *g) {
     genrun_filter filter = GENRUN_FILTER_INIT;
     struct api_reply_page page;
     api_reply_filter(x, &filter);
-    if (api_reply_is_moved(x, &filter))
+    // Only those of a user have an index; the others are passed over one by one.
+    if (api_reply_is_moved(x, &filter, filter.status || filter.model || filter.since))
         return;
     api_reply_page_begin(&page);
     int code = genrun_batch_list(g, &filter, api_reply_page_row, &page);
@@ -56,7 +57,7 @@ void api_batches_items(struct exchange *x, genrun *g) {
     struct api_reply_page page;
     filter.limit = 20;
     api_reply_filter(x, &filter);
-    if (api_reply_is_moved(x, &filter))
+    if (api_reply_is_moved(x, &filter, filter.status != NULL))
         return;
     api_reply_page_begin(&page);
     int code = genrun_batch_items(g, exchange_segment(x, "id"), &filter, api_reply_page_row, &page);
@@ -101,6 +102,12 @@ static int open_spool(const char *folder) {
     return fd;
 }
 
+static void storage_failed(struct exchange *x) {
+    exchange_error(x, 507, "server_error", "storage_failed", NULL,
+                   "the results cannot be written to the server's disk (%s): try again later",
+                   strerror(errno));
+}
+
 static void send_results(struct exchange *x, int fd, const char *format) {
     bool csv = format && strcmp(format, "csv") == 0;
     const char *id = exchange_segment(x, "id");
@@ -135,9 +142,7 @@ void api_batches_results(struct exchange *x, genrun *g) {
     int fd = open_spool(exchange_data_dir(x)), copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     FILE *out = copy >= 0 ? fdopen(copy, "w") : NULL;
     if (!out) {
-        exchange_error(x, 507, "server_error", "storage_failed", NULL,
-                       "the results cannot be written to the server's disk (%s): try again later",
-                       strerror(errno));
+        storage_failed(x);
         if (copy >= 0)
             close(copy);
         if (fd >= 0)
@@ -145,13 +150,15 @@ void api_batches_results(struct exchange *x, genrun *g) {
         return;
     }
     code = genrun_batch_results(g, NULL, id, out, &options);
-    if (fclose(out) != 0 && !code)
-        code = GENRUN_DATABASE;
-    if (code) {
+    bool written = fclose(out) == 0 && code != GENRUN_WORK_FAILED;
+    if (code || !written)
         close(fd);
+    if (!written)
+        storage_failed(x);
+    else if (code)
         exchange_failed(x, g, code);
+    if (code || !written)
         return;
-    }
     send_results(x, fd, options.format ? options.format : format);
 }
 

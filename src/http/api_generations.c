@@ -130,7 +130,10 @@ void api_generations_list(struct exchange *x, genrun *g) {
     genrun_filter filter = GENRUN_FILTER_INIT;
     struct api_reply_page page;
     api_reply_filter(x, &filter);
-    if (api_reply_is_moved(x, &filter))
+    // Two conditions may leave little of very many rows.
+    int conditions = (filter.status != NULL) + (filter.user || exchange_user(x)) + (filter.session != NULL) +
+                     (filter.model != NULL) + (filter.batch != NULL) + (filter.since != 0);
+    if (api_reply_is_moved(x, &filter, conditions > 1 || filter.since))
         return;
     api_reply_page_begin(&page);
     int code = genrun_list(g, &filter, api_reply_page_row, &page);

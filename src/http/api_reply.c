@@ -34,8 +34,8 @@ int64_t api_reply_hours_ago(const struct exchange *x) {
     return clock_wall_at() - exchange_query_integer(x, "hoursAgo", 24) * 3600000;
 }
 
-bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter) {
-    return filter->limit > LOOP_ROWS && exchange_move(x);
+bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter, bool is_far) {
+    return (is_far || filter->limit > LOOP_ROWS) && exchange_move(x);
 }
 
 // ---- pages ----

@@ -52,8 +52,9 @@
 
 // The member of the query, or the same by its other name.
 const char *api_reply_either(const struct exchange *x, const char *name, const char *other);
-// A page so long would keep the loop: it is made on a worker (then true, and the handler is called again there).
-bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter);
+// A long page, or one that is far to seek, would keep the loop: it is made on a worker (then true, and the handler is
+// called again there).
+bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter, bool is_far);
 // Those of the members above that the query has.
 void api_reply_filter(const struct exchange *x, genrun_filter *filter);
 

@@ -278,7 +278,7 @@ void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun 
     if (x->server->waiting_count >= WAITING_MAXIMUM) {
         exchange_error(
             x, 503, NULL, "too_many_waiting", NULL,
-            "the request was accepted, and too many others wait for an end: ask for its state instead");
+            "nothing was done: too many others wait for an end, send it again in a moment");
         return;
     }
     x->check = check;

@@ -75,7 +75,7 @@ bool exchange_is_answered(const struct exchange *x);
 bool exchange_move(struct exchange *x);
 // Instead of an answer: `check` is called after the commits of others, with a handle and the scope of the caller,
 // until it answers; once more with late = true when wait_ms are over, and then it must. At most 64 wait: beyond that the
-// answer is 503 at once (the write stands).
+// answer is 503 at once (and what was written is undone).
 void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
                    int64_t wait_ms);
 // A text that the exchange keeps for `check`; it is copied. NULL: none was kept.
