@@ -116,3 +116,4 @@ CREATE INDEX batch_job_user ON batch_job (user_id, seq) WHERE user_id IS NOT NUL
 
 CREATE INDEX api_keys_tail ON api_keys (substr(id, -8));
 CREATE INDEX api_keys_good ON api_keys (id) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_revoked ON api_keys (revoked_at) WHERE revoked_at IS NOT NULL;

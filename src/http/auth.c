@@ -13,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define KEY_NAME "key:" // before the id of a key, in an identity's name
+
 // A secret as it is kept.
 struct known {
     bool is_set;
@@ -27,6 +29,7 @@ struct auth {
     char token_text[SESSION_SIZE], link_text[SESSION_SIZE]; // until they are told
     struct sessions *sessions;
     struct trace *trace;
+    int64_t revoked_at; // the last revocation that was seen
 };
 
 // ---- secrets ----
@@ -168,8 +171,8 @@ static enum auth_result judge_key(struct judging *j, const char *hash, const cha
     } else if (key.is_revoked) {
         refuse(j, 401, "revoked_key", "the key in %s was revoked: get another one", where);
     } else {
-        char name[sizeof key.id + 4];
-        snprintf(name, sizeof name, "key:%s", key.id);
+        char name[sizeof key.id + sizeof KEY_NAME];
+        snprintf(name, sizeof name, KEY_NAME "%s", key.id);
         result = let_in(j, key.is_admin ? ROLE_ADMIN : ROLE_USER, key.user, name);
         trace_used(j->auth->trace, key.id, key.last_used_at);
     }
@@ -331,6 +334,24 @@ enum auth_result auth_judge(struct auth *auth, genrun *g, const struct auth_requ
     if (why->status == 401 && !is_missing(&j) && header(&j, "Cookie") == NULL)
         (void)trace_throttle(auth->trace, request->remote, true);
     return AUTH_OK;
+}
+
+// ---- what goes on ----
+
+bool auth_has_revoked(struct auth *auth, genrun *g) {
+    int64_t at = auth->revoked_at;
+    if (host_key_revoked_at(g, &at) || at == auth->revoked_at)
+        return false;
+    auth->revoked_at = at;
+    return true;
+}
+
+bool auth_is_good(genrun *g, const struct auth_identity *identity) {
+    bool good = true;
+    if (identity->name && text_starts_with(identity->name, KEY_NAME) &&
+        host_key_is_good(g, identity->name + strlen(KEY_NAME), &good))
+        return true;
+    return good;
 }
 
 // ---- sessions ----

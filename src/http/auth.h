@@ -53,6 +53,13 @@ enum auth_result auth_judge(struct auth *auth, genrun *g, const struct auth_requ
                             struct auth_identity *out, struct auth_refusal *why);
 void auth_identity_clear(struct auth_identity *identity);
 
+// ---- what goes on after it was let in ----
+
+// Was any key revoked since this was asked last? Then those that go on are to be asked for.
+bool auth_has_revoked(struct auth *auth, genrun *g);
+// Would it be let in still? (True when that cannot be told now.)
+bool auth_is_good(genrun *g, const struct auth_identity *identity);
+
 // ---- sessions of browsers ----
 
 // A key, the secret or the token as a form has it: begins a session and writes its cookie's value.

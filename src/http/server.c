@@ -205,8 +205,20 @@ static void wake_streams(void *payload) {
             server_resume(x);
 }
 
+// A stream may go on for days: it ends with its key.
+static void end_revoked(struct server *s) {
+    if (s->stream_count == 0 || !auth_has_revoked(s->auth, s->g))
+        return;
+    for (struct exchange *x = s->exchanges; x; x = x->next)
+        if (x->streaming && !auth_is_good(s->g, &x->who)) {
+            x->stream_ended = true;
+            server_resume(x);
+        }
+}
+
 static void on_look(void *payload) {
     struct server *s = payload;
+    end_revoked(s);
     s->looked_ms = clock_monotonic_ms();
     s->look_set = false;
     dispatch_committed(s);

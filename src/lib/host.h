@@ -123,6 +123,10 @@ int host_key_find(genrun *g, const char *key, struct host_key *out);
 // The same by the key's hash, for who keeps no key.
 int host_key_find_hash(genrun *g, const char *hash, struct host_key *out);
 void host_key_clear(struct host_key *key);
+// For what goes on with a key after it was let in: when a key was revoked last (0: none was), and whether the one with
+// this id is still good.
+int host_key_revoked_at(genrun *g, int64_t *at);
+int host_key_is_good(genrun *g, const char *id, bool *good);
 // Notes the use of a key, unless that was noted less than `pause_ms` before. Inside of a host_write.
 int host_key_used(genrun *g, const char *id, int64_t now_at, int64_t pause_ms);
 // How many keys are good; 0 without a database.

@@ -120,6 +120,20 @@ void host_key_clear(struct host_key *key) {
     *key = (struct host_key){0};
 }
 
+int host_key_revoked_at(genrun *g, int64_t *at) {
+    int result = handle_scoped_database(g);
+    if (!result)
+        result = queue_key_revoked_at(g->db, at, &g->err);
+    return handle_result(g, result);
+}
+
+int host_key_is_good(genrun *g, const char *id, bool *good) {
+    int result = handle_scoped_database(g);
+    if (!result)
+        result = queue_key_is_good(g->db, id, good, &g->err);
+    return handle_result(g, result);
+}
+
 int host_key_used(genrun *g, const char *id, int64_t now_at, int64_t pause_ms) {
     int result = handle_scoped_database(g);
     if (!result)

@@ -131,6 +131,18 @@ int queue_key_count(struct db *db, int64_t *count, struct err *e) {
     return db_integer(db, e, count, 0, "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL", "");
 }
 
+int queue_key_revoked_at(struct db *db, int64_t *at, struct err *e) {
+    return db_integer(db, e, at, 0, "SELECT max(revoked_at) FROM api_keys WHERE revoked_at IS NOT NULL", "");
+}
+
+int queue_key_is_good(struct db *db, const char *id, bool *good, struct err *e) {
+    int64_t count = 0;
+    int result = db_integer(db, e, &count, 0,
+                            "SELECT count(*) FROM api_keys WHERE id=? AND revoked_at IS NULL", "t", id);
+    *good = count > 0;
+    return result;
+}
+
 int queue_key_used(struct db *db, const char *id, int64_t now_at, int64_t pause_ms, struct err *e) {
     return db_run(
         db, e,

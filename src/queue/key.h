@@ -33,6 +33,10 @@ int queue_key_revoke(struct db *db, const char *id, struct err *e) must_check;
 int queue_key_find(struct db *db, const char *hash, struct key_found *out, struct err *e) must_check;
 // How many are not revoked.
 int queue_key_count(struct db *db, int64_t *count, struct err *e) must_check;
+// When one was revoked last; 0: none was.
+int queue_key_revoked_at(struct db *db, int64_t *at, struct err *e) must_check;
+// The key with this id is there and not revoked.
+int queue_key_is_good(struct db *db, const char *id, bool *good, struct err *e) must_check;
 // Inside the caller's transaction: notes that it was used, unless that was noted less than `pause_ms` before.
 int queue_key_used(struct db *db, const char *id, int64_t now_at, int64_t pause_ms, struct err *e) must_check;
 

@@ -111,6 +111,26 @@ def test_credentials(place):
     tap.equal([t for t in told if t[3:].encode() in left], [], "nothing of a credential is in a file, the log, or what the server said")
 
 
+def test_streams_end_with_their_key(place):
+    keys = [key(place, "--user", "ann"), key(place)]
+    with Web(place) as web:
+        streams = []
+        for k, _ in keys:
+            s = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+            s.request("GET", "/api/events", headers={"Authorization": f"Bearer {k}"})
+            streams.append((s, s.getresponse()))
+        tap.equal([r.status for _, r in streams], [200, 200], "two follow the events")
+        place.run("key", "revoke", keys[0][1])
+        streams[0][1].read()  # to its end: without one this runs into its time
+        tap.ok(True, "a key revoked meanwhile ends its stream")
+        seen = b""
+        while b"key.revoked" not in seen:
+            seen += streams[1][1].readline()
+        tap.ok(seen, "the other one goes on, and hears of it")
+        for s, _ in streams:
+            s.close()
+
+
 def test_too_many_failures(place):
     good, _ = key(place, "--user", "ann")
     with Web(place) as web:

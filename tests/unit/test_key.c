@@ -154,7 +154,15 @@ static void test_find_and_revoke(void **state) {
     digest_text(hash, mine);
     expect(other, hash, "none"); // what a thief of the file has is no key
     const char *id = genrun_row_text(row, "id");
+    bool good = false;
+    int64_t at = 7;
+    ok(g, host_key_is_good(g, id, &good));
+    ok(g, host_key_revoked_at(g, &at));
+    assert_true(good && at == 0);
     ok(g, genrun_key_revoke(g, id + 36 - 8));
+    ok(g, host_key_is_good(g, id, &good));
+    ok(g, host_key_revoked_at(g, &at));
+    assert_true(!good && at > 0);
     expect(other, mine, "user u-1 revoked"); // at once, for every handle
     ok(g, genrun_key_revoke(g, id));
     char *events = list(g, "key.revoked");
