@@ -285,7 +285,7 @@ static void note_turn(struct runner *r) {
         return;
     int64_t us = clock_monotonic_us() - r->last_wake_us;
     metrics_note(&m->turns, us);
-    if (us / 1000 < r->settings.heartbeat_interval_ms)
+    if (us / 1000 < r->settings.heartbeat_interval_ms || us / 1000 < LATE_MS)
         return;
     m->stall_ms = us / 1000;
     m->stalled_ms = clock_monotonic_ms();
