@@ -59,8 +59,8 @@ class Shell:
 
 
 def test_examples(place):
-    place.configure("[scheduler]\nconcurrency = 4\n")
-    place.write("prompts.jsonl", '{"prompt": "red", "delay": "200ms"}\n{"prompt": "green", "delay": "200ms"}\n')
+    place.configure("[scheduler]\nconcurrency = 4\nshutdown_grace = 100ms\n")
+    place.write("prompts.jsonl", '{"prompt": "red", "delay": "60s"}\n{"prompt": "green", "delay": "60s"}\n')
     place.write("requests.jsonl", json.dumps({
         "custom_id": "r1", "method": "POST", "url": "/v1/chat/completions",
         "body": {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}}) + "\n")
