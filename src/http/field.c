@@ -444,12 +444,6 @@ int64_t field_integer(const struct field *fields, const struct query *query, con
     return fabs(number) <= (double)WHOLE_LAST ? (int64_t)number : fallback;
 }
 
-double field_number(const struct query *query, const char *name, double fallback) {
-    const char *value = query_get(query, name);
-    double number = value != NULL ? number_of(value) : NAN;
-    return isnan(number) ? fallback : number;
-}
-
 // ---- GET /api ----
 
 void field_describe(struct buf *out, const struct field *fields) {

@@ -57,7 +57,6 @@ bool field_check_query(const struct field *fields, const struct query *query, st
 // What a checked query says: an integer as it is, a duration in ms, a flag as 0 or 1; the fallback when absent.
 int64_t field_integer(const struct field *fields, const struct query *query, const char *name,
                       int64_t fallback);
-double field_number(const struct query *query, const char *name, double fallback);
 
 // The same for a member of a checked body (also a duration in ms; whole numbers below 2^53 are exact).
 int64_t field_body_integer(const struct field *fields, const cJSON *body, const char *name, int64_t fallback);

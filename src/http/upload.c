@@ -2,19 +2,17 @@
 // Uploads: from the stream of a body to a nameless file and the plain fields beside it.
 #include "http/upload.h"
 #include "base/buf.h"
+#include "base/depot.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "http/multipart.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define COPY_BYTES 65536
 
 struct upload {
     struct multipart *form; // NULL: the body is the file
@@ -41,11 +39,9 @@ static int refuse(struct upload *u, int status, const char *code, const char *re
     return ERR_INVALID;
 }
 
-// Where it happened is for the log: the client has no business with this machine's folders.
-static int refuse_storing(struct upload *u, const char *what, const char *folder, int error) {
+static int refuse_storing(struct upload *u, const char *what, int error) {
     char reason[200];
-    log_error("an upload could not be stored%s%s: %s (%s)", *folder != '\0' ? " in " : "", folder, what,
-              strerror(error));
+    log_error("an upload could not be stored: %s (%s)", what, strerror(error));
     snprintf(reason, sizeof reason, "the upload could not be stored, %s (%s): try again when that is mended",
              what, strerror(error));
     return refuse(u, 507, "storage_failed", reason);
@@ -59,18 +55,6 @@ static int refuse_size(struct upload *u) {
 }
 
 // ---- the file ----
-
-static int open_nameless(const char *folder) {
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
-        return fd;
-    char *path = mem_format("%s/.upload-XXXXXX", folder);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0)
-        unlink(path);
-    free(path);
-    return fd;
-}
 
 // Writes all; 0 or an errno.
 static int write_all(int fd, const char *bytes, size_t length) {
@@ -91,7 +75,7 @@ static int append(struct upload *u, const char *bytes, size_t length) {
         return refuse_size(u);
     int error = write_all(u->fd, bytes, length);
     if (error != 0)
-        return refuse_storing(u, "its file cannot be written", "", error);
+        return refuse_storing(u, "its file cannot be written", error);
     u->bytes += (int64_t)length;
     return ERR_OK;
 }
@@ -178,9 +162,13 @@ struct upload *upload_open(const char *folder, const char *content_type, int64_t
         refuse(u, 400, "invalid_form", e.message);
         return u;
     }
-    u->fd = open_nameless(folder);
-    if (u->fd < 0)
-        refuse_storing(u, "its file cannot be made", folder, errno);
+    if (depot_temporary(folder, &u->fd, &e) != ERR_OK) {
+        log_error("an upload could not be stored: %s",
+                  e.message); // the client has no business with our folders
+        u->fd = -1;
+        refuse(u, 507, "storage_failed",
+               "the upload could not be stored: try again when what the server's log tells is mended");
+    }
     return u;
 }
 
@@ -202,7 +190,7 @@ void upload_finish(struct upload *u) {
     if (u->status == 0 && u->form != NULL && multipart_finish(u->form, &e) != ERR_OK)
         refuse(u, 400, "invalid_form", e.message);
     if (u->status == 0 && lseek(u->fd, 0, SEEK_SET) != 0)
-        refuse_storing(u, "its file cannot be read", "", errno);
+        refuse_storing(u, "its file cannot be read", errno);
 }
 
 void upload_free(struct upload *u) {
@@ -253,65 +241,4 @@ const char *upload_field(const struct upload *u, const char *name) {
 
 const struct query *upload_fields(const struct upload *u) {
     return &u->fields;
-}
-
-// ---- keeping it ----
-
-// Copies the whole file to `path`; 0 or an errno. Nothing stays there after an error.
-static int copy_to(int fd, const char *path) {
-    char *chunk = NULL;
-    int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), error = 0;
-    if (out < 0)
-        return errno;
-    chunk = mem_alloc(1, COPY_BYTES);
-    for (off_t at = 0; error == 0;) {
-        ssize_t n = pread(fd, chunk, COPY_BYTES, at);
-        if (n == 0)
-            break;
-        if (n > 0) {
-            error = write_all(out, chunk, (size_t)n);
-            at += n;
-        } else if (errno != EINTR) {
-            error = errno;
-        }
-    }
-    free(chunk);
-    if (error == 0 && fsync(out) != 0)
-        error = errno;
-    if (close(out) != 0 && error == 0)
-        error = errno;
-    if (error != 0)
-        unlink(path);
-    return error;
-}
-
-static int sync_folder_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder =
-        slash == NULL ? mem_copy(".") : mem_copy_bytes(path, (size_t)(slash - path) + (slash == path));
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
-    if (fd < 0 || fsync(fd) != 0)
-        error = errno;
-    if (fd >= 0)
-        close(fd);
-    free(folder);
-    return error;
-}
-
-int upload_keep(struct upload *u, const char *path, struct err *e) {
-    char name[64];
-    if (upload_file(u) < 0)
-        return err_set(e, ERR_INVALID, "the upload has no file: send one");
-    snprintf(name, sizeof name, "/proc/self/fd/%d", u->fd);
-    int error = fsync(u->fd) != 0 ? errno : 0;
-    // another disk, no nameless files there, or no /proc
-    if (error == 0 && linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0)
-        error = errno == EEXIST ? EEXIST : copy_to(u->fd, path);
-    if (error == 0 && (error = sync_folder_of(path)) != 0)
-        unlink(path);
-    if (error == 0)
-        return ERR_OK;
-    log_error("an upload could not be kept as %s: %s", path, strerror(error));
-    return err_set(e, error == EEXIST ? ERR_CONFLICT : ERR_DATABASE,
-                   "the upload could not be stored (%s): try again when that is mended", strerror(error));
 }

@@ -4,7 +4,6 @@
 #ifndef GENRUN_HTTP_UPLOAD_H
 #define GENRUN_HTTP_UPLOAD_H
 
-#include "base/err.h"
 #include "http/query.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +23,7 @@ struct upload *upload_open(const char *folder, const char *content_type, int64_t
 void upload_feed(struct upload *u, const char *bytes, size_t length);
 // The body has ended.
 void upload_finish(struct upload *u);
-void upload_free(struct upload *u); // NULL is fine; what was not kept is gone
+void upload_free(struct upload *u); // NULL is fine; the file is gone with its last descriptor
 
 // Why the upload cannot be used, as one line; NULL: it can so far. *status is 400, 413 or 507 then, *code
 // invalid_form, file_too_large, field_too_large or storage_failed. Either may be NULL.
@@ -38,11 +37,5 @@ const char *upload_type(const struct upload *u);     // the Content-Type of the 
 const char *upload_field(const struct upload *u, const char *name); // a plain field of the form; NULL: absent
 // All of them, for field_check_query.
 const struct query *upload_fields(const struct upload *u);
-
-// Gives the file the name `path`, which must not exist, and flushes both to disk: it waits for the disk, so
-// call it on a worker thread. Where the file system cannot link a nameless file it is copied; then a crash may
-// leave a part of it under `path`, as a crash right after success leaves the whole: whoever keeps files
-// removes at start those that no row names. ERR_CONFLICT: the path exists. ERR_DATABASE: the disk failed.
-int upload_keep(struct upload *u, const char *path, struct err *e) must_check;
 
 #endif

@@ -124,7 +124,6 @@ static void check_query(const char *raw) {
         int64_t limit = field_integer(fields, &q, "limit", 1),
                 timeout = field_integer(fields, &q, "timeout", 1);
         must(limit >= 1 && limit <= 100 && timeout >= 1 && timeout <= 3600000);
-        must(fabs(field_number(&q, "price", 0)) <= 2);
         field_integer(fields, &q, "any", 0);
     }
     query_free(&again);
