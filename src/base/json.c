@@ -243,6 +243,22 @@ bool json_raw_member(const char *text, const char *key, const char **start, size
     return false;
 }
 
+bool json_next_raw(const char *text, const char **at, const char **start, size_t *length) {
+    const char *p = *at ? *at : skip_blanks(text);
+    struct member m;
+    if (*p != (*at ? ',' : '{')) {
+        return false;
+    }
+    p++;
+    if (!next_member(&p, &m)) {
+        return false;
+    }
+    *start = m.value;
+    *length = (size_t)(m.value_end - m.value);
+    *at = p;
+    return true;
+}
+
 static bool is_dropped(const struct member *m, const char *const *drop) {
     for (; drop && *drop; drop++) {
         if (string_equals(m->key, m->key_end, *drop)) {

@@ -34,6 +34,9 @@ bool json_bool(const cJSON *object, const char *key, bool fallback);
 // key order and escapes survive). Returns false when the key is absent. `text` must have
 // passed json_parse_object.
 bool json_raw_member(const char *text, const char *key, const char **start, size_t *length);
+// Goes through the raw texts of all top-level members in their order, which is that of the parsed tree: *at is NULL
+// at first. False after the last. (json_raw_member for each of them would take the square of their number.)
+bool json_next_raw(const char *text, const char **at, const char **start, size_t *length);
 // Appends the object `text` to `out` with the top-level members in `drop` (NULL-terminated list)
 // left out and `extra` ("\"k\":v,\"k2\":v2", may be NULL or "") added at the end; every other byte is kept.
 void json_object_edit(struct buf *out, const char *text, const char *const *drop, const char *extra);

@@ -114,11 +114,13 @@ int item_reader_init(struct item_reader *r, const char *text, int priority, stru
     }
     r->defaults = mem_alloc((size_t)cJSON_GetArraySize(object) + 1, sizeof *r->defaults);
     const cJSON *child = NULL;
+    const char *at = NULL, *start = NULL;
+    size_t length = 0;
     cJSON_ArrayForEach(child, object) {
         const struct item_column *column = item_column_find(child->string);
-        const char *start = NULL;
-        size_t length = 0;
-        if ((column && column->kind == ITEM_RESULT) || !json_raw_member(text, child->string, &start, &length))
+        if (!json_next_raw(text, &at, &start, &length))
+            break;
+        if (column && column->kind == ITEM_RESULT)
             continue;
         json_write_text(&member, child->string);
         buf_char(&member, ':');

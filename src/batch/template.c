@@ -232,10 +232,12 @@ static void write_rest(const struct template *t, const struct spec *item, const 
                        struct buf *members, const char **names) {
     const cJSON *child = NULL;
     size_t count = 0;
+    const char *at = NULL, *raw = NULL;
+    size_t length = 0;
     cJSON_ArrayForEach(child, parameters) {
-        const char *raw;
-        size_t length;
-        if (uses(t, child->string) || !json_raw_member(item->parameters, child->string, &raw, &length))
+        if (!json_next_raw(item->parameters, &at, &raw, &length))
+            break;
+        if (uses(t, child->string))
             continue;
         if (members->length)
             buf_char(members, ',');

@@ -164,12 +164,12 @@ static void write_one_line(struct buf *out, const char *text, size_t length) {
 
 // The members of an object, those of its member `parameters` among them.
 static void write_members(struct buf *out, const char *text, const cJSON *object, bool inner) {
+    const char *at = NULL, *start = NULL;
+    size_t length = 0;
     const cJSON *child;
     cJSON_ArrayForEach(child, object) {
-        const char *start = NULL;
-        size_t length = 0;
-        if (!json_raw_member(text, child->string, &start, &length))
-            continue;
+        if (!json_next_raw(text, &at, &start, &length))
+            return;
         if (!inner && cJSON_IsObject(child) && strcmp(child->string, "parameters") == 0) {
             struct buf parameters;
             buf_init(&parameters, BUF_UNLIMITED);

@@ -57,6 +57,16 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
     if (json_parse_object(bytes, size, &tree, NULL) == ERR_OK) {
         char *text = strndup(bytes, size);
         const cJSON *member;
+        const char *at = NULL, *start = NULL;
+        size_t length = 0;
+        cJSON_ArrayForEach(member, tree) {
+            cJSON *again = NULL;
+            must(json_next_raw(text, &at, &start, &length));
+            must(json_parse(start, length, &again, NULL) == ERR_OK);
+            must((again->type & 0xFF) == (member->type & 0xFF));
+            cJSON_Delete(again);
+        }
+        must(!json_next_raw(text, &at, &start, &length));
         int left = 20; // of a million members each would read all the others
         cJSON_ArrayForEach(member, tree) {
             if (left-- > 0) {

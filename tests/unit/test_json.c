@@ -359,6 +359,30 @@ static void test_raw_member(void **state) {
     }
 }
 
+static void test_next_raw(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *values; // each with a blank behind it
+    } cases[] = {
+        {"{}", ""},
+        {" { } ", ""},
+        {"{\"a\":1}", "1 "},
+        {" {\"a\" : 1.50 ,\"b,}\\\"\":{\"c\":[1,{}]},\n\"d\":\"x\\\\\", \"e\" : null } ",
+         "1.50 {\"c\":[1,{}]} \"x\\\\\" null "},
+        {"[1,2]", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char got[100] = "";
+        const char *at = NULL, *start = NULL;
+        size_t length = 0;
+        while (json_next_raw(cases[i].text, &at, &start, &length)) {
+            strncat(got, start, length);
+            strcat(got, " ");
+        }
+        assert_string_equal(got, cases[i].values);
+    }
+}
+
 static void test_object_edit(void **state) {
     (void)state;
     static const char *const ac[] = {"a", "c", NULL};
@@ -524,15 +548,11 @@ static void test_random_raw(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_getters),
-        cmocka_unit_test(test_raw_member),
-        cmocka_unit_test(test_object_edit),
-        cmocka_unit_test(test_random_against_sqlite),
+        cmocka_unit_test(test_accepted),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_depth),       cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_many_keys),   cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_raw_member),  cmocka_unit_test(test_next_raw),
+        cmocka_unit_test(test_object_edit), cmocka_unit_test(test_random_against_sqlite),
         cmocka_unit_test(test_random_raw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
