@@ -2,7 +2,7 @@
 // Calls of the HTTP API. The credential is a cookie that this code cannot read.
 
 // An answer that is no success, or none at all (status 0). Its message is one line, with the request's id.
-export class ApiError extends Error {
+class ApiError extends Error {
     constructor(message, status, requestId) {
         super(requestId ? `${message} (request ${requestId})` : message);
         this.status = status;
@@ -28,8 +28,7 @@ async function answer(response) {
     } catch {
         // Not JSON: the status says enough.
     }
-    if (response.ok)
-        return json;
+    if (response.ok) return json;
     const message = json?.error?.message ?? `the server answered ${response.status}`;
     throw new ApiError(message, response.status, response.headers.get("x-request-id"));
 }
@@ -39,8 +38,7 @@ async function send(url, options) {
     try {
         response = await fetch(url, {credentials: "same-origin", cache: "no-store", ...options});
     } catch (e) {
-        if (e.name === "AbortError")
-            throw e;
+        if (e.name === "AbortError") throw e;
         throw new ApiError("the server cannot be reached: is genrun running?", 0);
     }
     return response;
@@ -56,8 +54,7 @@ export async function call(method, url, {body, signal, quiet} = {}) {
         options.headers["Content-Type"] = "application/json";
     }
     const response = await send(url, options);
-    if (response.status === 401 && !quiet)
-        session.dispatchEvent(new Event("signed-out"));
+    if (response.status === 401 && !quiet) session.dispatchEvent(new Event("signed-out"));
     return answer(response);
 }
 

@@ -39,8 +39,7 @@ function readAddress() {
             return "";
         }
     });
-    if (!Object.hasOwn(VIEWS, name) || (VIEWS[name].admin && !page.person.admin))
-        name = "generations";
+    if (!Object.hasOwn(VIEWS, name) || (VIEWS[name].admin && !page.person.admin)) name = "generations";
     const parameters = Object.fromEntries(new URLSearchParams(filter ?? ""));
     const {show, ...rest} = parameters;
     return {name, id: id ?? "", filter: rest, show, person: page.person};
@@ -49,23 +48,29 @@ function readAddress() {
 // An address: of a view, with a filter and the generation that stands beside it.
 function address(name, id, filter, show) {
     const given = Object.entries({...filter, show}).filter(([, value]) => value);
-    return "#/" + name + (id ? "/" + encodeURIComponent(id) : "") + (given.length ? "?" + new URLSearchParams(given) : "");
+    return (
+        "#/" +
+        name +
+        (id ? "/" + encodeURIComponent(id) : "") +
+        (given.length ? "?" + new URLSearchParams(given) : "")
+    );
 }
 
 function navigate() {
-    if (!page.person)
-        return;
+    if (!page.person) return;
     const at = readAddress();
-    const place = JSON.stringify([at.name, at.id]), filter = JSON.stringify(at.filter);
-    if (place !== page.place || filter !== page.filter)
-        showView(at, place, filter);
+    const place = JSON.stringify([at.name, at.id]),
+        filter = JSON.stringify(at.filter);
+    if (place !== page.place || filter !== page.filter) showView(at, place, filter);
     document.title = VIEWS[at.name].title + " – genrun";
     markView(at.name);
     showDetail(at);
 }
 
 function showView(at, place, filter) {
-    const main = byId("main"), first = page.view === null, moved = place !== page.place;
+    const main = byId("main"),
+        first = page.view === null,
+        moved = place !== page.place;
     const field = main.contains(document.activeElement) ? document.activeElement.name : undefined;
     page.view?.close();
     at.open = (row) => address(at.name, at.id, at.filter, row.conversationId ?? row.id);
@@ -97,8 +102,7 @@ function markView(name) {
 
 function showDetail(at) {
     const side = byId("side");
-    if (page.detail?.id === at.show)
-        return;
+    if (page.detail?.id === at.show) return;
     const before = page.detail?.id;
     page.detail?.close();
     page.detail = null;
@@ -107,14 +111,16 @@ function showDetail(at) {
     byId("body").toggleAttribute("data-detail", Boolean(at.show));
     page.view.mark?.(at.show);
     if (at.show) {
-        page.detail = new Generation(at.show, {person: page.person, onClose: () => (location.hash = address(at.name, at.id, at.filter)),
-            changed: () => page.view.refresh(ANYTHING)});
+        page.detail = new Generation(at.show, {
+            person: page.person,
+            onClose: () => (location.hash = address(at.name, at.id, at.filter)),
+            changed: () => page.view.refresh(ANYTHING),
+        });
         fill(side, page.detail.element);
         side.scrollTop = 0;
         page.detail.refresh();
         page.detail.element.focus({preventScroll: true});
-        if (matchMedia("(max-width: 70rem)").matches)
-            scrollTo(0, 0);
+        if (matchMedia("(max-width: 70rem)").matches) scrollTo(0, 0);
     } else if (before) {
         const row = [...document.querySelectorAll("tr[data-key]")].find((tr) => tr.dataset.key === before);
         (row?.querySelector("a") ?? byId("main")).focus();
@@ -129,8 +135,7 @@ async function whoIsIt() {
         const answer = await get("/session", {quiet: true});
         return {admin: answer.role === "admin", user: answer.user};
     } catch (error) {
-        if (error.status === 401)
-            return null;
+        if (error.status === 401) return null;
         throw error;
     }
 }
@@ -141,28 +146,58 @@ function showLogin(why) {
     page.detail?.close();
     page.summary?.close();
     Object.assign(page, {view: null, place: null, detail: null, person: null, summary: null});
-    for (const id of ["summary", "parked", "views", "side"])
-        byId(id).hidden = true;
+    for (const id of ["summary", "parked", "views", "side"]) byId(id).hidden = true;
     byId("body").removeAttribute("data-detail");
     fill(byId("signs"));
     fill(byId("who"));
     document.title = "Sign in – genrun";
     const state = h("div", {}, why && problem(why));
-    const input = field("Key", (id) => h("input", {id, type: "password", name: "key", required: true, autocomplete: "current-password", spellcheck: "false"}));
+    const input = field("Key", (id) =>
+        h("input", {
+            id,
+            type: "password",
+            name: "key",
+            required: true,
+            autocomplete: "current-password",
+            spellcheck: "false",
+        }),
+    );
     const submit = h("button", {type: "submit", class: "primary"}, "Sign in");
-    const form = h("form", {class: "card login", on: {submit: async (event) => {
-        event.preventDefault();
-        submit.disabled = true;
-        try {
-            await post("/session", {key: input.querySelector("input").value.trim()}, {quiet: true});
-            await start();
-        } catch (error) {
-            fill(state, problem(error));
-            submit.disabled = false;
-            input.querySelector("input").select();
-        }
-    }}}, h("h2", {}, "Sign in"), h("p", {class: "quiet"}, "With a key of ", h("code", {}, "genrun key add"),
-        ", the admin secret, or the token that the runner printed at its start."), input, state, submit);
+    const form = h(
+        "form",
+        {
+            class: "card login",
+            on: {
+                submit: async (event) => {
+                    event.preventDefault();
+                    submit.disabled = true;
+                    try {
+                        await post(
+                            "/session",
+                            {key: input.querySelector("input").value.trim()},
+                            {quiet: true},
+                        );
+                        await start();
+                    } catch (error) {
+                        fill(state, problem(error));
+                        submit.disabled = false;
+                        input.querySelector("input").select();
+                    }
+                },
+            },
+        },
+        h("h2", {}, "Sign in"),
+        h(
+            "p",
+            {class: "quiet"},
+            "With a key of ",
+            h("code", {}, "genrun key add"),
+            ", the admin secret, or the token that the runner printed at its start.",
+        ),
+        input,
+        state,
+        submit,
+    );
     fill(byId("main"), form);
     input.querySelector("input").focus();
 }
@@ -179,22 +214,41 @@ async function signOut() {
 // ---- the frame ------------------------------------------------------------------------------
 
 function showLive() {
-    const words = {live: ["live", "The page follows the server's events."], polling: ["polling", "The event stream is refused or broken: the page looks every few seconds."],
-        paused: ["paused", "The page is not seen."], off: ["off", ""]};
+    const words = {
+        live: ["live", "The page follows the server's events."],
+        polling: ["polling", "The event stream is refused or broken: the page looks every few seconds."],
+        paused: ["paused", "The page is not seen."],
+        off: ["off", ""],
+    };
     const [text, title] = words[liveState()];
     const sign = byId("live");
-    if (sign)
-        fill(sign, text).title = title;
+    if (sign) fill(sign, text).title = title;
 }
 
 function showFrame() {
     const {admin, user} = page.person;
-    fill(byId("who"), h("span", {id: "live", class: "quiet"}), h("span", {class: "quiet name"}, admin ? "admin" : user),
-        button("Sign out", signOut, {class: "small"}));
-    fill(byId("views"), Object.entries(VIEWS).filter(([, v]) => admin || !v.admin).map(([name, v]) =>
-        link("#/" + name, v.title, {data: {view: name}, class: name === "new" ? "new" : null})));
+    fill(
+        byId("who"),
+        h("span", {id: "live", class: "quiet"}),
+        h("span", {class: "quiet name"}, admin ? "admin" : user),
+        button("Sign out", signOut, {class: "small"}),
+    );
+    fill(
+        byId("views"),
+        Object.entries(VIEWS)
+            .filter(([, v]) => admin || !v.admin)
+            .map(([name, v]) =>
+                link("#/" + name, v.title, {data: {view: name}, class: name === "new" ? "new" : null}),
+            ),
+    );
     byId("views").hidden = false;
-    page.summary = new Summary({admin, signs: byId("signs"), counts: byId("summary"), parked: byId("parked"), health});
+    page.summary = new Summary({
+        admin,
+        signs: byId("signs"),
+        counts: byId("summary"),
+        parked: byId("parked"),
+        health,
+    });
     showLive();
 }
 
@@ -215,14 +269,20 @@ async function start() {
     startLive();
 }
 
-session.addEventListener("signed-out", () => page.person && showLogin(new Error("You were signed out: sign in again.")));
+session.addEventListener(
+    "signed-out",
+    () => page.person && showLogin(new Error("You were signed out: sign in again.")),
+);
 live.addEventListener("state", showLive);
 live.addEventListener("change", ({detail}) => {
     page.summary?.refresh(true);
     page.view?.refresh(detail);
     page.detail?.refresh(detail);
 });
-setInterval(() => page.view && !document.hidden && VIEWS[readAddress().name].quiet && page.view.refresh(ANYTHING), LOOK_MS);
+setInterval(
+    () => page.view && !document.hidden && VIEWS[readAddress().name].quiet && page.view.refresh(ANYTHING),
+    LOOK_MS,
+);
 addEventListener("hashchange", navigate);
 addEventListener("keydown", (event) => {
     if (event.key === "Escape" && page.detail && !document.querySelector("dialog[open]"))

@@ -7,13 +7,17 @@ import {done, problem} from "./say.js";
 
 // The values of a form's named fields that are not empty.
 function values(form) {
-    return Object.fromEntries([...new FormData(form)].filter(([, value]) => typeof value === "string" && value.trim() !== "")
-        .map(([name, value]) => [name, name === "prompt" ? value : value.trim()]));
+    return Object.fromEntries(
+        [...new FormData(form)]
+            .filter(([, value]) => typeof value === "string" && value.trim() !== "")
+            .map(([name, value]) => [name, name === "prompt" ? value : value.trim()]),
+    );
 }
 
 // A form that sends once at a time and shows an error beside its button.
 function sending(form, label, send) {
-    const state = h("div", {}), submit = h("button", {type: "submit", class: "primary"}, label);
+    const state = h("div", {}),
+        submit = h("button", {type: "submit", class: "primary"}, label);
     form.append(state, h("div", {class: "buttons"}, submit));
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
@@ -32,8 +36,7 @@ function sending(form, label, send) {
 }
 
 function parameters(text) {
-    if (text === undefined)
-        return undefined;
+    if (text === undefined) return undefined;
     let parsed;
     try {
         parsed = JSON.parse(text);
@@ -46,18 +49,51 @@ function parameters(text) {
 }
 
 function single(at) {
-    const form = h("form", {class: "card"}, h("h3", {}, "One generation"),
+    const form = h(
+        "form",
+        {class: "card"},
+        h("h3", {}, "One generation"),
         field("Prompt", (id) => h("textarea", {id, name: "prompt", rows: "6", required: true})),
         textField("Model", {name: "modelId", list: "models", placeholder: "the default one"}),
-        h("details", {class: "options"}, h("summary", {}, "More"),
-            field("Parameters (JSON)", (id) => h("textarea", {id, name: "parameters", rows: "3", class: "code", placeholder: "{\"temperature\": 0.2}", spellcheck: "false"})),
+        h(
+            "details",
+            {class: "options"},
+            h("summary", {}, "More"),
+            field("Parameters (JSON)", (id) =>
+                h("textarea", {
+                    id,
+                    name: "parameters",
+                    rows: "3",
+                    class: "code",
+                    placeholder: '{"temperature": 0.2}',
+                    spellcheck: "false",
+                }),
+            ),
             textField("Session", {name: "sessionId"}),
-            field("Priority", (id) => h("input", {id, name: "priority", type: "number", min: "-1000", max: "1000", step: "1", placeholder: "0"})),
-            textField("Client id (the same one creates nothing twice)", {name: "clientId"})));
+            field("Priority", (id) =>
+                h("input", {
+                    id,
+                    name: "priority",
+                    type: "number",
+                    min: "-1000",
+                    max: "1000",
+                    step: "1",
+                    placeholder: "0",
+                }),
+            ),
+            textField("Client id (the same one creates nothing twice)", {name: "clientId"}),
+        ),
+    );
     return sending(form, "Submit", async () => {
         const {prompt, modelId, parameters: text, sessionId, priority, clientId} = values(form);
-        const row = await post("/api/generate", {prompt, modelId, parameters: parameters(text), sessionId, clientId,
-            priority: priority === undefined ? undefined : Number(priority)});
+        const row = await post("/api/generate", {
+            prompt,
+            modelId,
+            parameters: parameters(text),
+            sessionId,
+            clientId,
+            priority: priority === undefined ? undefined : Number(priority),
+        });
         done("Accepted");
         location.hash = "#/generations?show=" + encodeURIComponent(row.id);
     });
@@ -65,15 +101,30 @@ function single(at) {
 
 // Where a file is dropped or chosen: {element, file()}.
 function dropZone() {
-    const input = h("input", {id: "file", type: "file", accept: ".jsonl,.ndjson,.csv,.txt,.json", class: "file"});
-    const name = h("p", {class: "quiet", role: "status"}, "JSONL (OpenAI's batch lines or {\"prompt\": …}), CSV with a header, or one prompt a line.");
+    const input = h("input", {
+        id: "file",
+        type: "file",
+        accept: ".jsonl,.ndjson,.csv,.txt,.json",
+        class: "file",
+    });
+    const name = h(
+        "p",
+        {class: "quiet", role: "status"},
+        'JSONL (OpenAI\'s batch lines or {"prompt": …}), CSV with a header, or one prompt a line.',
+    );
     let file = null;
     const take = (given) => {
         file = given ?? null;
         fill(name, file ? `${file.name}, ${bytes(file.size)}` : "No file.");
     };
     input.addEventListener("change", () => take(input.files[0]));
-    const zone = h("div", {class: "drop"}, h("label", {for: "file"}, "Drop a file here, or choose one"), input, name);
+    const zone = h(
+        "div",
+        {class: "drop"},
+        h("label", {for: "file"}, "Drop a file here, or choose one"),
+        input,
+        name,
+    );
     const over = (on) => (event) => {
         event.preventDefault();
         zone.toggleAttribute("data-over", on);
@@ -90,22 +141,77 @@ function dropZone() {
 
 function batch(at) {
     const zone = dropZone();
-    const form = h("form", {class: "card"}, h("h3", {}, "A batch"), zone.element, textField("Name", {name: "name"}),
-        textField("Model (for lines that name none)", {name: "modelId", list: "models", placeholder: "the default one"}),
-        h("details", {class: "options"}, h("summary", {}, "More"),
-            choiceField("Format", [["", "guess"], ["openai", "OpenAI"], ["jsonl", "JSONL"], ["csv", "CSV"], ["txt", "text lines"]], {name: "format"}),
-            field("At once", (id) => h("input", {id, name: "concurrency", type: "number", min: "1", step: "1", placeholder: "no limit of its own"})),
+    const form = h(
+        "form",
+        {class: "card"},
+        h("h3", {}, "A batch"),
+        zone.element,
+        textField("Name", {name: "name"}),
+        textField("Model (for lines that name none)", {
+            name: "modelId",
+            list: "models",
+            placeholder: "the default one",
+        }),
+        h(
+            "details",
+            {class: "options"},
+            h("summary", {}, "More"),
+            choiceField(
+                "Format",
+                [
+                    ["", "guess"],
+                    ["openai", "OpenAI"],
+                    ["jsonl", "JSONL"],
+                    ["csv", "CSV"],
+                    ["txt", "text lines"],
+                ],
+                {name: "format"},
+            ),
+            field("At once", (id) =>
+                h("input", {
+                    id,
+                    name: "concurrency",
+                    type: "number",
+                    min: "1",
+                    step: "1",
+                    placeholder: "no limit of its own",
+                }),
+            ),
             textField("Failures allowed (a number, or a share such as 5%)", {name: "maxFailures"}),
-            field("Cost at most (USD)", (id) => h("input", {id, name: "maxCost", type: "number", min: "0", step: "any"})),
-            field("Priority", (id) => h("input", {id, name: "priority", type: "number", min: "-1000", max: "1000", step: "1", placeholder: "0"})),
-            choiceField("After an error", [["continue", "continue"], ["stop", "stop"]], {name: "onError", value: "continue"})),
-        h("label", {class: "check"}, h("input", {type: "checkbox", name: "paused", value: "true"}), " Start paused"));
+            field("Cost at most (USD)", (id) =>
+                h("input", {id, name: "maxCost", type: "number", min: "0", step: "any"}),
+            ),
+            field("Priority", (id) =>
+                h("input", {
+                    id,
+                    name: "priority",
+                    type: "number",
+                    min: "-1000",
+                    max: "1000",
+                    step: "1",
+                    placeholder: "0",
+                }),
+            ),
+            choiceField(
+                "After an error",
+                [
+                    ["continue", "continue"],
+                    ["stop", "stop"],
+                ],
+                {name: "onError", value: "continue"},
+            ),
+        ),
+        h(
+            "label",
+            {class: "check"},
+            h("input", {type: "checkbox", name: "paused", value: "true"}),
+            " Start paused",
+        ),
+    );
     return sending(form, "Upload", async () => {
-        if (!zone.file())
-            throw new Error("No file: drop one, or choose one.");
+        if (!zone.file()) throw new Error("No file: drop one, or choose one.");
         const body = new FormData();
-        for (const [name, value] of Object.entries(values(form)))
-            body.append(name, value);
+        for (const [name, value] of Object.entries(values(form))) body.append(name, value);
         body.append("file", zone.file());
         const row = await call("POST", "/api/batch-jobs", {body});
         done("Accepted");
@@ -115,17 +221,29 @@ function batch(at) {
 
 export function createView(at) {
     const models = h("datalist", {id: "models"});
-    const element = h("section", {"aria-labelledby": "title"}, h("h2", {id: "title"}, "New"), models, h("div", {class: "columns"}, single(at), batch(at)));
+    const element = h(
+        "section",
+        {"aria-labelledby": "title"},
+        h("h2", {id: "title"}, "New"),
+        models,
+        h("div", {class: "columns"}, single(at), batch(at)),
+    );
     let asked = false;
-    return {element, close() {}, async refresh() {
-        if (asked)
-            return;
-        asked = true;
-        try {
-            const page = await get("/api/models", {quiet: true});
-            fill(models, page.data.filter((row) => row.name !== "*").map((row) => h("option", {value: row.name})));
-        } catch {
-            // The names are a help only.
-        }
-    }};
+    return {
+        element,
+        close() {},
+        async refresh() {
+            if (asked) return;
+            asked = true;
+            try {
+                const page = await get("/api/models", {quiet: true});
+                fill(
+                    models,
+                    page.data.filter((row) => row.name !== "*").map((row) => h("option", {value: row.name})),
+                );
+            } catch {
+                // The names are a help only.
+            }
+        },
+    };
 }

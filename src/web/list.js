@@ -3,24 +3,49 @@
 // drawn anew, so that a person's place, focus and selection stay.
 import {get, query} from "./api.js";
 import {button, fill, h, keep} from "./dom.js";
-import {problem} from "./say.js";
+import {looker, problem} from "./say.js";
 
 const PAGE = 50;
 const LOOK_AGAIN = 200; // rows at most that are asked for again at once
 
 export class List {
     // path: of the API; filter: its query; columns: {label, cell(row), class}; key(row); empty: what to say of nothing;
-    // open(row): the address of a row's detail; paged: false where the API takes no limit; rows: the name of the rows in
-    // the answer.
-    constructor({path, filter, columns, key, empty, open, caption, paged = true, rows = "data"}) {
-        Object.assign(this, {path, filter, columns, key, empty, open, caption, paged, name: rows});
+    // open(row): the address of a row's detail; paged: false where the API takes no limit; cursors: false where it gives
+    // no further pages; rows: the name of the rows in the answer.
+    constructor({
+        path,
+        filter,
+        columns,
+        key,
+        empty,
+        open,
+        caption,
+        paged = true,
+        cursors = true,
+        rows = "data",
+    }) {
+        Object.assign(this, {path, filter, columns, key, empty, open, caption, paged, cursors, name: rows});
         this.rows = new Map(); // key -> {row, tr}
         this.cursor = null;
         this.abort = new AbortController();
         this.body = h("tbody");
-        this.table = h("table", {class: "list", hidden: true}, h("caption", {class: "hidden"}, caption),
-            h("thead", {}, h("tr", {}, columns.map((c) => h("th", {scope: "col", class: c.class}, c.label)))), this.body);
+        this.table = h(
+            "table",
+            {class: "list", hidden: true},
+            h("caption", {class: "hidden"}, caption),
+            h(
+                "thead",
+                {},
+                h(
+                    "tr",
+                    {},
+                    columns.map((c) => h("th", {scope: "col", class: c.class}, c.label)),
+                ),
+            ),
+            this.body,
+        );
         this.state = h("div", {class: "state"}, h("p", {class: "quiet"}, "Loading …"));
+        this.refresh = looker(this.state, () => this.look());
         this.more = button("More", () => this.next(), {class: "more", hidden: true});
         this.element = h("div", {class: "listing"}, this.table, this.state, this.more);
     }
@@ -30,32 +55,24 @@ export class List {
     }
 
     async page(limit, after) {
-        const answer = await get(this.path + query({...this.filter, ...(this.paged ? {limit, after} : {})}), {signal: this.abort.signal});
+        const answer = await get(this.path + query({...this.filter, ...(this.paged ? {limit, after} : {})}), {
+            signal: this.abort.signal,
+        });
         return {data: answer[this.name], nextCursor: answer.nextCursor};
     }
 
-    // Looks at everything that is shown (or the first page); one look at a time, and one more when asked meanwhile.
-    async refresh() {
-        if (this.looking) {
-            this.again = true;
-            return;
-        }
-        this.looking = true;
-        try {
-            const limit = Math.max(PAGE, Math.min(this.rows.size, LOOK_AGAIN));
-            const page = await this.page(limit);
-            this.replace(page.data, page.nextCursor);
-            fill(this.state, this.rows.size ? null : h("p", {class: "quiet"}, this.cursor ? "Nothing so far." : this.empty));
-        } catch (error) {
-            if (error.name !== "AbortError")
-                fill(this.state, problem(error));
-        } finally {
-            this.looking = false;
-            if (this.again && !this.abort.signal.aborted) {
-                this.again = false;
-                this.refresh();
-            }
-        }
+    // At everything that is shown, or the first page.
+    async look() {
+        const limit = this.cursors ? Math.max(PAGE, Math.min(this.rows.size, LOOK_AGAIN)) : LOOK_AGAIN;
+        const page = await this.page(limit);
+        this.replace(page.data, page.nextCursor);
+        fill(this.state, h("p", {class: "quiet"}, this.remark()));
+    }
+
+    remark() {
+        if (this.rows.size === 0) return this.cursor ? "Nothing so far." : this.empty;
+        const cut = !this.cursors && this.rows.size >= LOOK_AGAIN;
+        return cut ? `These are the newest ${LOOK_AGAIN}: a filter shows others.` : null;
     }
 
     async next() {
@@ -64,15 +81,11 @@ export class List {
         try {
             const page = await this.page(PAGE, this.cursor);
             const first = page.data.find((row) => !this.rows.has(this.key(row)));
-            for (const row of page.data)
-                if (!this.rows.has(this.key(row)))
-                    this.put(row, null);
+            for (const row of page.data) if (!this.rows.has(this.key(row))) this.put(row, null);
             this.setCursor(page.nextCursor);
-            if (focus && first)
-                this.rows.get(this.key(first)).tr.querySelector("a")?.focus();
+            if (focus && first) this.rows.get(this.key(first)).tr.querySelector("a")?.focus();
         } catch (error) {
-            if (error.name !== "AbortError")
-                fill(this.state, problem(error));
+            if (error.name !== "AbortError") fill(this.state, problem(error));
         } finally {
             this.more.disabled = false;
         }
@@ -95,10 +108,8 @@ export class List {
                 this.rows.delete(tr.dataset.key);
             }
         let before = this.body.firstElementChild;
-        for (const row of data)
-            before = this.put(row, before).nextElementSibling;
-        if (whole)
-            this.setCursor(cursor);
+        for (const row of data) before = this.put(row, before).nextElementSibling;
+        if (whole) this.setCursor(cursor);
         this.table.hidden = this.rows.size === 0;
     }
 
@@ -112,9 +123,12 @@ export class List {
             this.rows.set(key, known);
         }
         known.row = row;
-        if (before !== known.tr)
-            this.body.insertBefore(known.tr, before);
-        keep(known.tr, row, () => this.columns.map((c) => h(c.head ? "th" : "td", {class: c.class, scope: c.head ? "row" : null}, c.cell(row))));
+        if (before !== known.tr) this.body.insertBefore(known.tr, before);
+        keep(known.tr, row, () =>
+            this.columns.map((c) =>
+                h(c.head ? "th" : "td", {class: c.class, scope: c.head ? "row" : null}, c.cell(row)),
+            ),
+        );
         this.table.hidden = false;
         return known.tr;
     }
@@ -128,7 +142,6 @@ export class List {
     // Marks the row whose detail is open, now or when it comes.
     mark(key) {
         this.opened = key;
-        for (const [own, {tr}] of this.rows)
-            tr.toggleAttribute("data-open", own === key);
+        for (const [own, {tr}] of this.rows) tr.toggleAttribute("data-open", own === key);
     }
 }

@@ -4,13 +4,39 @@
 // same, a little later: the summary looks at the counts now and then.)
 
 const EVENTS = "/api/events";
-const GATHER_MS = 350;   // from the first event to the look that it causes
-const POLL_MS = 3000;    // between looks without a stream
-const RETRY_MS = 15000;  // after a refusal the stream is asked for again
+const GATHER_MS = 350; // from the first event to the look that it causes
+const POLL_MS = 3000; // between looks without a stream
+const RETRY_MS = 15000; // after a refusal the stream is asked for again
 const KINDS = {
-    generation: ["queued", "processing", "completed", "failed", "cancelled", "retrying", "waiting", "parked", "recovered",
-        "requeued", "dismissed", "undismissed", "dropped", "due", "edited"],
-    batch: ["created", "processing", "completed", "failed", "cancelled", "paused", "resumed", "stopped", "reopened", "repaired"],
+    generation: [
+        "queued",
+        "processing",
+        "completed",
+        "failed",
+        "cancelled",
+        "retrying",
+        "waiting",
+        "parked",
+        "recovered",
+        "requeued",
+        "dismissed",
+        "undismissed",
+        "dropped",
+        "due",
+        "edited",
+    ],
+    batch: [
+        "created",
+        "processing",
+        "completed",
+        "failed",
+        "cancelled",
+        "paused",
+        "resumed",
+        "stopped",
+        "reopened",
+        "repaired",
+    ],
     lock: ["acquired", "released", "expired"],
     model: ["parked", "resumed", "cooling", "ok"],
     runner: ["started", "stopped", "clock_jumped", "crashed", "hung"],
@@ -19,12 +45,18 @@ const KINDS = {
 
 // Events: "change" (detail: {generations, batches: sets of ids, or null when anything may have changed}), "state".
 export const live = new EventTarget();
-let source = null, timer = null, poll = null, retry = null, running = false, state = "off";
-let generations = new Set(), batches = new Set(), everything = false;
+let source = null,
+    timer = null,
+    poll = null,
+    retry = null,
+    running = false,
+    state = "off";
+let generations = new Set(),
+    batches = new Set(),
+    everything = false;
 
 function tell(next) {
-    if (state === next)
-        return;
+    if (state === next) return;
     state = next;
     live.dispatchEvent(new CustomEvent("state", {detail: state}));
 }
@@ -44,10 +76,8 @@ function flush() {
 
 // Something may have changed; without an argument: anything.
 export function changed(row) {
-    if (row?.generationId)
-        generations.add(row.generationId);
-    if (row?.batchJobId)
-        batches.add(row.batchJobId);
+    if (row?.generationId) generations.add(row.generationId);
+    if (row?.batchJobId) batches.add(row.batchJobId);
     // What a batch, a model or a runner did stands for many generations.
     everything ||= !row?.generationId;
     timer ??= setTimeout(flush, GATHER_MS);
@@ -84,20 +114,17 @@ function connect() {
     source.onmessage = onEvent;
     source.addEventListener("reset", () => changed());
     for (const [noun, verbs] of Object.entries(KINDS))
-        for (const verb of verbs)
-            source.addEventListener(`${noun}.${verb}`, onEvent);
+        for (const verb of verbs) source.addEventListener(`${noun}.${verb}`, onEvent);
     source.onerror = () => {
         startPolling();
         // CONNECTING: the browser tries again, and resumes where it was. CLOSED: it was refused.
-        if (source.readyState === EventSource.CLOSED)
-            retry ??= setTimeout(connect, RETRY_MS);
+        if (source.readyState === EventSource.CLOSED) retry ??= setTimeout(connect, RETRY_MS);
     };
 }
 
 function follow() {
     disconnect();
-    if (!running)
-        return;
+    if (!running) return;
     if (document.hidden) {
         tell("paused");
         return;

@@ -60,6 +60,7 @@ def test_nothing_inline():
     tap.equal(re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|https?://", page), [], "the page has no inline script or style, and names no other server")
     for name in sorted(os.listdir(WEB)):
         text = content(name).decode()
+        tap.ok(text.count("\n") <= 600, f"{name} is not too long")
         found = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|createContextualFragment|DOMParser", text)
         tap.equal(found, [], f"{name} makes no markup of text")
         # (An SVG names its own format.)
