@@ -52,6 +52,8 @@ CREATE INDEX openai_batch_file ON openai_batch (input_file_id, id);
 -- Those whose file is still to be read.
 CREATE INDEX openai_batch_validating ON openai_batch (input_file_id)
     WHERE batch_seq IS NULL AND failed_at IS NULL AND cancelled_at IS NULL AND expired_at IS NULL;
+-- Those that ended before they became a batch job: retention removes them.
+CREATE INDEX openai_batch_refused ON openai_batch (coalesce(failed_at, cancelled_at, expired_at)) WHERE batch_seq IS NULL;
 CREATE INDEX openai_batch_window ON openai_batch (expires_at) WHERE window_open=1 AND expires_at IS NOT NULL;
 
 -- A batch job is opened for it in the same moment in which it counts as read: killed at any point, a process leaves

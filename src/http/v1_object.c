@@ -142,6 +142,9 @@ void v1_object_failed(struct exchange *x, genrun *g, int code) {
     } else if (code == GENRUN_CONFLICT) {
         exchange_answer_header(x, "x-should-retry", "false");
         exchange_error(x, 409, NULL, NULL, NULL, "%s", genrun_message(g));
+    } else if (code == GENRUN_CONFIG) {
+        exchange_answer_header(x, "x-should-retry", "false"); // nothing that the client could change
+        exchange_error(x, 500, NULL, "server_misconfigured", NULL, "%s", genrun_message(g));
     } else {
         exchange_failed(x, g, code);
     }

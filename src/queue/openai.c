@@ -64,7 +64,7 @@ static int find_by_key(struct db *db, const struct openai_spec *spec, char id[OP
 // The batch that a client which sends its request again has had already, without having heard of it.
 static int find_again(struct db *db, const struct openai_spec *spec, int64_t now_at, char id[OPENAI_ID_SIZE],
                       struct err *e) {
-    if (id[0] || spec->again_within_ms <= 0)
+    if (id[0] || spec->idempotency_key || spec->again_within_ms <= 0)
         return 0;
     sqlite3_stmt *s =
         db_ask(db, e,

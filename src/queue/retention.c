@@ -16,7 +16,15 @@
 #define CAP_LEAST 10000                  // rows that a run may remove, however few there are
 #define THROUGHPUT_MINUTES (2 * 24 * 60) // that the statistics need
 
-enum stage { STAGE_SINGLES, STAGE_BATCHES, STAGE_LOGS, STAGE_TOMBSTONES, STAGE_THROUGHPUT, STAGE_END };
+enum stage {
+    STAGE_SINGLES,
+    STAGE_BATCHES,
+    STAGE_REFUSED,
+    STAGE_LOGS,
+    STAGE_TOMBSTONES,
+    STAGE_THROUGHPUT,
+    STAGE_END
+};
 
 struct retention {
     struct upkeep *run;
@@ -297,6 +305,38 @@ static int step_batches(struct retention *r, bool *end, struct err *e) {
     return result;
 }
 
+// ---- batches of OpenAI's API that never became a batch job ----
+
+#define OLD_REFUSED                                                                                          \
+    "SELECT id FROM openai_batch INDEXED BY openai_batch_refused WHERE batch_seq IS NULL"                    \
+    " AND coalesce(failed_at, cancelled_at, expired_at)<?1 LIMIT ?2"
+
+static int step_refused(struct retention *r, bool *end, struct err *e) {
+    int64_t old = 0, gone = 0;
+    int result = 0;
+    *end = true;
+    if (r->failed_before > 0)
+        result = db_integer(r->run->db, e, &old, 0, "SELECT count(*) FROM (" OLD_REFUSED ")", "ii",
+                            r->failed_before, within_cap(r, SLICE_ROWS));
+    if (result || old == 0) {
+        tell_removed(r, "batch", "batches that ended before their file was read");
+        return result;
+    }
+    *end = r->run->dry_run;
+    if (r->run->dry_run)
+        gone = old;
+    else if (!(result = upkeep_transaction(r->run, e)))
+        result = finish(r,
+                        db_run(r->run->db, e, "DELETE FROM openai_batch WHERE id IN (" OLD_REFUSED ")", "ii",
+                               r->failed_before, within_cap(r, SLICE_ROWS)),
+                        &gone, e);
+    r->removed += gone;
+    r->cap -= gone;
+    if (*end)
+        tell_removed(r, "batch", "batches that ended before their file was read");
+    return result;
+}
+
 // ---- the log ----
 
 // The newest row stays, and the story of what is not at an end.
@@ -415,12 +455,10 @@ static void tell_held(struct retention *r) {
 }
 
 int retention_step(struct retention *r, bool *more, struct err *e) {
-    static int (*const stages[])(struct retention *, bool *,
-                                 struct err *) = {[STAGE_SINGLES] = step_singles,
-                                                  [STAGE_BATCHES] = step_batches,
-                                                  [STAGE_LOGS] = step_logs,
-                                                  [STAGE_TOMBSTONES] = step_tombstones,
-                                                  [STAGE_THROUGHPUT] = step_throughput};
+    static int (*const stages[])(struct retention *, bool *, struct err *) = {
+        [STAGE_SINGLES] = step_singles,       [STAGE_BATCHES] = step_batches,
+        [STAGE_REFUSED] = step_refused,       [STAGE_LOGS] = step_logs,
+        [STAGE_TOMBSTONES] = step_tombstones, [STAGE_THROUGHPUT] = step_throughput};
     bool end = false;
     int result = r->stage == STAGE_SINGLES && !r->begun
                      ? db_integer(r->run->db, e, &r->passed, INT64_MAX, "SELECT min(log_id) FROM cursors", "")

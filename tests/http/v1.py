@@ -394,6 +394,20 @@ def test_kill_validating(place):
         web.post(f"/v1/batches/{id}/cancel")
 
 
+def test_window_without_http(place):
+    with Server(lambda x: x.wait_closed() and None) as server:
+        place.configure(f"[model m]\nbase_url = {server.url}\n")
+        with Web(place) as web:
+            id = batch_of(web, [line("1", "x", "m"), line("2", "x", "m")])
+            wait_for(web, id, "in_progress")
+            web.process.kill()
+        place.sql("UPDATE openai_batch SET expires_at = 1000")
+        place.start_runner()
+        wait_until(lambda: place.value("SELECT status FROM openai_batches WHERE id = ?", id) == "expired", 20, "the end of the window")
+        r = place.run("batch", "results", id, "--errors", "--format", "openai")
+        tap.equal([x["error"]["code"] for x in r.jsonl], ["batch_expired"] * 2, "a runner without HTTP ends what is over, after a restart, too")
+
+
 def test_kill_running(place):
     gate = threading.Event()
     with Server(lambda x: x.chat(x.prompt) if int(x.prompt) < 10 or gate.wait(20) else None) as server:

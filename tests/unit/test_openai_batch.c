@@ -726,6 +726,45 @@ static int stop_at_once(void *payload, int64_t done, int64_t total, const char *
     return 1;
 }
 
+static void test_retention(void **state) {
+    genrun *g = *state, *other = NULL;
+    genrun_row *row = NULL;
+    genrun_options options = {.config = "keep.ini", .database = database, .create = 0};
+    FILE *out = fopen("keep.ini", "w");
+    assert_non_null(out);
+    fputs("[retention]\nfailed_after = 1h\n", out);
+    fclose(out);
+    create(g, "file-none");
+    create(g, "file-none");
+    sql(g, "UPDATE openai_batch SET failed_at=1 WHERE id=(SELECT min(id) FROM openai_batch)");
+    ok(other, genrun_open(&other, &options));
+    for (int dry_run = 1; dry_run >= 0; dry_run--) {
+        ok(other, genrun_job(other, &row, "retention", dry_run, NULL, NULL));
+        assert_int_equal(genrun_row_integer(row, "found", -1), 1);
+        genrun_row_free(row);
+        assert_int_equal(sql(g, "SELECT count(*) FROM openai_batch"), 1 + dry_run);
+    }
+    genrun_close(other);
+    unlink("keep.ini");
+}
+
+static void test_folder(void **state) {
+    genrun *g = *state;
+    genrun_file_options options = GENRUN_FILE_OPTIONS_INIT;
+    genrun_row *row = NULL;
+    int fd = open(files, O_CREAT | O_WRONLY, 0600), content = spool("x");
+    close(fd);
+    refused(g, genrun_file_add(g, &row, content, &options), GENRUN_CONFIG,
+            "cannot be made (Not a directory): make it, or set data_dir");
+    assert_null(row);
+    int64_t removed;
+    refused(g, genrun_file_sweep(g, &removed), GENRUN_DATABASE, "cannot be read");
+    unlink(files);
+    ok(g, genrun_file_add(g, &row, content, &options));
+    genrun_row_free(row);
+    close(content);
+}
+
 // What a crash in the middle leaves: an unopened batch job of a process that is gone.
 static void test_begun_anew(void **state) {
     genrun *g = *state;
@@ -936,6 +975,7 @@ int main(void) {
         WITH_PLACE(test_refused_file), WITH_PLACE(test_begun_anew),
         WITH_PLACE(test_cancel),       WITH_PLACE(test_window),
         WITH_PLACE(test_batch_lists),  WITH_PLACE(test_plans),
+        WITH_PLACE(test_retention),    WITH_PLACE(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
