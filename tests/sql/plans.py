@@ -52,6 +52,10 @@ PLANS = {
     "UPDATE batch_items SET status='cancelled' WHERE batch_job_id='b' AND status='queued'": ["generation_batch (batch_seq=?)"],
     "UPDATE generations SET status='queued' WHERE status='failed' AND completed_at>5": ["generation_failed (completed_at>?)"],
     "DELETE FROM generations WHERE id='x'": [BY_ID],
+    "SELECT id FROM api_keys WHERE hash='x'": ["sqlite_autoindex_api_keys_2 (hash=?)"],
+    "SELECT id FROM api_keys WHERE substr(id, -8)='abcdef01'": ["api_keys_tail"],
+    "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL": ["INDEX api_keys_good"],
+    "SELECT max(revoked_at) FROM api_keys WHERE revoked_at IS NOT NULL": ["SEARCH api_keys USING COVERING INDEX api_keys_revoked"],
 }
 
 # Walks in the order of the rowid that end with their LIMIT.
