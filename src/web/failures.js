@@ -187,7 +187,7 @@ function stuckColumns(at, refresh) {
 export function stuckView(at) {
     // An admin's report tells why, too.
     const source = at.person.admin
-        ? {path: "/api/admin/failed-generations", rows: "generations"}
+        ? {path: "/api/admin/failed-generations", rows: "generations", cursors: false}
         : {path: "/api/generations"};
     const list = new List({
         ...source,
