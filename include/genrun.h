@@ -284,9 +284,8 @@ int genrun_batch_ask_next(genrun *g, char id[GENRUN_ID_SIZE], const char *batch)
 /* Asks it of one generation. Harmless when repeated; *asked (may be NULL) is 0, and nothing is changed, when it is not
  * queued. *out, which the caller frees, is its row. */
 int genrun_process(genrun *g, genrun_row **out, int *asked, const char *id);
-/* What has come of what was asked for: *open is 1 as long as it waits to be started or its attempt runs. *out, which the
- * caller frees, is its row. */
-int genrun_asked(genrun *g, genrun_row **out, int *open, const char *id);
+/* What has come of it: *open is 1 as long as it waits to be started or its attempt runs. */
+int genrun_asked(genrun *g, int *open, const char *id);
 
 typedef struct genrun_results_options {
     const char *format; /* openai, jsonl or csv; NULL: as the batch came, jsonl for one that came as txt */

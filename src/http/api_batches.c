@@ -244,10 +244,14 @@ static void tell_next(struct exchange *x, genrun *g, genrun_row *item, bool ende
 static void look_at_next(struct exchange *x, genrun *g, bool late) {
     genrun_row *item = NULL;
     int open = 0;
-    int code = genrun_asked(g, &item, &open, exchange_kept(x));
+    int code = genrun_asked(g, &open, exchange_kept(x));
+    if (!code && open && !late)
+        return;
+    if (!code)
+        code = genrun_get(g, &item, exchange_kept(x));
     if (code)
         exchange_failed(x, g, code);
-    else if (!open || late)
+    else
         tell_next(x, g, item, !open);
     genrun_row_free(item);
 }

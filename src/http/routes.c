@@ -12,7 +12,7 @@ const struct route route_list[] = {
     {"GET", "/api/generations", ROLE_USER, ROUTE_READ, api_generations_list, api_generations_list_query, NULL, false, "generations, newest first"},
     {"GET", "/api/generations/failed", ROLE_USER, ROUTE_SLOW, api_generations_failed, api_generations_failed_query, NULL, false, "what failed"},
     {"GET", "/api/generations/{id}", ROLE_USER, ROUTE_READ, api_generations_get, NULL, NULL, false, "one generation, with its outputs"},
-    {"GET", "/api/generations/{id}/outputs/{index}", ROLE_USER, ROUTE_READ, api_generations_output, NULL, NULL, false, "the bytes of an output"},
+    {"GET", "/api/generations/{id}/outputs/{index}", ROLE_USER, ROUTE_SLOW, api_generations_output, NULL, NULL, false, "the bytes of an output"},
     {"GET", "/api/generations/{id}/logs", ROLE_USER, ROUTE_READ, api_generations_logs, api_generations_logs_query, NULL, false, "what happened to a generation"},
     {"POST", "/api/generations/{id}/cancel", ROLE_USER, ROUTE_WRITE, api_generations_cancel, NULL, api_generations_reason_body, false, "cancel it"},
     {"POST", "/api/generations/{id}/fail", ROLE_USER, ROUTE_WRITE, api_generations_fail, NULL, api_generations_reason_body, false, "fail it by hand"},

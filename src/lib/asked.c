@@ -33,17 +33,18 @@ int genrun_batch_ask_next(genrun *g, char id[GENRUN_ID_SIZE], const char *batch)
     return handle_result(g, result);
 }
 
-int genrun_asked(genrun *g, genrun_row **out, int *open, const char *id) {
+// Asked after every commit while somebody waits: only what the two indexes tell.
+int genrun_asked(genrun *g, int *open, const char *id) {
     int64_t seq;
-    bool is_open = false;
+    bool is_open = false, ended;
+    char status[16];
     *open = 0;
-    *out = NULL;
     int result = handle_generation(g, id, &seq);
     if (!result)
         result = queue_request_is_open(g->db, seq, &is_open, &g->err);
     if (!result)
-        result = queue_get(g->db, seq, (struct row **)out, &g->err);
+        result = queue_ended(g->db, false, seq, &ended, status, &g->err);
     if (!result)
-        *open = is_open || strcmp(row_text((struct row *)*out, "status"), "processing") == 0;
+        *open = is_open || strcmp(status, "processing") == 0;
     return handle_result(g, result);
 }

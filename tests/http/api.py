@@ -358,6 +358,21 @@ def test_process_next_waits(place):
             web.wait_status(held, "cancelled")
 
 
+def test_process_next_races(place):
+    place.configure(ECHO)
+    with Web(place) as web:
+        job = mass(web, 20, paused=True)
+        answers = []
+        callers = [threading.Thread(target=lambda: answers.append(web.post(f"/api/batch-jobs/{job}/process-next"))) for _ in range(24)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(20)
+        done = [a.json["id"] for a in answers if a.json["processed"]]
+        tap.equal((len(answers), len(done), len(set(done))), (24, 20, 20), "callers that race get an item each, those beyond the last none")
+        tap.equal({o["status"] for o in web.get(f"/api/batch-jobs/{job}/items").json["data"]}, {"completed"}, "and each item ran")
+
+
 # ---- reports and upkeep ----
 
 

@@ -58,7 +58,8 @@ static void submit(genrun *g, char id[GENRUN_ID_SIZE], const char *prompt, int64
 static const char *status_of(genrun *g, const char *id, int *open) {
     static char status[16];
     genrun_row *row = NULL;
-    ok(g, genrun_asked(g, &row, open, id));
+    ok(g, genrun_asked(g, open, id));
+    ok(g, genrun_get(g, &row, id));
     snprintf(status, sizeof status, "%s", genrun_row_text(row, "status"));
     genrun_row_free(row);
     return status;

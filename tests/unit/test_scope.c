@@ -161,10 +161,8 @@ static int process(genrun *g, const char *id) {
     return result;
 }
 static int asked(genrun *g, const char *id) {
-    genrun_row *row = NULL;
-    int open, result = genrun_asked(g, &row, &open, id);
-    genrun_row_free(row);
-    return result;
+    int open;
+    return genrun_asked(g, &open, id);
 }
 static int ask_next(genrun *g, const char *id) {
     char item[GENRUN_ID_SIZE];
