@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/command.h"
+#include "http/server.h"
 #include "lib/host.h"
 #include "serve.h"
 #include <errno.h>
@@ -92,7 +93,7 @@ static void drop_word(int *argc, char **words, int index) {
 static int show_version(void) {
     const char *text = genrun_versions();
     size_t length = strlen(text);
-    printf("%s%s", text, length > 0 && text[length - 1] == '\n' ? "" : "\n");
+    printf("%s%slibmicrohttpd %s\n", text, length > 0 && text[length - 1] == '\n' ? "" : "\n", server_library());
     return GENRUN_OK;
 }
 

@@ -39,3 +39,7 @@ void digest_text(char out[DIGEST_HEX_SIZE], const char *text) {
 bool digest_equal(const void *a, const void *b, size_t length) {
     return CRYPTO_memcmp(a, b, length) == 0;
 }
+
+const char *digest_version(void) {
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}

@@ -18,5 +18,7 @@ void digest_hex(char out[DIGEST_HEX_SIZE], const unsigned char digest[DIGEST_SIZ
 void digest_text(char out[DIGEST_HEX_SIZE], const char *text);
 // Are they equal? Takes as long wherever they differ.
 bool digest_equal(const void *a, const void *b, size_t length);
+// Of the library: "3.0.19".
+const char *digest_version(void);
 
 #endif

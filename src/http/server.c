@@ -388,6 +388,10 @@ void server_close(struct server *s) {
     free(s);
 }
 
+const char *server_library(void) {
+    return MHD_get_version();
+}
+
 // ---- numbers ----
 
 void server_numbers(const struct exchange *x, struct server_numbers *out) {

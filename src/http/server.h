@@ -17,6 +17,7 @@ struct server;
 int server_open(struct server **out, genrun *g, const struct config *config, const char *listen,
                 struct err *e) must_check;
 void server_close(struct server *s); // NULL is fine
+const char *server_library(void);    // the version of the library beneath
 // For host_run(): the server lives by them.
 const struct host_hooks *server_hooks(struct server *s);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What this build is made of.
+#include "base/digest.h"
 #include "genrun.h"
 #include <cjson/cJSON.h>
 #include <curl/curl.h>
@@ -12,10 +13,9 @@ static char text[512];
 static void make_text(void) {
     const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
     snprintf(text, sizeof text,
-             "genrun %s\nSQLite %s\nlibcurl %s (%s)\ncJSON %s\nHTTP server: not built in\nPostgres sync: not "
-             "built in\n",
+             "genrun %s\nSQLite %s\nlibcurl %s (%s)\ncJSON %s\nlibcrypto %s\nPostgres sync: not built in\n",
              GENRUN_VERSION, sqlite3_libversion(), curl->version,
-             curl->ssl_version ? curl->ssl_version : "no TLS", cJSON_Version());
+             curl->ssl_version ? curl->ssl_version : "no TLS", cJSON_Version(), digest_version());
 }
 
 const char *genrun_versions(void) {
