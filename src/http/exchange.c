@@ -93,6 +93,9 @@ enum exchange_role exchange_role(const struct exchange *x) {
 }
 
 const char *exchange_user(const struct exchange *x) {
+    // A user's key without a user, typed into the table: it sees nothing, and not all.
+    if (x->who.role == ROLE_USER && !x->who.user)
+        return "";
     return x->who.role == ROLE_ADMIN ? NULL : x->who.user;
 }
 

@@ -224,6 +224,10 @@ def test_what_a_user_sees(place):
         for tail in (mine[0][-8:], job[-8:]):
             r = as_bob("GET", f"/api/generations/{tail}")
             tap.ok(r.status == 404 and "batch job" not in r.error["message"], "ends of ids are as silent", r)
+        lost = place.run("key", "add", "--json", "--user", "eve").json
+        place.sql("UPDATE api_keys SET user_id=NULL WHERE id=?", lost["id"])
+        r = Client(web, lost["key"])("GET", "/api/generations")
+        tap.ok(r.status != 200 or r.json["data"] == [], "a user's key that lost its user sees nothing", r)
         same = {"prompt": "x", "clientId": "k", "delay": "1h"}
         one, two = as_ann("POST", "/api/generate", same), as_bob("POST", "/api/generate", same)
         tap.ok((one.status, two.status) == (202, 202) and one.json["id"] != two.json["id"], "each user has keys of their own", two)
