@@ -63,6 +63,8 @@ static void on_connection(void *payload, struct MHD_Connection *mhd, void **sock
         *socket_context = c;
         arm(s);
     } else if (*socket_context) {
+        // At the limit the library listens no more, and only its next run listens again.
+        s->pump_again |= s->connection_count == s->connection_limit;
         connection_remove(*socket_context);
         *socket_context = NULL;
     }
