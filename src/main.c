@@ -93,7 +93,8 @@ static void drop_word(int *argc, char **words, int index) {
 static int show_version(void) {
     const char *text = genrun_versions();
     size_t length = strlen(text);
-    printf("%s%slibmicrohttpd %s\n", text, length > 0 && text[length - 1] == '\n' ? "" : "\n", server_library());
+    printf("%s%slibmicrohttpd %s\n", text, length > 0 && text[length - 1] == '\n' ? "" : "\n",
+           server_library());
     return GENRUN_OK;
 }
 
