@@ -53,6 +53,12 @@ static bool buf_grow(struct buf *b, size_t length) {
     return true;
 }
 
+void buf_reserve(struct buf *b, size_t length) {
+    if (!b->overflow && length <= b->maximum - b->length) {
+        (void)buf_grow(b, length);
+    }
+}
+
 bool buf_append(struct buf *b, const void *bytes, size_t length) {
     if (!buf_grow(b, length)) {
         return false;

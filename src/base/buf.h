@@ -24,6 +24,8 @@ struct buf {
 void buf_init(struct buf *b, size_t maximum);
 void buf_free(struct buf *b);  // releases the data; the buffer can be used again
 void buf_clear(struct buf *b); // forgets the content, keeps the memory
+// Room for so many bytes more, so that the next appends need not grow the buffer; nothing beyond the maximum.
+void buf_reserve(struct buf *b, size_t length);
 bool buf_append(struct buf *b, const void *bytes, size_t length);
 bool buf_text(struct buf *b, const char *text);
 bool buf_char(struct buf *b, char c);

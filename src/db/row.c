@@ -21,21 +21,34 @@ struct cell {
     bool boolean; // 0 or 1 that JSON shows as false or true
 };
 
+// What is copied from a statement stands in one piece of memory, cell by cell: rows are made by the million. Only
+// cells that are added by hand have their own.
 struct row {
     struct cell *cells;
     size_t count;
+    size_t copied; // of them
+    char *store;   // names and bytes of those
     char *json;
 };
 
-static struct cell *add(struct row *row, const char *name, int type) {
-    row->cells = mem_resize(row->cells, row->count + 1, sizeof *row->cells);
-    struct cell *c = &row->cells[row->count++];
-    *c = (struct cell){.name = mem_copy(name), .type = type};
-    size_t length = strlen(name);
+#define NAME_ROOM 24    // of a name in JSON, and its value when that is short
+#define SPARE_CELLS 4   // that may be added by hand at no cost
+#define INTEGER_SIZE 24 // its text, and the NUL
+
+static void set_name(struct cell *c, char *name, size_t length) {
+    c->name = name;
     if (length > 1 && name[length - 1] == '?') {
-        c->name[length - 1] = '\0';
+        name[length - 1] = '\0';
         c->boolean = true;
     }
+}
+
+static struct cell *add(struct row *row, const char *name, int type) {
+    if (row->count >= row->copied + SPARE_CELLS || !row->copied)
+        row->cells = mem_resize(row->cells, row->count + 1, sizeof *row->cells);
+    struct cell *c = &row->cells[row->count++];
+    *c = (struct cell){.type = type};
+    set_name(c, mem_copy(name), strlen(name));
     return c;
 }
 
@@ -43,21 +56,76 @@ struct row *row_new(void) {
     return mem_alloc(1, sizeof(struct row));
 }
 
+// The type and the bytes of each cell but those of integers, and how much room they need with the names. (Asking for
+// the bytes may change what the statement holds, so nothing is asked for twice.)
+static size_t measure(sqlite3_stmt *statement, struct cell *cells, int columns) {
+    size_t size = 0;
+    for (int i = 0; i < columns; i++) {
+        struct cell *c = &cells[i];
+        *c = (struct cell){.type = sqlite3_column_type(statement, i)};
+        size += strlen(sqlite3_column_name(statement, i)) + 1;
+        if (c->type == SQLITE_INTEGER) {
+            size += INTEGER_SIZE;
+        } else if (c->type != SQLITE_NULL) {
+            if (c->type == SQLITE_FLOAT)
+                c->number = sqlite3_column_double(statement, i);
+            if (c->type != SQLITE_BLOB)
+                (void)sqlite3_column_text(statement, i);
+            c->length = (size_t)sqlite3_column_bytes(statement, i);
+            size += c->length + 1;
+        }
+    }
+    return size;
+}
+
+static char *copy(char *to, const void *bytes, size_t length) {
+    if (length)
+        memcpy(to, bytes, length);
+    to[length] = '\0';
+    return to + length + 1;
+}
+
+static size_t write_integer(char out[INTEGER_SIZE], int64_t value) {
+    char digits[INTEGER_SIZE];
+    size_t n = 0, length = 0;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do
+        digits[n++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (value < 0)
+        out[length++] = '-';
+    while (n > 0)
+        out[length++] = digits[--n];
+    out[length] = '\0';
+    return length;
+}
+
 struct row *row_copy(sqlite3_stmt *statement) {
     struct row *row = row_new();
     int columns = sqlite3_column_count(statement);
+    row->count = row->copied = (size_t)columns;
+    row->cells = mem_resize(NULL, row->count + SPARE_CELLS, sizeof *row->cells);
+    char *at = row->store = mem_resize(NULL, measure(statement, row->cells, columns) + 1, 1);
     for (int i = 0; i < columns; i++) {
-        struct cell *c = add(row, sqlite3_column_name(statement, i), sqlite3_column_type(statement, i));
-        if (c->type == SQLITE_INTEGER)
-            c->integer = sqlite3_column_int64(statement, i);
-        if (c->type == SQLITE_FLOAT)
-            c->number = sqlite3_column_double(statement, i);
+        struct cell *c = &row->cells[i];
+        const char *name = sqlite3_column_name(statement, i);
+        size_t length = strlen(name);
+        char *own = at;
+        at = copy(at, name, length);
+        set_name(c, own, length);
         if (c->type == SQLITE_NULL)
             continue;
-        const void *bytes = c->type == SQLITE_BLOB ? sqlite3_column_blob(statement, i)
-                                                   : (const void *)sqlite3_column_text(statement, i);
-        c->length = (size_t)sqlite3_column_bytes(statement, i);
-        c->bytes = mem_copy_bytes(bytes ? bytes : "", c->length);
+        c->bytes = at;
+        if (c->type == SQLITE_INTEGER) {
+            c->integer = sqlite3_column_int64(statement, i);
+            c->length = write_integer(at, c->integer);
+            at += c->length + 1;
+        } else {
+            at = copy(at,
+                      c->type == SQLITE_BLOB ? sqlite3_column_blob(statement, i)
+                                             : sqlite3_column_text(statement, i),
+                      c->length);
+        }
     }
     return row;
 }
@@ -89,10 +157,11 @@ void row_add_number(struct row *row, const char *name, double value) {
 void row_free(struct row *row) {
     if (!row)
         return;
-    for (size_t i = 0; i < row->count; i++) {
+    for (size_t i = row->copied; i < row->count; i++) {
         free(row->cells[i].name);
         free(row->cells[i].bytes);
     }
+    free(row->store);
     free(row->cells);
     free(row->json);
     free(row);
@@ -150,33 +219,40 @@ static bool is_json(const char *name) {
            strcmp(name, "outputs") == 0;
 }
 
-static void write_name(struct buf *out, const char *name) {
-    char camel[128];
+// Names are those of our SQL: letters, digits and underscores, which JSON needs not escape.
+static void write_name(struct buf *out, const char *name, bool first) {
+    char text[160];
     size_t n = 0;
-    for (; *name && n < sizeof camel - 1; name++) {
+    if (!first)
+        text[n++] = ',';
+    text[n++] = '"';
+    for (; *name && n < sizeof text - 3; name++) {
         if (*name == '_' && name[1])
-            camel[n++] = (char)toupper((unsigned char)*++name);
+            text[n++] = (char)toupper((unsigned char)*++name);
         else
-            camel[n++] = *name;
+            text[n++] = *name;
     }
-    camel[n] = 0;
-    json_write_key(out, camel);
+    text[n++] = '"';
+    text[n++] = ':';
+    buf_append(out, text, n);
 }
 
 static void write_value(struct buf *out, const struct cell *c) {
     char iso[CLOCK_ISO_SIZE];
     switch (c->type) {
     case SQLITE_NULL:
-        buf_text(out, "null");
+        buf_append(out, "null", 4);
         break;
     case SQLITE_INTEGER:
         if (c->boolean) {
             buf_text(out, c->integer ? "true" : "false");
         } else if (is_time(c->name)) {
             clock_format_iso(c->integer, iso);
-            json_write_text(out, iso);
+            buf_char(out, '"');
+            buf_append(out, iso, sizeof iso - 1);
+            buf_char(out, '"');
         } else {
-            buf_text(out, c->bytes);
+            buf_append(out, c->bytes, c->length);
         }
         break;
     case SQLITE_FLOAT:
@@ -195,11 +271,12 @@ const char *row_json(struct row *row) {
         return row->json;
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
+    buf_reserve(&out, row_size(row) + row->count * NAME_ROOM);
     buf_char(&out, '{');
     for (size_t i = 0; i < row->count; i++) {
         if (row->cells[i].name[0] == '_')
             continue;
-        write_name(&out, row->cells[i].name);
+        write_name(&out, row->cells[i].name, out.length == 1);
         write_value(&out, &row->cells[i]);
     }
     buf_char(&out, '}');
