@@ -1,0 +1,69 @@
+-- What the readers of the log keep: webhooks and the sync with Postgres. The log (table event) is their outbox, and how
+-- far each has come stands in `cursors` as 'webhook:<name>' and 'sync'. The rules of 0001_initial.sql hold here, too.
+
+---------------------------------------------------------------------------------------------------
+-- Webhooks
+---------------------------------------------------------------------------------------------------
+
+-- What is known of an endpoint beyond its configuration. Its URL may be a secret, so only a digest of it is kept.
+CREATE TABLE endpoint (
+    name        TEXT PRIMARY KEY,               -- of [webhook NAME]
+    url_digest  TEXT NOT NULL,                  -- start of SHA-256 in hex: another URL lifts what stood against the old one
+    disabled_at INTEGER,                        -- it answered 410; NULL: it is sent to
+    reason      TEXT,                           -- why it is disabled, away or held off, for people
+    away_since  INTEGER,                        -- it cannot be reached since; NULL: it can, as far as is known
+    not_before  INTEGER,                        -- nothing is sent before: it asked for a pause (Retry-After), or is away
+    last_at     INTEGER,                        -- last delivery that it took
+    updated_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- An event on its way to an endpoint, written in one transaction with the cursor of its reader: none is lost, none twice.
+CREATE TABLE delivery (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    endpoint       TEXT NOT NULL,
+    event_id       INTEGER NOT NULL,            -- event.id; the row of the log may be gone
+    event          TEXT NOT NULL,               -- type as it is sent: generation.failed, …
+    generation_seq INTEGER,                     -- whose story it belongs to: deliveries of one go out in order …
+    batch_seq      INTEGER,                     -- … and so do those of a batch job's own events (then the other is NULL)
+    message_id     TEXT NOT NULL UNIQUE,        -- msg_…: the same on every attempt, for receivers that know what they had
+    body           TEXT NOT NULL,               -- that is sent, as it was when the event was read; of format slack its lines
+    status         TEXT NOT NULL DEFAULT 'pending'
+        CHECK (status='pending' OR status='delivered' OR status='failed' OR status='dropped'),
+    held           INTEGER NOT NULL DEFAULT 0 CHECK (held=0 OR held=1), -- an earlier one of the same story is not out yet
+    attempts       INTEGER NOT NULL DEFAULT 0,  -- those that reached the endpoint
+    next_at        INTEGER NOT NULL,            -- not before
+    last_status    INTEGER,                     -- HTTP status of the last answer
+    last_error     TEXT,                        -- why the last attempt failed; no secret, no URL
+    created_at     INTEGER NOT NULL,
+    ended_at       INTEGER,
+    CHECK ((status='pending') = (ended_at IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX delivery_event ON delivery (endpoint, event_id);
+-- Those that can go out, and those that wait for another.
+CREATE INDEX delivery_due ON delivery (endpoint, next_at, id) WHERE status='pending' AND held=0;
+CREATE INDEX delivery_pending ON delivery (endpoint, id) WHERE status='pending';
+CREATE INDEX delivery_generation ON delivery (endpoint, generation_seq, id) WHERE status='pending' AND generation_seq IS NOT NULL;
+CREATE INDEX delivery_batch ON delivery (endpoint, batch_seq, id)
+    WHERE status='pending' AND generation_seq IS NULL AND batch_seq IS NOT NULL;
+-- What went wrong, by endpoint; and what has ended, by age.
+CREATE INDEX delivery_failed ON delivery (endpoint, id) WHERE status='failed';
+CREATE INDEX delivery_dropped ON delivery (endpoint, id) WHERE status='dropped';
+CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL;
+
+-- The next one of a story may go out when the one before has ended.
+CREATE TRIGGER delivery_released AFTER UPDATE OF status ON delivery WHEN OLD.status='pending' AND NEW.status<>'pending'
+BEGIN
+    UPDATE delivery SET held = 0 WHERE held = 1 AND id = (SELECT min(id) FROM delivery
+        WHERE endpoint = NEW.endpoint AND generation_seq = NEW.generation_seq AND generation_seq IS NOT NULL AND status='pending');
+    UPDATE delivery SET held = 0 WHERE held = 1 AND id = (SELECT min(id) FROM delivery
+        WHERE endpoint = NEW.endpoint AND batch_seq = NEW.batch_seq AND batch_seq IS NOT NULL
+        AND generation_seq IS NULL AND NEW.generation_seq IS NULL AND status='pending');
+END;
+CREATE TRIGGER delivery_removed AFTER DELETE ON delivery WHEN OLD.status='pending'
+BEGIN
+    UPDATE delivery SET held = 0 WHERE held = 1 AND id = (SELECT min(id) FROM delivery
+        WHERE endpoint = OLD.endpoint AND generation_seq = OLD.generation_seq AND generation_seq IS NOT NULL AND status='pending');
+    UPDATE delivery SET held = 0 WHERE held = 1 AND id = (SELECT min(id) FROM delivery
+        WHERE endpoint = OLD.endpoint AND batch_seq = OLD.batch_seq AND batch_seq IS NOT NULL
+        AND generation_seq IS NULL AND OLD.generation_seq IS NULL AND status='pending');
+END;
