@@ -26,8 +26,10 @@ BUILD    := build/$(VARIANT)
 PACKAGES := sqlite3 libcurl libcjson inih libcrypto
 FACING   := libmicrohttpd
 
-PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING))
-PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES) $(FACING))
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING) $(OPTIONAL)) $(if $(OPTIONAL),-DHAVE_PG)
+PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES) $(FACING) $(OPTIONAL))
+# Taken in where it is there: the sync to Postgres. make OPTIONAL= leaves it out.
+OPTIONAL   = $(call ask,OPTIONAL,pkg-config --exists libpq && echo libpq)
 # What not every compiler or processor takes.
 HARDEN_MORE = $(call ask,HARDEN_MORE,for flag in -fstack-clash-protection -fcf-protection; do \
     $(CC) -Werror $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && echo $$flag; done)
@@ -42,7 +44,7 @@ COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) -Isrc -Iin
 LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS     = $(PKG_LIBS) -lpthread -lm
 
-LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch lib)))
+LIB_SRC   := $(wildcard $(addsuffix /*.c,$(addprefix src/,base db loop queue provider run batch sync lib)))
 FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
 TOP_SRC   := $(wildcard src/*.c)
 # Everything below src/*.c: the program and the tests link it.
@@ -213,7 +215,7 @@ install: all
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/genrun.service >$(HERE)/lib/systemd/system/genrun.service
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	  'Name: genrun' 'Description: runs AI generations from one SQLite file and never leaves one stuck' \
-	  'Version: $(VERSION)' 'Requires: $(PACKAGES)' 'Libs: -L$${libdir} -lgenrun -lpthread -lm' \
+	  'Version: $(VERSION)' 'Requires: $(PACKAGES) $(OPTIONAL)' 'Libs: -L$${libdir} -lgenrun -lpthread -lm' \
 	  'Cflags: -I$${includedir}' >$(HERE)/lib/pkgconfig/genrun.pc
 	chmod 644 $(HERE)/lib/systemd/system/genrun.service $(HERE)/lib/pkgconfig/genrun.pc
 uninstall:

@@ -16,6 +16,7 @@ build  libsqlite3-dev        pc:sqlite3      SQLite: the one file that holds eve
 build  libcurl4-openssl-dev  pc:libcurl      libcurl: every outgoing HTTP request
 build  libcjson-dev          pc:libcjson     cJSON: reads JSON
 build  libinih-dev           pc:inih         inih: reads the configuration
+build  libpq-dev             pc:libpq        libpq: the sync to Postgres; without it that is left out
 build  libmicrohttpd-dev     pc:libmicrohttpd  libmicrohttpd: the HTTP server
 build  libssl-dev            pc:libcrypto    libcrypto: hashes of API keys
 build  ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
@@ -23,6 +24,7 @@ run    libsqlite3-0          lib:libsqlite3.so.0  SQLite, for a program that is 
 run    libcurl4              lib:libcurl.so.4     libcurl, likewise
 run    libcjson1             lib:libcjson.so.1    cJSON, likewise
 run    libinih1              lib:libinih.so.1     inih, likewise
+run    libpq5                lib:libpq.so.5  libpq, likewise
 run    libmicrohttpd12       lib:libmicrohttpd.so.12  libmicrohttpd, likewise
 run    libssl3               lib:libcrypto.so.3   libcrypto, likewise
 run    ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers

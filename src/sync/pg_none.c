@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// What stands for pg.c in a build without libpq.
+#ifndef HAVE_PG
+#include "base/mem.h"
+#include "sync/pg.h"
+
+static int none(struct err *e) {
+    return err_set(e, ERR_CONFIG, "this build has no Postgres: install libpq-dev and build again");
+}
+
+int pg_open(struct pg **out, const char *url, const char *schema, struct err *e) {
+    (void)url;
+    (void)schema;
+    *out = NULL;
+    return none(e);
+}
+
+void pg_close(struct pg *pg) {
+    (void)pg;
+}
+
+void pg_cancel(struct pg *pg) {
+    (void)pg;
+}
+
+bool pg_is_broken(const struct pg *pg) {
+    (void)pg;
+    return true;
+}
+
+bool pg_was_refused(const struct pg *pg) {
+    (void)pg;
+    return false;
+}
+
+int pg_run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
+           const char *const *values) {
+    (void)pg;
+    (void)sql;
+    (void)count;
+    (void)values;
+    if (out)
+        *out = NULL;
+    return none(e);
+}
+
+int pg_script(struct pg *pg, const char *sql, struct err *e) {
+    (void)pg;
+    (void)sql;
+    return none(e);
+}
+
+int pg_begin(struct pg *pg, struct err *e) {
+    (void)pg;
+    return none(e);
+}
+
+int pg_commit(struct pg *pg, struct err *e) {
+    (void)pg;
+    return none(e);
+}
+
+void pg_rollback(struct pg *pg) {
+    (void)pg;
+}
+
+int pg_rows(const struct pg_result *r) {
+    (void)r;
+    return 0;
+}
+
+const char *pg_text(const struct pg_result *r, int row, int column) {
+    (void)r;
+    (void)row;
+    (void)column;
+    return NULL;
+}
+
+int64_t pg_integer(const struct pg_result *r, int row, int column, int64_t fallback) {
+    (void)r;
+    (void)row;
+    (void)column;
+    return fallback;
+}
+
+int64_t pg_changed(const struct pg_result *r) {
+    (void)r;
+    return 0;
+}
+
+void pg_result_free(struct pg_result *r) {
+    (void)r;
+}
+
+char *pg_place(const char *url) {
+    (void)url;
+    return mem_copy("Postgres");
+}
+#endif

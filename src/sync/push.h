@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// The push: what the log says has changed since the last page is read as it is now and written to Postgres, one remote
+// transaction a page. At least once, in any order of tries the same result: rows carry the position of the log at
+// which they were read, an older one never replaces a newer, and one that is the same is not written again.
+#ifndef GENRUN_SYNC_PUSH_H
+#define GENRUN_SYNC_PUSH_H
+
+#include "db/db.h"
+#include "sync/pg.h"
+#include "sync/rowset.h"
+
+// How far the log was pushed. A batch job's creation stands for all of its items: while these are pushed, batch_seq is
+// set and item_index is the last one.
+struct push_position {
+    int64_t log_id;
+    int64_t batch_seq, item_index; // batch_seq 0: none is under way
+};
+
+// Who keeps what the push finds; each may fail, and the page is then pushed again.
+struct push_sink {
+    int (*on_page)(void *payload, const struct push_position *position, struct err *e);
+    // Postgres refuses this row and takes the others; NULL as the reason: it takes it now.
+    int (*on_refused)(void *payload, const char *table, const char *key, const char *reason, struct err *e);
+    void *payload;
+};
+
+struct push {
+    struct db *db; // of its own, only read
+    struct pg *pg;
+    const char *node;
+    int page; // events in a page
+    struct push_position at;
+    struct push_sink sink;
+    bool careful;               // the page was refused: with a savepoint for each statement, down to the row
+    int64_t rows, refused;      // written, and not taken, since the start
+    char *digests[TABLE_COUNT]; // of the small tables as they were pushed last
+    char *selects[TABLE_COUNT],
+        *upserts[TABLE_COUNT]; // made on first use; SQLite's are cached by their address
+};
+
+// The next page; *more: there are others behind it. ERR_REMOTE: the connection or the server; the page is tried
+// again with a new one.
+int push_page(struct push *p, bool *more, struct err *e) must_check;
+// People, places and locks, when they have changed; what is running, for its signs of life.
+int push_small(struct push *p, struct err *e) must_check;
+int push_live(struct push *p, struct err *e) must_check;
+// One row as it is now: what a refused order had changed is set back.
+int push_generation(struct push *p, int64_t seq, struct err *e) must_check;
+int push_batch(struct push *p, int64_t batch_seq, struct err *e) must_check;
+void push_clear(struct push *p); // frees what it holds; db and pg are the owner's
+
+#endif

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+#include "sync/rowset.h"
+#include "base/clock.h"
+#include <string.h>
+
+void rowset_begin(struct rowset *r, const struct table *table) {
+    memset(r, 0, sizeof *r);
+    r->table = table;
+    for (size_t i = 0; i < table_width(table); i++) {
+        buf_init(&r->columns[i], BUF_UNLIMITED);
+        buf_char(&r->columns[i], '{');
+    }
+}
+
+void rowset_free(struct rowset *r) {
+    for (size_t i = 0; i < table_width(r->table); i++)
+        buf_free(&r->columns[i]);
+}
+
+// An element in quotes, where only quote and backslash need one in front.
+static void add_text(struct buf *out, const char *text, size_t length) {
+    buf_char(out, '"');
+    for (const char *end = text + length; text < end;) {
+        size_t plain = 0;
+        while (text + plain < end && text[plain] != '"' && text[plain] != '\\')
+            plain++;
+        buf_append(out, text, plain);
+        text += plain;
+        if (text < end) {
+            buf_char(out, '\\');
+            buf_char(out, *text++);
+        }
+    }
+    buf_char(out, '"');
+}
+
+static void add_bytes(struct buf *out, const unsigned char *bytes, size_t length) {
+    static const char digits[] = "0123456789abcdef";
+    buf_text(out, "\"\\\\x");
+    for (size_t i = 0; i < length; i++) {
+        const char pair[2] = {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
+        buf_append(out, pair, 2);
+    }
+    buf_char(out, '"');
+}
+
+static void add_value(struct buf *out, enum column_kind kind, sqlite3_stmt *statement, int i) {
+    char time[CLOCK_ISO_SIZE];
+    if (db_is_null(statement, i)) {
+        buf_text(out, "NULL");
+        return;
+    }
+    switch (kind) {
+    case COLUMN_TIME:
+        clock_format_iso(db_int(statement, i), time);
+        buf_text(out, time);
+        return;
+    case COLUMN_INTEGER:
+        buf_format(out, "%lld", (long long)db_int(statement, i));
+        return;
+    case COLUMN_NUMBER:
+        buf_format(out, "%.17g", sqlite3_column_double(statement, i));
+        return;
+    case COLUMN_FLAG:
+        buf_char(out, db_int(statement, i) ? 't' : 'f');
+        return;
+    case COLUMN_BYTES:
+        add_bytes(out, sqlite3_column_blob(statement, i), (size_t)sqlite3_column_bytes(statement, i));
+        return;
+    case COLUMN_TEXT:
+    case COLUMN_UUID:
+    case COLUMN_JSON:
+        add_text(out, db_text(statement, i), (size_t)sqlite3_column_bytes(statement, i));
+        return;
+    }
+}
+
+void rowset_add(struct rowset *r, sqlite3_stmt *statement) {
+    int i = 0;
+    for (const struct column *c = r->table->columns; c->name; c++, i++) {
+        struct buf *out = &r->columns[i];
+        size_t before = out->length;
+        if (r->count)
+            buf_char(out, ',');
+        add_value(out, c->kind, statement, i);
+        r->bytes += out->length - before;
+    }
+    r->count++;
+}
+
+void rowset_values(struct rowset *r, const char **values) {
+    for (size_t i = 0; i < table_width(r->table); i++) {
+        buf_char(&r->columns[i], '}');
+        values[i] = buf_borrow(&r->columns[i]);
+    }
+}
