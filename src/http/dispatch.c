@@ -257,17 +257,20 @@ static void on_written(void *payload, int result, const char *message) {
     dispatch_done(x);
 }
 
+static void start_after(struct exchange *x) {
+    if (x->after)
+        worker_after(x->server->worker, x->after, x->after_text);
+    x->after = NULL;
+}
+
 void dispatch_done(struct exchange *x) {
     check_answered(x);
     if (x->check && !x->answer.status) {
         x->server->waiting_count++;
         return; // looked at after the commits to come
     }
+    start_after(x);
     x->stage = STAGE_ANSWER;
-    if (x->after) {
-        worker_after(x->server->worker, x->after, x->after_text);
-        x->after = NULL;
-    }
     server_resume(x);
 }
 
@@ -318,12 +321,14 @@ static void start_handler(struct exchange *x) {
     switch (x->route->kind) {
     case ROUTE_READ:
         call_handler(x, s->g);
-        if (x->moved)
+        if (x->moved) {
             on_worker(x);
-        else if (x->check && !x->answer.status)
+        } else if (x->check && !x->answer.status) {
             s->waiting_count++;
-        else
+        } else {
+            start_after(x);
             x->stage = STAGE_ANSWER;
+        }
         return;
     case ROUTE_STREAM:
         if (s->stream_count >= s->stream_limit)

@@ -197,13 +197,18 @@ bool worker_add(struct worker *w, struct exchange *x) {
 }
 
 void worker_after(struct worker *w, void (*after)(genrun *g, const char *text), const char *text) {
-    struct chore *c = mem_alloc(1, sizeof *c);
-    c->run = after;
-    c->text = mem_copy(text);
     pthread_mutex_lock(&w->mutex);
-    *w->chores_end = c;
-    w->chores_end = &c->next;
-    pthread_cond_broadcast(&w->work);
+    const struct chore *waits = w->chores;
+    while (waits && (waits->run != after || strcmp(waits->text, text) != 0))
+        waits = waits->next;
+    if (!waits) {
+        struct chore *c = mem_alloc(1, sizeof *c);
+        c->run = after;
+        c->text = mem_copy(text);
+        *w->chores_end = c;
+        w->chores_end = &c->next;
+        pthread_cond_broadcast(&w->work);
+    }
     pthread_mutex_unlock(&w->mutex);
 }
 

@@ -18,7 +18,7 @@ int worker_open(struct worker **out, genrun *g, void (*on_done)(struct exchange 
 void worker_close(struct worker *w);
 // Runs the handler of x on a thread; false when too many wait already.
 bool worker_add(struct worker *w, struct exchange *x) must_check;
-// Runs `run` on the thread for such work. `text` is copied.
+// Runs `run` on the thread for such work, once where the same waits already. `text` is copied.
 void worker_after(struct worker *w, void (*run)(genrun *g, const char *text), const char *text);
 // Exchanges that a thread has or that wait for one.
 int worker_busy(const struct worker *w);

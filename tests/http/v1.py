@@ -408,6 +408,20 @@ def test_window_without_http(place):
         tap.equal([x["error"]["code"] for x in r.jsonl], ["batch_expired"] * 2, "a runner without HTTP ends what is over, after a restart, too")
 
 
+def test_unreadable(place):
+    with Web(place) as web:
+        file = upload(web, [line("1")])
+        path = os.path.join(place.database + ".files", file)
+        os.rename(path, path + ".kept")
+        os.mkdir(path)
+        id = create(web, file).json["id"]
+        wait_until(lambda: "the file of a batch could not be read now" in web.process.err, 20, "the trouble")
+        tap.equal(get(web, id)["status"], "validating", "what is not the file's fault is no refusal")
+        os.rmdir(path)
+        os.rename(path + ".kept", path)
+        tap.equal(wait_for(web, id, *TERMINAL)["status"], "completed", "and is tried again when its state is asked for")
+
+
 def test_kill_running(place):
     gate = threading.Event()
     with Server(lambda x: x.chat(x.prompt) if int(x.prompt) < 10 or gate.wait(20) else None) as server:
