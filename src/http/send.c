@@ -38,6 +38,29 @@ static void add(struct MHD_Response *response, const char *name, const char *val
         log_warn("the header %s of an answer cannot be sent", name);
 }
 
+// RFC 6266: names are the clients' own. What does not fit between quotes is an _ there, and all of it follows encoded.
+static char *disposition_of(const char *filename) {
+    static const char plain[] =
+        "!#$&+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; // RFC 8187, attr-char
+    struct buf out;
+    bool whole = true;
+    buf_init(&out, BUF_UNLIMITED);
+    buf_text(&out, "attachment; filename=\"");
+    for (const char *c = filename; *c; c++) {
+        bool fits = *c >= ' ' && *c < 0x7F && !strchr("\"\\%", *c);
+        buf_char(&out, fits ? *c : '_');
+        whole &= fits;
+    }
+    buf_text(&out, whole ? "\"" : "\"; filename*=UTF-8''");
+    for (const char *c = filename; *c && !whole; c++) {
+        if (strchr(plain, *c))
+            buf_char(&out, *c);
+        else
+            buf_format(&out, "%%%02X", (unsigned char)*c);
+    }
+    return buf_take(&out);
+}
+
 static void add_headers(const struct exchange *x, struct MHD_Response *response) {
     const struct answer *a = &x->answer;
     add(response, "x-request-id", x->id);
@@ -52,7 +75,7 @@ static void add_headers(const struct exchange *x, struct MHD_Response *response)
     if (!cached)
         add(response, "Cache-Control", "no-store");
     if (a->filename) {
-        char *disposition = mem_format("attachment; filename=\"%s\"", a->filename);
+        char *disposition = disposition_of(a->filename);
         add(response, "Content-Disposition", disposition);
         free(disposition);
     }

@@ -272,6 +272,13 @@ def test_requests(place):
         tap.ok(drip(web, f"POST /session HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nContent-Length: 1000\r\n\r\n".encode()), "a body that drips is cut")
         for (name, _, expected, *_), found in zip(cases, answers(clients)):
             tap.equal(found and found[:2], expected, name)
+        for given, told in ((b"x y.jsonl", 'filename="x y.jsonl"'), (b"\xc3\xbc 1.jsonl", "filename=\"__ 1.jsonl\"; filename*=UTF-8''%C3%BC%201.jsonl"),
+                            (b'a\\"; x=\\"b', "filename=\"a_; x=_b\"; filename*=UTF-8''a%22%3B%20x%3D%22b")):
+            r = web.post("/v1/files", form((b'name="file"; filename="' + given + b'"', b"{}\n"), (b'name="purpose"', b"batch")),
+                         headers={"Content-Type": "multipart/form-data; boundary=b"})
+            id = r.json["id"]
+            tap.equal(web.get(f"/v1/files/{id}/content").headers["content-disposition"], f"attachment; {told}", "a name of a file comes back, and nothing else of it")
+            web.delete(f"/v1/files/{id}")
         is_as_before(web, before, "requests of all kinds")
         tap.equal(len(os.listdir(place.path("test.db.files"))), 1, "on disk is the one file that was fine, and nothing of the others")
 
