@@ -15,7 +15,8 @@
 #define LINE_CHUNK 4096
 
 static int refuse(struct err *e, const char *path, int error) {
-    return err_set(e, ERR_INVALID, "cannot read %s (%s): check the path and its rights", path, strerror(error));
+    return err_set(e, ERR_INVALID, "cannot read %s (%s): check the path and its rights", path,
+                   strerror(error));
 }
 
 // Reads to the end of `fd` into `out`.

@@ -19,7 +19,7 @@ struct row *row_new(void);
 void row_add_text(struct row *row, const char *name, const char *text); // NULL: a NULL cell
 void row_add_integer(struct row *row, const char *name, int64_t value);
 void row_add_number(struct row *row, const char *name, double value);
-void row_free(struct row *row); // NULL is fine
+void row_free(struct row *row);         // NULL is fine
 size_t row_size(const struct row *row); // bytes of its cells
 
 const char *row_text(const struct row *row,

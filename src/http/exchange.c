@@ -279,9 +279,8 @@ bool exchange_move(struct exchange *x) {
 void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
                    int64_t wait_ms) {
     if (x->server->waiting_count >= WAITING_MAXIMUM) {
-        exchange_error(
-            x, 503, NULL, "too_many_waiting", NULL,
-            "nothing was done: too many others wait for an end, send it again in a moment");
+        exchange_error(x, 503, NULL, "too_many_waiting", NULL,
+                       "nothing was done: too many others wait for an end, send it again in a moment");
         return;
     }
     x->check = check;

@@ -23,7 +23,7 @@ struct http_settings {    // [http]
     int64_t idle_timeout_ms;
     int max_connections;
     int max_failures; // wrong credentials of an address in a minute; 0: any number
-    int max_streams; // of these, at most so many with live events; less than max_connections
+    int max_streams;  // of these, at most so many with live events; less than max_connections
 };
 
 struct config {

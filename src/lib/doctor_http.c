@@ -61,9 +61,10 @@ void doctor_look_at_http(struct doctor *d) {
                     http->listen != NULL ? http->listen : "not configured", buf_borrow(&source),
                     is_set ? "set" : "not set here", (long long)keys, keys == 1 ? "" : "s");
     else
-        doctor_tell(d, "http", DOCTOR_OK, NULL,
-                    "%s, for this machine; the admin secret (%s) is not set here and there is no key, so the runner "
-                    "tells a link and a token at its start",
-                    http->listen, buf_borrow(&source));
+        doctor_tell(
+            d, "http", DOCTOR_OK, NULL,
+            "%s, for this machine; the admin secret (%s) is not set here and there is no key, so the runner "
+            "tells a link and a token at its start",
+            http->listen, buf_borrow(&source));
     buf_free(&source);
 }

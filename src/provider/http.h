@@ -21,8 +21,8 @@ struct http_call;
 
 // Owned by the call once handed to http_start.
 struct http_request {
-    bool is_get;       // without a body
-    bool fresh;        // on a connection of its own, not a kept one
+    bool is_get; // without a body
+    bool fresh;  // on a connection of its own, not a kept one
     char *url;
     struct curl_slist *headers; // wiped when freed: they hold the key
     char *body;

@@ -292,7 +292,8 @@ int queue_change_all(struct db *db, enum change change, const struct filter *fil
     int64_t before = -1;
     *changed = 0;
     if (!dry_run && db_is_begun(db))
-        return err_set(e, ERR_CONFLICT, "a change of many is made in slices, and not inside of a transaction");
+        return err_set(e, ERR_CONFLICT,
+                       "a change of many is made in slices, and not inside of a transaction");
     int result = walk_check_status(f.status, e);
     if (result || (f.status && !leads_from(change, f.status)))
         return result;

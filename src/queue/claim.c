@@ -419,7 +419,7 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
     int helping = free / 8 < 1 || scope->account_concurrency > 0 ? 1 : free / 8 > 8 ? 8 : free / 8;
     turn->unfinished = false;
     for (int round = 0; free > 0; round++) {
-        struct head head;
+        struct head head = {0};
         struct pick pick = {0};
         bool found;
         size_t taken = 0;

@@ -38,23 +38,22 @@ int queue_file_add(struct db *db, const struct file_row *row, struct err *e) {
                   row->expires_at);
 }
 
-// The batch whose result file this is, "" when it cannot be one.
-static void batch_of(const char *id, bool errors, char out[OPENAI_ID_SIZE]) {
+// The batch whose result file this is, "" and false when it cannot be one.
+static bool batch_of(const char *id, bool errors, char out[OPENAI_ID_SIZE]) {
     const char *ending = errors ? "-error" : "-output";
     size_t length = strlen(id);
     out[0] = 0;
     if (length == PREFIX_LENGTH + DIGITS + strlen(ending) && strncmp(id, "file-", PREFIX_LENGTH) == 0 &&
         strcmp(id + PREFIX_LENGTH + DIGITS, ending) == 0)
         snprintf(out, OPENAI_ID_SIZE, "batch_%.*s", DIGITS, id + PREFIX_LENGTH);
+    return out[0] != 0;
 }
 
 // The statement that finds it, and the id to find it by.
 static const char *statement_of(const char *id, char key[OPENAI_ID_SIZE]) {
-    batch_of(id, false, key);
-    if (key[0])
+    if (batch_of(id, false, key))
         return OUTPUT "AND id=?1 AND (?2 IS NULL OR user_id=?2) AND ?3 IS ?3";
-    batch_of(id, true, key);
-    if (key[0])
+    if (batch_of(id, true, key))
         return ERRORS "AND id=?1 AND (?2 IS NULL OR user_id=?2) AND ?3 IS ?3";
     snprintf(key, OPENAI_ID_SIZE, "%s", id);
     return UPLOADED "WHERE id=?1 AND (?2 IS NULL OR user_id=?2) AND coalesce(expires_at > ?4, 1) AND ?3 IS "
@@ -70,7 +69,7 @@ int queue_file_get(struct db *db, const char *user, const char *id, struct row *
     const char *sql = statement_of(id, key);
     *out = NULL;
     // What does not fit into a key is cut, and no id is so long.
-    sqlite3_stmt *s = db_ask(db, e, sql, "ttti", key, user, NULL, clock_wall_at());
+    sqlite3_stmt *s = db_ask(db, e, sql, "ttti", key, user, (const char *)NULL, clock_wall_at());
     int code = s ? db_next(db, s, e) : -1;
     if (code == 1)
         *out = row_copy(s);
@@ -139,15 +138,13 @@ int queue_file_list(struct db *db, const struct file_filter *f, queue_each each,
 static int delete_row(struct db *db, const char *user, const char *id, struct err *e) {
     int64_t now_at = clock_wall_at();
     char key[OPENAI_ID_SIZE];
-    batch_of(id, false, key);
-    if (key[0])
+    if (batch_of(id, false, key))
         return db_run(
             db, e,
             "UPDATE openai_batch SET output_deleted_at=?1 WHERE id=?2 AND (?3 IS NULL OR user_id=?3)"
             " AND output_deleted_at IS NULL",
             "itt", now_at, key, user);
-    batch_of(id, true, key);
-    if (key[0])
+    if (batch_of(id, true, key))
         return db_run(db, e,
                       "UPDATE openai_batch SET error_deleted_at=?1 WHERE id=?2 AND (?3 IS NULL OR user_id=?3)"
                       " AND error_deleted_at IS NULL",

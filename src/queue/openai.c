@@ -280,7 +280,7 @@ int queue_openai_refuse(struct db *db, const char *id, const char *errors, const
 }
 
 int queue_openai_is_due(struct db *db, int64_t now_at, bool *due, struct err *e) {
-    char id[OPENAI_ID_SIZE];
+    char id[OPENAI_ID_SIZE] = "";
     int64_t one = 0;
     int result = db_integer(db, e, &one, 0,
                             "SELECT 1 FROM openai_batch INDEXED BY openai_batch_window"

@@ -87,7 +87,8 @@ static void test_read_refusals(void **state) {
     snprintf(expected, sizeof expected, "%s is a directory: give a regular file", folder);
     assert_string_equal(e.message, expected);
     assert_int_equal(file_read("/nowhere/x", 1000, &out, &e), ERR_INVALID);
-    assert_string_equal(e.message, "cannot read /nowhere/x (No such file or directory): check the path and its rights");
+    assert_string_equal(e.message,
+                        "cannot read /nowhere/x (No such file or directory): check the path and its rights");
     assert_int_equal(file_read("", 1000, &out, NULL), ERR_INVALID);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);

@@ -44,7 +44,8 @@ static int set_up(void **state) {
                                    .progress_timeout_ms = MINUTE,
                                    .max_runtime_ms = MINUTE};
     models[2].concurrency = 2;
-    models[3].requests_per_minute = 1200; // a start each 50 ms: six of them at once would take a third of a second
+    models[3].requests_per_minute =
+        1200; // a start each 50 ms: six of them at once would take a third of a second
     // Nobody listens on port 1.
     models[4].provider = (char *)"openai";
     models[4].base_url = (char *)"http://127.0.0.1:1/v1";
