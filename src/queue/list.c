@@ -143,10 +143,18 @@ int queue_batch_list(struct db *db, const struct filter *filter, queue_each each
         bool more = !result && rows.count > want;
         if (more)
             row_free(rows.list[--rows.count]);
-        if (rows.count > 0)
-            after = row_integer(rows.list[rows.count - 1], "_keyset", 0);
         left -= (int64_t)rows.count;
-        go_on = rows_give(&rows, each, payload) && more;
+        go_on = more;
+        for (size_t i = 0; !result && i < rows.count; i++) {
+            struct row *row = rows.list[i];
+            rows.list[i] = NULL;
+            after = row_integer(row, "_keyset", 0);
+            if (each(payload, row) == 0)
+                continue;
+            go_on = false;
+            more |= i + 1 < rows.count;
+            break;
+        }
         rows_free(&rows);
         *next = more ? after : 0;
     }

@@ -169,6 +169,35 @@ static void test_a_reader_that_ends_its_page(void **state) {
     assert_null(genrun_cursor(g)); // it took the last one
 }
 
+static void test_batch_jobs_in_pages(void **state) {
+    genrun *g = *state;
+    genrun_batch_options options = GENRUN_BATCH_OPTIONS_INIT;
+    genrun_filter filter = GENRUN_FILTER_INIT;
+    char id[5][GENRUN_ID_SIZE], cursor[32];
+    options.model = "echo";
+    for (int i = 0; i < 5; i++) {
+        FILE *in = fmemopen((void *)(size_t) "one\n", 4, "r");
+        ok(g, genrun_batch_submit(g, id[i], NULL, in, "a.txt", &options, NULL, NULL));
+        fclose(in);
+    }
+    struct page page = {.wanted = 2};
+    ok(g, genrun_batch_list(g, &filter, take, &page));
+    assert_string_equal(page.last, id[3]);
+    assert_non_null(genrun_cursor(g));
+    snprintf(cursor, sizeof cursor, "%s", genrun_cursor(g));
+    filter.after = cursor;
+    filter.limit = 2;
+    page = (struct page){0};
+    ok(g, genrun_batch_list(g, &filter, take, &page));
+    assert_string_equal(page.first, id[2]);
+    assert_string_equal(page.last, id[1]);
+    snprintf(cursor, sizeof cursor, "%s", genrun_cursor(g));
+    page = (struct page){.wanted = 1};
+    ok(g, genrun_batch_list(g, &filter, take, &page));
+    assert_string_equal(page.last, id[0]);
+    assert_null(genrun_cursor(g)); // it took the last one
+}
+
 static void test_large_prompts(void **state) {
     genrun *g = *state;
     char id[GENRUN_ID_SIZE];
@@ -227,6 +256,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_one, enter, leave),
         cmocka_unit_test_setup_teardown(test_next_of_a_batch, enter, leave),
         cmocka_unit_test_setup_teardown(test_a_reader_that_ends_its_page, enter, leave),
+        cmocka_unit_test_setup_teardown(test_batch_jobs_in_pages, enter, leave),
         cmocka_unit_test_setup_teardown(test_large_prompts, enter, leave),
         cmocka_unit_test_setup_teardown(test_outputs_in_lists, enter, leave),
         cmocka_unit_test_setup_teardown(test_one_output, enter, leave),
