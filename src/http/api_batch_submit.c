@@ -223,11 +223,13 @@ static bool write_item(struct exchange *x, struct buf *out, const char *text, in
 
 static bool write_items(struct exchange *x, struct buf *out, const char **format) {
     size_t length = 0;
-    char *items = field_raw(exchange_body_text(x, &length), "items");
-    const char *at = items + strspn(items, " \t\r\n") + 1, *start = NULL;
+    const char *at = NULL, *start = NULL;
     struct buf item;
     bool fine = true, openai = false;
     buf_init(&item, BUF_UNLIMITED);
+    if (!json_raw_member(exchange_body_text(x, &length), "items", &at, &length))
+        return refuse_item(x, 0, "is missing: give one"); // never: the table asks for it
+    at++;
     for (int64_t i = 0; fine && next_entry(&at, &start, &length); i++) {
         buf_clear(&item);
         buf_append(&item, start, length);
@@ -238,7 +240,6 @@ static bool write_items(struct exchange *x, struct buf *out, const char **format
             *format = openai ? "openai" : "jsonl";
     }
     buf_free(&item);
-    free(items);
     return fine;
 }
 
