@@ -18,7 +18,7 @@ static bool can_be_tail(const char *id, size_t length) {
 
 static void lower(const char *id, char out[ID_SIZE]) {
     size_t i = 0;
-    for (; id[i] && i < ID_SIZE - 1; i++)
+    for (; i < ID_SIZE - 1 && id[i]; i++)
         out[i] = (char)tolower((unsigned char)id[i]);
     out[i] = 0;
 }
