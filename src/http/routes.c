@@ -51,6 +51,7 @@ const struct route route_list[] = {
     {"POST", "/v1/batches/{id}/cancel", ROLE_USER, ROUTE_WRITE, v1_batches_cancel, NULL, NULL, false, "cancel a batch"},
     {"GET", "/v1/models", ROLE_USER, ROUTE_READ, v1_models_list, NULL, NULL, false, "the configured models"},
     {"GET", "/v1/models/{id}", ROLE_USER, ROUTE_READ, v1_models_get, NULL, NULL, false, "one of them"},
+    {"GET", "/v1/models/{owner}/{id}", ROLE_USER, ROUTE_READ, v1_models_get, NULL, NULL, false, "one with a slash in its name"},
     {"GET", "/healthz", ROLE_ANYONE, ROUTE_READ, metrics_health, NULL, NULL, false, "200 when genrun is well, else 503; an admin is told why"},
     {"GET", "/metrics", ROLE_ADMIN, ROUTE_READ, metrics_get, NULL, NULL, false, "counters and gauges for Prometheus"},
     {"GET", "/", ROLE_ANYONE, ROUTE_READ, dashboard_page, NULL, NULL, false, "the dashboard"},

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // /v1/models: what the configuration serves, by name.
+#include "base/mem.h"
 #include "http/handlers.h"
 #include "http/v1_object.h"
+#include <stdlib.h>
 #include <string.h>
 
 struct models {
@@ -30,8 +32,11 @@ void v1_models_list(struct exchange *x, genrun *g) {
     v1_object_end(&m.list, x, g, code, false);
 }
 
+// Names often have a slash in them, which not every client encodes.
 void v1_models_get(struct exchange *x, genrun *g) {
-    struct models m = {.wanted = exchange_segment(x, "id")};
+    const char *owner = exchange_segment(x, "owner");
+    char *id = mem_format("%s%s%s", owner, *owner ? "/" : "", exchange_segment(x, "id"));
+    struct models m = {.wanted = id};
     buf_init(&m.found, BUF_UNLIMITED);
     int code = genrun_models(g, take, &m);
     if (code)
@@ -42,4 +47,5 @@ void v1_models_get(struct exchange *x, genrun *g) {
         exchange_error(x, 404, NULL, "model_not_found", "model",
                        "The model '%.200s' does not exist: GET /v1/models lists those that do.", m.wanted);
     buf_free(&m.found);
+    free(id);
 }

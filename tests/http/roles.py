@@ -109,6 +109,7 @@ ROUTES = {
     "POST /v1/batches/{id}/cancel": Route(make=batch, admin=(200, 409), user=(200, 409)),
     "GET /v1/models": Route(),
     "GET /v1/models/{id}": Route(name="echo"),
+    "GET /v1/models/{owner}/{id}": Route(user=404, name="none"),
     "GET /metrics": Route(ADMIN),
     "GET /healthz": Route(ANYONE),
     "GET /": Route(ANYONE),
@@ -154,7 +155,7 @@ def fits(status, wanted):
 
 def ask_route(client, what, route, id):
     method, path = what.split()
-    for name in ("{id}", "{name}", "{code}"):
+    for name in ("{id}", "{name}", "{code}", "{owner}"):
         path = path.replace(name, id or route.name or "")
     path = path.replace("{index}", "0") + route.query
     return client(method, path, route.body(id) if callable(route.body) else route.body)

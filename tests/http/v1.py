@@ -122,6 +122,16 @@ def test_way(place):
         tap.equal(web.get("/v1/models/x").status, 404, "none of that name")
 
 
+def test_models(place):
+    place.configure("[model org/m-1]\nprovider = echo\n[model *]\nprovider = echo\n")
+    with Web(place) as web:
+        tap.equal(sorted(m["id"] for m in web.get("/v1/models").json["data"]), ["echo", "org/m-1"], "the configured ones, by the names to ask for")
+        for path in ("org/m-1", "org%2Fm-1"):
+            tap.equal(web.get(f"/v1/models/{path}").json["id"], "org/m-1", f"a name with a slash: {path}")
+        r = web.get("/v1/models/org/x")
+        tap.equal((r.status, r.error["code"]), (404, "model_not_found"), "none of that name")
+
+
 def chunks(data, size):
     for i in range(0, len(data), size):
         yield data[i:i + size]
