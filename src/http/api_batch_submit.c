@@ -13,6 +13,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#define PARAMETERS_STORED (INT64_C(4) << 30) // bytes that those of a body may take in all of its items
+
 static const char *const formats[] = {"openai", "jsonl", "csv", "txt", NULL};
 static const char *const on_errors[] = {"continue", "stop", NULL};
 
@@ -333,13 +335,27 @@ static void submit(struct exchange *x, genrun *g, FILE *in, const char *name, ge
         tell_batch(x, g, id, created != 0);
 }
 
+// They are stored with each item: a body of a few megabytes could fill a disk.
+static bool check_parameters(struct exchange *x, const char *parameters) {
+    int64_t items = cJSON_GetArraySize(json_get(exchange_body(x), "items"));
+    int64_t most = items > 0 ? PARAMETERS_STORED / items : 0;
+    if (!parameters || !*parameters || (int64_t)strlen(parameters) <= most)
+        return true;
+    exchange_error(
+        x, 400, NULL, "invalid_value", "parameters",
+        "Invalid value for 'parameters': they have %zu bytes and are stored with each of %lld items, give "
+        "at most %lld bytes.",
+        strlen(parameters), (long long)items, (long long)most);
+    return false;
+}
+
 static void submit_items(struct exchange *x, genrun *g, genrun_batch_options *options) {
     struct buf lines;
     size_t length = 0;
     char *parameters = field_raw(exchange_body_text(x, &length), "parameters");
     buf_init(&lines, BUF_UNLIMITED);
     options->parameters = parameters;
-    if (write_items(x, &lines, &options->format)) {
+    if (check_parameters(x, parameters) && write_items(x, &lines, &options->format)) {
         FILE *in = fmemopen(lines.data, lines.length, "r");
         if (in) {
             submit(x, g, in, "items", options);

@@ -313,6 +313,10 @@ def test_every_route(place):
             count += sum(ask(method, paths[0], body) for body in bodies if method != "GET")
         tap.ok(count > 1000 and not bad, "every route takes what is wrong for what it is", f"{count} requests: {bad[:5]}")
         connection.close()
+        r = web.post("/api/batch-jobs", {"items": ["x"] * 100000, "modelId": "echo", "parameters": {"k": "v" * 60000}})
+        tap.equal((r.status, r.error["param"]), (400, "parameters"), "parameters that would fill the disk, once for each item")
+        r = web.post("/api/batch-jobs", {"items": [{"prompt": "x", **{f"k{n}": n for n in range(40000)}}], "modelId": "echo", "dryRun": True}, timeout_s=WAIT_S)
+        tap.equal(r.status, 200, "an item with many members takes no longer than their number")
         tap.equal(place.run("doctor").code, 0, "and nothing of it has harmed the database")
 
 
