@@ -67,3 +67,31 @@ BEGIN
         WHERE endpoint = OLD.endpoint AND batch_seq = OLD.batch_seq AND batch_seq IS NOT NULL
         AND generation_seq IS NULL AND OLD.generation_seq IS NULL AND status='pending');
 END;
+
+---------------------------------------------------------------------------------------------------
+-- The sync with Postgres
+---------------------------------------------------------------------------------------------------
+
+-- The row 'sync' of cursors has in data: node (what this box is called there), databaseId (of this database, so that two
+-- boxes never take one name), batchSeq and itemIndex (of a batch job whose items are on their way), offlineSince and
+-- reason (while Postgres cannot be reached).
+
+-- Rows that Postgres does not take, while it takes the others.
+CREATE TABLE sync_refused (
+    table_name TEXT NOT NULL,
+    row_key    TEXT NOT NULL,                   -- what the row is known by here: its number, or its id
+    reason     TEXT NOT NULL,                   -- what Postgres said
+    since      INTEGER NOT NULL,
+    PRIMARY KEY (table_name, row_key)
+) STRICT, WITHOUT ROWID;
+
+-- Orders typed in Postgres that were carried out here, written in one transaction with what they changed: none twice.
+CREATE TABLE sync_order (
+    order_id INTEGER NOT NULL,                  -- genrun_orders.id there
+    typed_at INTEGER NOT NULL,                  -- microseconds: a mirror made anew counts from 1 again
+    outcome  TEXT NOT NULL CHECK (outcome='applied' OR outcome='refused'),
+    reason   TEXT,                              -- of a refused one
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (order_id, typed_at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sync_order_ended ON sync_order (ended_at);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "lib/config.h"
 #include "lib/config_http.h"
+#include "lib/config_sync.h"
 #include "queue/key.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -123,6 +124,10 @@ static void look_at_http(struct look *l) {
         config_http_judge(config, beyond ? count_keys(config->database) : 0, tell_http, l);
 }
 
+static void tell_sync(void *payload, bool is_mistake, const char *option, const char *line) {
+    tell(payload, is_mistake, "sync", option, "%s", line);
+}
+
 int config_check(const char *path, const char *database,
                  void (*each)(void *payload, bool is_mistake, const char *line), void *payload) {
     struct config *config = NULL;
@@ -145,6 +150,8 @@ int config_check(const char *path, const char *database,
         look_at_database(&look);
     if (rc == 0)
         look_at_http(&look);
+    if (rc == 0)
+        config_sync_judge(config, tell_sync, &look);
     for (size_t i = 0; rc == 0 && i < config->configured_count; i++)
         look_at_key(&look, &config->models[i]);
     config_free(config);

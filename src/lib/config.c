@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/config_http.h"
+#include "lib/config_sync.h"
 #include "lib/ini.h"
 #include "lib/kind.h"
 #include "lib/mistakes.h"
@@ -577,6 +578,7 @@ void config_free(struct config *config) {
     free(config->http.admin_key_file);
     free(config->http.base_url);
     text_words_free(config->http.cors_origins);
+    config_sync_clear(&config->sync);
     for (size_t i = 0; i < config->model_count; i++) {
         model_clear(&config->models[i]);
     }

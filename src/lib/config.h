@@ -26,6 +26,16 @@ struct http_settings {    // [http]
     int max_streams;  // of these, at most so many with live events; less than max_connections
 };
 
+struct sync_settings { // [sync]
+    char *url_env;     // variable of the connection string
+    char *url_file;    // file of it; then the variable does not count. NULL: none
+    char *schema;
+    int64_t every_ms;
+    int batch;    // log rows in a page
+    char *node;   // NULL: the host's name
+    bool deletes; // what is removed here is removed there
+};
+
 struct config {
     char *path;          // the file read, NULL when there is none
     char *database;      // absolute
@@ -37,6 +47,7 @@ struct config {
     struct run_settings scheduler;
     struct job_settings jobs; // [cleanup], [retention], [alerts]
     struct http_settings http;
+    struct sync_settings sync;
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
     size_t configured_count; // of them, those with a section of their own; they stand first

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "lib/config_http.h"
+#include "lib/config_sync.h"
 #include "lib/options.h"
 #include "provider/classify.h"
 #include <math.h>
@@ -148,6 +149,8 @@ static bool names_secret(const char *name) {
 
 // What is known of the key that the option names; NULL: it names none. The caller frees it.
 static char *describe_key(const struct walk *w, const struct option *option, const char *value) {
+    if (w->model == NULL && strcmp(option->info.section, "sync") == 0)
+        return config_sync_describe_url(w->config, option->info.name);
     if (w->model == NULL)
         return config_http_describe_key(w->config, option->info.section, option->info.name);
     bool is_file = strcmp(option->info.name, "api_key_file") == 0;

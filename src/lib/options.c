@@ -30,6 +30,7 @@ static const char *const outputs[] = {"text", "json", NULL};
 #define IN_SCHEDULER(field) offsetof(struct config, scheduler.field)
 #define IN_JOBS(field)      offsetof(struct config, jobs.field)
 #define IN_HTTP(field)      offsetof(struct config, http.field)
+#define IN_SYNC(field)    offsetof(struct config, sync.field)
 #define IN_MODEL(field)     offsetof(struct model, field)
 static const struct option rows[] = {
     {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
@@ -156,6 +157,30 @@ static const struct option rows[] = {
     {{"http", "max_streams", "", "half of max_connections", "max_streams = 256",
       "Of these, those that may follow live events."},
      OPTION_NUMBER, IN_HTTP(max_streams), 1, 100000, NULL},
+
+    {{"sync", "url_env", "GENRUN_SYNC_URL", "", NULL,
+      "The environment variable that holds where the Postgres mirror is: postgresql://user:password@host/database. Where "
+      "it is set, 'genrun run' syncs. Without an sslmode in it the server's certificate is verified, unless it is on this "
+      "machine."},
+     OPTION_VARIABLE, IN_SYNC(url_env), 0, 0, NULL},
+    {{"sync", "url_file", "", "none", "url_file = /etc/genrun/postgres.url",
+      "The file that holds it; then url_env does not count. $CREDENTIALS_DIRECTORY/NAME is a credential of a systemd "
+      "service."},
+     OPTION_PATH, IN_SYNC(url_file), 0, 0, NULL},
+    {{"sync", "schema", "public", "", NULL, "The schema there that the tables stand in."},
+     OPTION_TEXT, IN_SYNC(schema), 0, 0, NULL},
+    {{"sync", "every", "10s", "", NULL,
+      "How often orders typed there are asked for, and what has no event of its own is brought up to date. What the log "
+      "tells goes at once."},
+     OPTION_DURATION, IN_SYNC(every_ms), 100, DAYS(1), NULL},
+    {{"sync", "batch", "1000", "", NULL, "Log rows, or items of a batch job, that go in one transaction."},
+     OPTION_NUMBER, IN_SYNC(batch), 1, 10000, NULL},
+    {{"sync", "node", "", "the name of this host", "node = edge-1",
+      "What this box is called there: rows carry it. It is settled with the first sync."},
+     OPTION_TEXT, IN_SYNC(node), 0, 0, NULL},
+    {{"sync", "deletes", "no", "", NULL,
+      "Whether what retention or a person removes here is removed there, too."},
+     OPTION_FLAG, IN_SYNC(deletes), 0, 0, no_yes},
 
     {{MODEL_SECTION, "provider", "", "openai (with a command: command; of [model echo]: echo)",
       "provider = openai",

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+#include "queue/sync.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define ORDERS_KEPT_MS (30LL * 24 * 3600 * 1000)
+
+// ---- how far it is ----
+
+int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
+    *out = (struct sync_state){0};
+    int result = db_integer(db, e, &out->newest, 0, "SELECT max(id) FROM event", "");
+    if (!result)
+        result = db_integer(db, e, &out->refused, 0, "SELECT count(*) FROM sync_refused", "");
+    if (result)
+        return result;
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT log_id, updated_at, json_extract(data,'$.node'), json_extract(data,'$.databaseId'),"
+               " json_extract(data,'$.batchSeq'), json_extract(data,'$.itemIndex'),"
+               " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason')"
+               " FROM cursors WHERE name='sync'",
+               "");
+    int step = s ? db_next(db, s, e) : -1;
+    if (step > 0 && !db_is_null(s, 2) && !db_is_null(s, 3)) {
+        out->begun = true;
+        out->log_id = db_int(s, 0);
+        out->moved_at = db_int(s, 1);
+        out->node = mem_copy(db_text(s, 2));
+        strncpy(out->database_id, db_text(s, 3), ID_SIZE - 1);
+        out->batch_seq = db_int(s, 4);
+        out->item_index = db_int(s, 5);
+        out->offline_since = db_int(s, 6);
+        out->reason = mem_copy(db_text(s, 7));
+    }
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
+void queue_sync_state_clear(struct sync_state *state) {
+    free(state->node);
+    free(state->reason);
+    *state = (struct sync_state){0};
+}
+
+int queue_sync_begin(struct db *db, const char *node, struct err *e) {
+    char id[ID_SIZE];
+    id_make(id);
+    return db_run(db, e,
+                  "INSERT INTO cursors (name, log_id, updated_at, data) VALUES ('sync', 0, ?1,"
+                  " json_object('node',?2,'databaseId',?3,'batchSeq',0,'itemIndex',0))"
+                  " ON CONFLICT (name) DO UPDATE SET data=excluded.data"
+                  " WHERE json_extract(cursors.data,'$.databaseId') IS NULL",
+                  "itt", clock_wall_at(), node, id);
+}
+
+int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index, struct err *e) {
+    return db_run(db, e,
+                  "UPDATE cursors SET log_id=?1, updated_at=?2,"
+                  " data=json_set(data,'$.batchSeq',?3,'$.itemIndex',?4) WHERE name='sync'",
+                  "iiii", log_id, clock_wall_at(), batch_seq, item_index);
+}
+
+// ---- what is refused there ----
+
+int queue_sync_refusals(struct db *db, queue_each each, void *payload, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT table_name, row_key, reason, since FROM sync_refused"
+                             " ORDER BY table_name, row_key LIMIT 1000",
+                             "");
+    int step = s ? 1 : -1;
+    while (s && (step = db_next(db, s, e)) > 0)
+        if (each(payload, row_copy(s)) != 0) {
+            step = 0;
+            break;
+        }
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
+static int log_refused(struct db *db, const char *table, const char *key, const char *reason, struct err *e) {
+    struct buf data;
+    buf_init(&data, 8192);
+    buf_char(&data, '{');
+    json_write_member_text(&data, "table", table);
+    json_write_member_text(&data, "key", key);
+    buf_char(&data, '}');
+    char *message = mem_format("Postgres does not take a row of %s: %s", table, reason);
+    int result = queue_log(db, "error", "sync.refused", 0, 0, message, buf_borrow(&data), e);
+    buf_free(&data);
+    free(message);
+    return result;
+}
+
+int queue_sync_refuse(struct db *db, const char *table, const char *key, const char *reason, struct err *e) {
+    if (!reason)
+        return db_run(db, e, "DELETE FROM sync_refused WHERE table_name=? AND row_key=?", "tt", table, key);
+    int result = db_run(db, e,
+                        "INSERT INTO sync_refused (table_name, row_key, reason, since) VALUES (?1,?2,?3,?4)"
+                        " ON CONFLICT (table_name, row_key) DO UPDATE SET reason=excluded.reason"
+                        " WHERE reason<>excluded.reason",
+                        "ttti", table, key, reason, clock_wall_at());
+    return result || db_changes(db) == 0 ? result : log_refused(db, table, key, reason, e);
+}
+
+// ---- away, and back ----
+
+int queue_sync_offline(struct db *db, const char *reason, struct err *e) {
+    int result = reason ? db_run(db, e,
+                                 "UPDATE cursors SET data=json_set(data,'$.offlineSince',?1,'$.reason',?2)"
+                                 " WHERE name='sync' AND json_extract(data,'$.offlineSince') IS NULL",
+                                 "it", clock_wall_at(), reason)
+                        : db_run(db, e,
+                                 "UPDATE cursors SET data=json_remove(data,'$.offlineSince','$.reason')"
+                                 " WHERE name='sync' AND json_extract(data,'$.offlineSince') IS NOT NULL",
+                                 "");
+    if (result || db_changes(db) == 0)
+        return result;
+    return queue_log(db, reason ? "warn" : "info", reason ? "sync.offline" : "sync.online", 0, 0,
+                     reason ? reason : "Postgres is back: what was done meanwhile follows", NULL, e);
+}
+
+// ---- orders ----
+
+// A column that was not typed keeps its value; in the law of the views, as if it were typed here.
+#define TYPED(column, value)                                                                                 \
+    column "=CASE WHEN json_type(?2,'$." column "') IS NULL THEN " column " ELSE " value " END"
+#define CHANGE_GENERATION                                                                                               \
+    "UPDATE generations SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED("error_message", "js"            \
+                                                                                                        "on"            \
+                                                                                                        "_e"            \
+                                                                                                        "xt"            \
+                                                                                                        "ra"            \
+                                                                                                        "ct"            \
+                                                                                                        "(?"            \
+                                                                                                        "2,"            \
+                                                                                                        "'$"            \
+                                                                                                        ".e"            \
+                                                                                                        "rr"            \
+                                                                                                        "or"            \
+                                                                                                        "_m"            \
+                                                                                                        "es"            \
+                                                                                                        "sa"            \
+                                                                                                        "ge"            \
+                                                                                                        "'"             \
+                                                                                                        ")") "," TYPED( \
+        "parameters",                                                                                                   \
+        "json_extract(?2,'$.parameters')") "," TYPED("priority",                                                        \
+                                                     "json_extract(?2,'$.priority')") "," TYPED("dismissed_"            \
+                                                                                                "at",                   \
+                                                                                                "CASE WHEN "            \
+                                                                                                "json_"                 \
+                                                                                                "extract(?"             \
+                                                                                                "2,'$."                 \
+                                                                                                "dismissed_"            \
+                                                                                                "at') IS "              \
+                                                                                                "NULL THEN "            \
+                                                                                                "NULL ELSE "            \
+                                                                                                "coalesce("             \
+                                                                                                "dismissed_"            \
+                                                                                                "at,?3) "               \
+                                                                                                "END") " WH"            \
+                                                                                                       "ERE"            \
+                                                                                                       " se"            \
+                                                                                                       "q=?"            \
+                                                                                                       "1"
+#define CHANGE_BATCH                                                                                         \
+    "UPDATE batch_jobs SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                       \
+        "paused_reason", "json_extract(?2,'$.paused_reason')") " WHERE seq=?1"
+
+static int is_done(struct db *db, const struct sync_order *o, bool *done, bool *applied, char **reason,
+                   struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e, "SELECT outcome, reason FROM sync_order WHERE order_id=? AND typed_at=?",
+                             "ii", o->id, o->typed_at);
+    int step = s ? db_next(db, s, e) : -1;
+    *done = step > 0;
+    if (*done) {
+        *applied = strcmp(db_text(s, 0), "applied") == 0;
+        *reason = mem_copy(db_text(s, 1));
+    }
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
+static int carry_out(struct db *db, const struct sync_order *o, int64_t seq, struct err *e) {
+    int64_t begun = 0;
+    int result = db_integer(db, e, &begun, 0,
+                            o->is_batch ? "SELECT 1 FROM batch_jobs WHERE seq=?"
+                                        : "SELECT 1 FROM generations WHERE seq=?",
+                            "i", seq);
+    if (!result && !begun)
+        return err_set(e, ERR_NOT_FOUND, "it is not there any more");
+    if (!result && o->is_batch)
+        result = db_run(db, e, CHANGE_BATCH, "it", seq, o->change);
+    else if (!result)
+        result = db_run(db, e, CHANGE_GENERATION, "iti", seq, o->change, clock_wall_at());
+    return result;
+}
+
+static int log_order(struct db *db, const struct sync_order *o, int64_t seq, bool applied, const char *reason,
+                     struct err *e) {
+    struct buf data;
+    buf_init(&data, BUF_UNLIMITED);
+    buf_char(&data, '{');
+    json_write_member_integer(&data, "order", o->id);
+    json_write_member_text(&data, "by", o->by);
+    if (!seq)
+        json_write_member_text(&data, "target", o->target);
+    buf_char(&data, '}');
+    char *message = applied ? mem_format("typed in Postgres by %s", o->by)
+                            : mem_format("typed in Postgres by %s, and refused: %s", o->by, reason);
+    int result = queue_log(db, applied ? "info" : "warn", applied ? "order.applied" : "order.refused",
+                           o->is_batch ? 0 : seq, o->is_batch ? seq : 0, message, buf_borrow(&data), e);
+    free(message);
+    buf_free(&data);
+    return result;
+}
+
+static int note(struct db *db, const struct sync_order *o, bool applied, const char *reason, struct err *e) {
+    int64_t now_at = clock_wall_at();
+    int result = db_run(
+        db, e, "INSERT INTO sync_order (order_id, typed_at, outcome, reason, ended_at) VALUES (?,?,?,?,?)",
+        "iitti", o->id, o->typed_at, applied ? "applied" : "refused", reason, now_at);
+    return result ? result
+                  : db_run(db, e, "DELETE FROM sync_order WHERE ended_at<?", "i", now_at - ORDERS_KEPT_MS);
+}
+
+// Tries it in a part of the transaction. A failure of the database is one of the whole; all else is a refusal.
+static int try_order(struct db *db, const struct sync_order *o, int64_t seq, bool *applied, char **reason,
+                     struct err *e) {
+    struct err why = {0};
+    int result = db_begin(db, 0, e);
+    if (result)
+        return result;
+    result = carry_out(db, o, seq, &why);
+    bool refused = result && (result != ERR_DATABASE || db_was_refused(db));
+    if (!result)
+        return (result = db_commit(db, e)) ? result : (*applied = true, 0);
+    db_rollback(db);
+    if (!refused)
+        return err_set(e, why.code, "%s", why.message);
+    *reason = mem_copy(why.message);
+    return 0;
+}
+
+int queue_sync_order(struct db *db, const struct sync_order *o, bool *applied, char **reason, struct err *e) {
+    bool done = false;
+    int64_t seq = 0;
+    struct err why = {0};
+    *applied = false;
+    *reason = NULL;
+    int result = is_done(db, o, &done, applied, reason, e);
+    if (result || done)
+        return result;
+    int found = o->is_batch ? queue_find_batch(db, o->target, &seq, &why)
+                            : queue_find_generation(db, o->target, &seq, &why);
+    if (found == ERR_NOT_FOUND) {
+        seq = 0;
+        *reason = mem_copy("it is not there any more: it was removed from the box");
+    } else if (found) {
+        return err_set(e, why.code, "%s", why.message);
+    } else {
+        result = try_order(db, o, seq, applied, reason, e);
+    }
+    if (!result)
+        result = note(db, o, *applied, *reason, e);
+    return result ? result : log_order(db, o, seq, *applied, *reason, e);
+}

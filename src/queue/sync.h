@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// What this box keeps of its sync with Postgres: how far it has come, what was refused there, which orders typed there
+// are done.
+#ifndef GENRUN_QUEUE_SYNC_H
+#define GENRUN_QUEUE_SYNC_H
+
+#include "base/id.h"
+#include "queue/queue.h"
+
+struct sync_state {
+    bool begun; // false: it never synced, and all below is empty
+    char *node; // what this box is called there, for good
+    char database_id[ID_SIZE];
+    int64_t log_id, batch_seq, item_index; // how far it has come; of a batch job whose items are on their way
+    int64_t moved_at;                      // when it came there
+    int64_t offline_since;                 // 0: it is not, as far as is known
+    char *reason;                          // why it is; NULL: it is not
+    int64_t newest;                        // the newest row of the log
+    int64_t refused;                       // rows that Postgres does not take
+};
+int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
+void queue_sync_state_clear(struct sync_state *state);
+// Rows of sync_refused, the oldest first.
+int queue_sync_refusals(struct db *db, queue_each each, void *payload, struct err *e) must_check;
+
+// ---- inside the caller's transaction ----
+// The first sync: the node's name is settled, and from now on the log is kept for this reader.
+int queue_sync_begin(struct db *db, const char *node, struct err *e) must_check;
+int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index,
+                    struct err *e) must_check;
+// Postgres does not take this row; reason NULL: it does again. What is news goes to the log.
+int queue_sync_refuse(struct db *db, const char *table, const char *key, const char *reason,
+                      struct err *e) must_check;
+// Postgres went away (with the reason), or is back (NULL). What is news goes to the log.
+int queue_sync_offline(struct db *db, const char *reason, struct err *e) must_check;
+
+struct sync_order {
+    int64_t id, typed_at; // microseconds
+    const char *by;       // who typed it
+    bool is_batch;        // of a batch job, else of a generation
+    const char *target;   // its id
+    const char *change;   // JSON: the columns that were changed
+};
+// Carries an order out, in the law of the views here; one that is done already stays as it is. *applied false: it was
+// refused, for *reason (mem-allocated), and nothing was changed. Whatever came of it is in the log, and the row with it
+// on its way to Postgres again.
+int queue_sync_order(struct db *db, const struct sync_order *order, bool *applied, char **reason,
+                     struct err *e) must_check;
+
+#endif
