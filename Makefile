@@ -26,10 +26,11 @@ BUILD    := build/$(VARIANT)
 PACKAGES := sqlite3 libcurl libcjson inih libcrypto
 FACING   := libmicrohttpd
 
-PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING) $(OPTIONAL)) $(if $(OPTIONAL),-DHAVE_PG)
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,pkg-config --cflags $(PACKAGES) $(FACING) $(OPTIONAL))
 PKG_LIBS   = $(call ask,PKG_LIBS,pkg-config --libs $(PACKAGES) $(FACING) $(OPTIONAL))
 # Taken in where it is there: the sync to Postgres. make OPTIONAL= leaves it out.
 OPTIONAL   = $(call ask,OPTIONAL,pkg-config --exists libpq && echo libpq)
+HAVE       = $(if $(OPTIONAL),-DHAVE_PG)
 # What not every compiler or processor takes.
 HARDEN_MORE = $(call ask,HARDEN_MORE,for flag in -fstack-clash-protection -fcf-protection; do \
     $(CC) -Werror $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && echo $$flag; done)
@@ -39,7 +40,7 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wforma
     $(if $(CI),$(if $(SAN),,-Werror))
 HARDEN   = -fPIE -fstack-protector-strong $(HARDEN_MORE) $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) -Isrc -Iinclude $(PKG_CFLAGS) \
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(HARDEN) $(SANITIZE) $(HAVE) -Isrc -Iinclude $(PKG_CFLAGS) \
     -DVERSION_TEXT=\"$(VERSION)\" $(CPPFLAGS) $(CFLAGS)
 LINKING  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS     = $(PKG_LIBS) -lpthread -lm
@@ -49,7 +50,7 @@ FACE_SRC  := $(wildcard src/cli/*.c src/http/*.c)
 TOP_SRC   := $(wildcard src/*.c)
 # Everything below src/*.c: the program and the tests link it.
 INSIDE    := $(BUILD)/inside.a
-LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/schema_embed.o
+LIB_OBJ   := $(LIB_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/schema_embed.o $(BUILD)/mirror_embed.o
 FACE_OBJ  := $(FACE_SRC:src/%.c=$(BUILD)/%.o) $(BUILD)/web_embed.o
 WEB       := $(sort $(wildcard src/web/*))
 TOP_OBJ   := $(TOP_SRC:src/%.c=$(BUILD)/%.o)
@@ -133,6 +134,13 @@ $(BUILD)/schema_embed.c: $(sort $(wildcard schema/*.sql)) Makefile
 	@mkdir -p $(@D)
 	@{ echo '#include "db/migrate.h"'; echo 'const struct migration migration_list[] = {'; \
 	for f in $(sort $(wildcard schema/*.sql)); do \
+	  echo "{\"$${f##*/}\","; $(c_string) $$f; echo '},'; done; \
+	echo '{0, 0}};'; } >$@
+# So do those of the mirror in Postgres.
+$(BUILD)/mirror_embed.c: $(sort $(wildcard schema/postgres/*.sql)) Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "sync/init.h"'; echo 'const struct init_migration init_migrations[] = {'; \
+	for f in $(sort $(wildcard schema/postgres/*.sql)); do \
 	  echo "{\"$${f##*/}\","; $(c_string) $$f; echo '},'; done; \
 	echo '{0, 0}};'; } >$@
 # So do those of the dashboard, each with a tag of its content.

@@ -198,11 +198,11 @@ CREATE TABLE IF NOT EXISTS genrun_orders (
 CREATE INDEX IF NOT EXISTS genrun_orders_open ON genrun_orders (node, id) WHERE state = 'open';
 CREATE INDEX IF NOT EXISTS genrun_orders_target ON genrun_orders (target, id);
 
--- The sync says who it is with SET genrun.writer = 'sync'. Whoever else changes a row gives an order.
-CREATE OR REPLACE FUNCTION genrun_order_generation() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+-- The sync says who it is with SET genrun.writer = 'sync'. Whoever else changes a row gives an order; for that they
+-- need no right on the table of orders.
+CREATE OR REPLACE FUNCTION genrun_order_generation() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     change jsonb := '{}';
-    free   generations := NEW;
 BEGIN
     IF NEW.status IS DISTINCT FROM OLD.status THEN
         change := change || jsonb_build_object('status', NEW.status);
@@ -219,16 +219,18 @@ BEGIN
     IF NEW.dismissed_at IS DISTINCT FROM OLD.dismissed_at THEN
         change := change || jsonb_build_object('dismissed_at', NEW.dismissed_at);
     END IF;
-    free.status := OLD.status;
-    free.error_message := OLD.error_message;
-    free.parameters := OLD.parameters;
-    free.priority := OLD.priority;
-    free.dismissed_at := OLD.dismissed_at;
-    -- What goes with a change of state by habit; the box stamps it itself.
-    free.completed_at := OLD.completed_at;
-    free.started_at := OLD.started_at;
-    free.attempts := OLD.attempts;
-    IF free IS DISTINCT FROM OLD THEN
+    -- completed_at, started_at and attempts go with a change of state by habit; the box stamps them itself. Columns
+    -- that somebody added are theirs.
+    IF ROW(NEW.id, NEW.node, NEW.seq, NEW.sync_version, NEW.prompt, NEW.model_id, NEW.user_id, NEW.session_id,
+        NEW.batch_job_id, NEW.item_index, NEW.custom_id, NEW.topic, NEW.tier, NEW.type, NEW.template_id,
+        NEW.endpoint, NEW.client_id, NEW.starts, NEW.error_type, NEW.last_step, NEW.last_heartbeat,
+        NEW.last_progress, NEW.progress_limit_ms, NEW.runner_seq, NEW.run_after, NEW.created_at, NEW.input_tokens,
+        NEW.output_tokens, NEW.cost)
+        IS DISTINCT FROM ROW(OLD.id, OLD.node, OLD.seq, OLD.sync_version, OLD.prompt, OLD.model_id, OLD.user_id, OLD.session_id,
+        OLD.batch_job_id, OLD.item_index, OLD.custom_id, OLD.topic, OLD.tier, OLD.type, OLD.template_id,
+        OLD.endpoint, OLD.client_id, OLD.starts, OLD.error_type, OLD.last_step, OLD.last_heartbeat,
+        OLD.last_progress, OLD.progress_limit_ms, OLD.runner_seq, OLD.run_after, OLD.created_at, OLD.input_tokens,
+        OLD.output_tokens, OLD.cost) THEN
         RAISE EXCEPTION 'of a generation only status, error_message, parameters, priority and dismissed_at can be changed here'
             USING HINT = 'The box that owns the row keeps all other columns.';
     END IF;
@@ -238,10 +240,9 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE OR REPLACE FUNCTION genrun_order_batch_job() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION genrun_order_batch_job() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     change jsonb := '{}';
-    free   batch_jobs := NEW;
 BEGIN
     IF NEW.status IS DISTINCT FROM OLD.status THEN
         change := change || jsonb_build_object('status', NEW.status);
@@ -249,12 +250,16 @@ BEGIN
     IF NEW.paused_reason IS DISTINCT FROM OLD.paused_reason THEN
         change := change || jsonb_build_object('paused_reason', NEW.paused_reason);
     END IF;
-    free.status := OLD.status;
-    free.paused_reason := OLD.paused_reason;
-    free.completed_at := OLD.completed_at;
-    free.started_at := OLD.started_at;
-    free.last_activity_at := OLD.last_activity_at;
-    IF free IS DISTINCT FROM OLD THEN
+    IF ROW(NEW.id, NEW.node, NEW.sync_version, NEW.name, NEW.user_id, NEW.model_id, NEW.total_items,
+        NEW.completed_items, NEW.successful_items, NEW.failed_items, NEW.cancelled_items, NEW.queued_items,
+        NEW.processing_items, NEW.input_tokens, NEW.output_tokens, NEW.concurrency, NEW.on_error, NEW.max_failures,
+        NEW.estimated_cost, NEW.actual_cost, NEW.max_cost, NEW.status_reason, NEW.format, NEW.client_id,
+        NEW.priority, NEW.created_at)
+        IS DISTINCT FROM ROW(OLD.id, OLD.node, OLD.sync_version, OLD.name, OLD.user_id, OLD.model_id, OLD.total_items,
+        OLD.completed_items, OLD.successful_items, OLD.failed_items, OLD.cancelled_items, OLD.queued_items,
+        OLD.processing_items, OLD.input_tokens, OLD.output_tokens, OLD.concurrency, OLD.on_error, OLD.max_failures,
+        OLD.estimated_cost, OLD.actual_cost, OLD.max_cost, OLD.status_reason, OLD.format, OLD.client_id,
+        OLD.priority, OLD.created_at) THEN
         RAISE EXCEPTION 'of a batch job only status and paused_reason can be changed here'
             USING HINT = 'The box that owns the row keeps all other columns.';
     END IF;
@@ -343,3 +348,17 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE OR REPLACE TRIGGER genrun_order INSTEAD OF UPDATE ON batch_items FOR EACH ROW EXECUTE FUNCTION genrun_order_item();
+
+-- Whoever asks a view sees what the policies of the tables let them see (from Postgres 15 on; before, a view shows
+-- what its owner may see).
+DO $$
+DECLARE
+    name text;
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        FOREACH name IN ARRAY ARRAY['batch_items', 'batch_job_logs', 'failed_generations_view', 'failure_stats',
+            'recent_generations', 'stuck_generations'] LOOP
+            EXECUTE format('ALTER VIEW %I SET (security_invoker = true)', name);
+        END LOOP;
+    END IF;
+END $$;

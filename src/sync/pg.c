@@ -165,9 +165,10 @@ static void no_notice(void *payload, const char *message) {
 
 static int set_up(struct pg *pg, const char *schema, struct err *e) {
     char *quoted = PQescapeIdentifier(pg->conn, schema, strlen(schema));
-    char *sql = mem_format("SET search_path TO %s; SET genrun.writer TO 'sync'; SET statement_timeout TO %d; "
-                           "SET idle_in_transaction_session_timeout TO %d; SET timezone TO 'UTC'",
-                           quoted, STATEMENT_MS, ANSWER_MS);
+    char *sql = mem_format(
+        "SET search_path TO %s, pg_temp; SET genrun.writer TO 'sync'; SET statement_timeout TO %d; "
+        "SET idle_in_transaction_session_timeout TO %d; SET timezone TO 'UTC'",
+        quoted, STATEMENT_MS, ANSWER_MS);
     int result = pg_script(pg, sql, e);
     PQfreemem(quoted);
     free(sql);
