@@ -115,6 +115,8 @@ static int claim_asked(struct runner *r, const struct claim_scope *scope, int64_
         seen += count;
     }
     r->asked_later = seen > r->claim_count - claimed;
+    // Those behind a full slice that could start are the next tick's.
+    r->asked = count == REQUEST_SLICE && r->claim_count > claimed;
     return result;
 }
 

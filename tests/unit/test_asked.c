@@ -97,6 +97,26 @@ static void test_one(void **state) {
     assert_string_equal(status_of(g, cancelled, &open), "cancelled");
 }
 
+// More than the runner looks at in one transaction, asked for in the same moment: none is forgotten.
+static void test_many_at_once(void **state) {
+    enum { MANY = 50, STEPS = 400 };
+    genrun *g = *state;
+    static char ids[MANY][GENRUN_ID_SIZE];
+    int open = 1;
+    ok(g, genrun_step(g, 0));
+    for (int i = 0; i < MANY; i++) {
+        submit(g, ids[i], "x", 3600000);
+        assert_int_equal(process(g, ids[i]), 1);
+    }
+    for (int i = 0, steps = 0; i < MANY; i++) {
+        for (; status_of(g, ids[i], &open), open; steps++) {
+            assert_true(steps < STEPS);
+            ok(g, genrun_step(g, 20));
+        }
+        assert_string_equal(status_of(g, ids[i], &open), "completed");
+    }
+}
+
 static void test_next_of_a_batch(void **state) {
     genrun *g = *state;
     genrun_batch_options options = GENRUN_BATCH_OPTIONS_INIT;
@@ -254,6 +274,7 @@ static void test_one_output(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one, enter, leave),
+        cmocka_unit_test_setup_teardown(test_many_at_once, enter, leave),
         cmocka_unit_test_setup_teardown(test_next_of_a_batch, enter, leave),
         cmocka_unit_test_setup_teardown(test_a_reader_that_ends_its_page, enter, leave),
         cmocka_unit_test_setup_teardown(test_batch_jobs_in_pages, enter, leave),
