@@ -339,6 +339,22 @@ static bool refuse_json(const char *text, size_t length, const struct err *e, st
                   line, column, after);
 }
 
+// True when the text has more values than may be held as a tree: three bytes, as in "[],", become a hundred there.
+static bool has_too_many(const char *text, size_t length) {
+    const char *end = text + length;
+    size_t count = 1;
+    if (length <= FIELD_VALUES)
+        return false;
+    for (const char *p = text; p < end && count <= FIELD_VALUES; p++) {
+        if (*p == '"')
+            for (p++; p < end && *p != '"'; p++)
+                p += *p == '\\';
+        else
+            count += *p == ',' || *p == '[' || *p == '{';
+    }
+    return count > FIELD_VALUES;
+}
+
 bool field_check_body(const struct field *fields, const char *text, size_t length, cJSON **out,
                       struct field_error *error) {
     struct err e = {0};
@@ -348,6 +364,11 @@ bool field_check_body(const struct field *fields, const char *text, size_t lengt
         text = "{}";
         length = 2;
     }
+    if (has_too_many(text, length))
+        return refuse(
+            error, "invalid_value", NULL,
+            "Invalid body: it has more than %d values, send fewer at once or upload a file of lines.",
+            FIELD_VALUES);
     if (json_parse_object(text, length, out, &e) != ERR_OK)
         return refuse_json(text, length, &e, error);
     if (check_members(fields, *out, error))

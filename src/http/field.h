@@ -42,6 +42,9 @@ struct field_error {
 
 void field_error_free(struct field_error *error);
 
+// The most values that a body may have, at all depths: each takes memory of its own.
+#define FIELD_VALUES 1000000
+
 // Checks a JSON body; no bytes at all are as {}. `text` must have a NUL behind its `length` bytes. On true *out is
 // the object, for cJSON_Delete; an optional member that was null is taken out of it, as if not given. On false
 // *error is filled, for field_error_free, and *out is NULL. `fields` NULL: none is taken.

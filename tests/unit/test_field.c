@@ -191,6 +191,39 @@ static void test_no_body_taken(void **state) {
     field_error_free(&error);
 }
 
+static void test_many_values(void **state) {
+    (void)state;
+    static const struct {
+        const char *unit;
+        size_t count;
+        bool fits;
+    } cases[] = {
+        {"[],", FIELD_VALUES / 2 - 10, true},
+        {"[],", FIELD_VALUES / 2 + 10, false},
+        {"1,", FIELD_VALUES - 10, true},
+        {"1,", FIELD_VALUES + 10, false},
+        {"\"\\\",,,[{\",", FIELD_VALUES / 2, true}, // what stands in strings is no value
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buf text;
+        cJSON *body = NULL;
+        struct field_error error;
+        buf_init(&text, BUF_UNLIMITED);
+        buf_text(&text, "{\"prompt\":\"x\",\"parameters\":{\"a\":[");
+        for (size_t n = 0; n < cases[i].count; n++)
+            buf_text(&text, cases[i].unit);
+        buf_text(&text, "1]}}");
+        bool taken = field_check_body(fields, text.data, text.length, &body, &error);
+        assert_int_equal(taken, cases[i].fits);
+        if (!taken)
+            assert_string_equal(error.message, "Invalid body: it has more than 1000000 values, send fewer at "
+                                               "once or upload a file of lines.");
+        field_error_free(&error);
+        cJSON_Delete(body);
+        buf_free(&text);
+    }
+}
+
 static void test_raw(void **state) {
     (void)state;
     static const char text[] = "{\"parameters\" : {\"seed\":12345678901234567890, \"t\":1.10,\"n\":null} "
@@ -317,10 +350,11 @@ static void test_described(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bodies_taken),    cmocka_unit_test(test_bodies_refused),
-        cmocka_unit_test(test_no_body_taken),   cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_body_integers),   cmocka_unit_test(test_queries_taken),
-        cmocka_unit_test(test_queries_refused), cmocka_unit_test(test_described),
+        cmocka_unit_test(test_bodies_taken),  cmocka_unit_test(test_bodies_refused),
+        cmocka_unit_test(test_no_body_taken), cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_many_values),   cmocka_unit_test(test_body_integers),
+        cmocka_unit_test(test_queries_taken), cmocka_unit_test(test_queries_refused),
+        cmocka_unit_test(test_described),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
