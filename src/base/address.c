@@ -71,6 +71,66 @@ bool address_is_loopback(const struct sockaddr *socket) {
     return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
+static enum address_kind kind_of_v4(uint32_t address) {
+    static const struct {
+        uint32_t network;
+        int bits;
+        enum address_kind kind;
+    } table[] = {
+        {0x7f000000, 8, ADDRESS_LOOPBACK}, {0xa9fe0000, 16, ADDRESS_LINK_LOCAL},
+        {0x00000000, 8, ADDRESS_PRIVATE},  {0x0a000000, 8, ADDRESS_PRIVATE},
+        {0x64400000, 10, ADDRESS_PRIVATE}, {0xac100000, 12, ADDRESS_PRIVATE},
+        {0xc0000000, 24, ADDRESS_PRIVATE}, {0xc0a80000, 16, ADDRESS_PRIVATE},
+        {0xc6120000, 15, ADDRESS_PRIVATE}, {0xe0000000, 3, ADDRESS_PRIVATE}, // multicast and beyond
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if ((address ^ table[i].network) >> (32 - table[i].bits) == 0)
+            return table[i].kind;
+    return ADDRESS_PUBLIC;
+}
+
+// The IPv4 address that stands in an IPv6 one from byte `at` on.
+static enum address_kind kind_inside(const unsigned char *bytes, size_t at) {
+    return kind_of_v4((uint32_t)bytes[at] << 24 | (uint32_t)bytes[at + 1] << 16 |
+                      (uint32_t)bytes[at + 2] << 8 | bytes[at + 3]);
+}
+
+enum address_kind address_kind(const struct sockaddr *socket) {
+    static const unsigned char nat64[12] = {0, 0x64, 0xff, 0x9b}, zeros[12] = {0};
+    struct in_addr v4;
+    struct sockaddr_in6 v6;
+    if (take_v4(socket, &v4))
+        return kind_of_v4(ntohl(v4.s_addr));
+    if (!socket || socket->sa_family != AF_INET6)
+        return ADDRESS_PRIVATE;
+    memcpy(&v6, socket, sizeof v6);
+    const unsigned char *b = v6.sin6_addr.s6_addr;
+    if (IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr))
+        return ADDRESS_LOOPBACK;
+    if (b[0] == 0xfe && (b[1] & 0xc0) == 0x80)
+        return ADDRESS_LINK_LOCAL;
+    if (memcmp(b, nat64, 12) == 0 || memcmp(b, zeros, 12) == 0)
+        return kind_inside(b, 12);
+    if (b[0] == 0x20 && b[1] == 0x02)
+        return kind_inside(b, 2);
+    return (b[0] & 0xe0) == 0x20 ? ADDRESS_PUBLIC : ADDRESS_PRIVATE; // 2000::/3 is what is given out
+}
+
+bool address_is_literal(const char *host) {
+    struct in6_addr any;
+    char bare[INET6_ADDRSTRLEN + 1];
+    bool bracketed = host[0] == '[';
+    size_t length = strlen(host);
+    if (strcmp(host, "localhost") == 0)
+        return true;
+    if (length < 2 || length - 2 * bracketed >= sizeof bare)
+        return false;
+    memcpy(bare, host + bracketed, length - 2 * bracketed);
+    bare[length - 2 * bracketed] = '\0';
+    bare[strcspn(bare, "%")] = '\0'; // a zone
+    return inet_pton(AF_INET, bare, &any) == 1 || inet_pton(AF_INET6, bare, &any) == 1;
+}
+
 void address_write(struct buf *out, const struct sockaddr *socket, bool with_port) {
     char text[INET6_ADDRSTRLEN];
     struct in_addr v4;

@@ -18,6 +18,12 @@ struct address {
 bool address_parse(struct address *out, const char *text);
 // Reached from this machine only. NULL or another family: false.
 bool address_is_loopback(const struct sockaddr *socket);
+// What kind of place it is. PRIVATE is all that is not of the open internet, with what is reserved; an IPv4 address inside
+// of an IPv6 one (mapped, NAT64, 6to4) counts as itself. NULL or another family: private.
+enum address_kind { ADDRESS_PUBLIC, ADDRESS_PRIVATE, ADDRESS_LOOPBACK, ADDRESS_LINK_LOCAL };
+enum address_kind address_kind(const struct sockaddr *socket);
+// Is the host part of a URL an address, or localhost, and no name that is looked up?
+bool address_is_literal(const char *host);
 // Appends the address, "[::1]:8787" with its port or "::1" without; an IPv4 one that came over IPv6 as IPv4. NULL or
 // another family: "unknown".
 void address_write(struct buf *out, const struct sockaddr *socket, bool with_port);

@@ -30,8 +30,7 @@ bool base64_decode(struct buf *out, const char *text) {
     return true;
 }
 
-void base64_url(struct buf *out, const void *bytes, size_t length) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static void encode(struct buf *out, const char *alphabet, const void *bytes, size_t length) {
     const unsigned char *in = bytes;
     for (size_t i = 0; i < length; i += 3) {
         unsigned group = (unsigned)in[i] << 16 | (i + 1 < length ? (unsigned)in[i + 1] << 8 : 0) |
@@ -39,4 +38,14 @@ void base64_url(struct buf *out, const void *bytes, size_t length) {
         for (size_t part = 0; part < 4 && i + part <= length; part++)
             buf_char(out, alphabet[group >> (18 - 6 * part) & 63]);
     }
+}
+
+void base64_encode(struct buf *out, const void *bytes, size_t length) {
+    encode(out, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", bytes, length);
+    for (size_t over = length % 3; over == 1 || over == 2; over++)
+        buf_char(out, '=');
+}
+
+void base64_url(struct buf *out, const void *bytes, size_t length) {
+    encode(out, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", bytes, length);
 }

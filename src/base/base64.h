@@ -8,6 +8,8 @@
 // Appends the bytes that the text stands for; false, and nothing useful appended, when it is no base64.
 bool base64_decode(struct buf *out, const char *text);
 
+// Appends the bytes as base64, padded.
+void base64_encode(struct buf *out, const void *bytes, size_t length);
 // Appends the bytes in the alphabet of URLs (section 5), without padding.
 void base64_url(struct buf *out, const void *bytes, size_t length);
 

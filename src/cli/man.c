@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cli/man.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli/help.h"
 #include "cli/mdoc.h"
 #include "lib/config.h"
@@ -166,7 +167,7 @@ static void write_section(struct buf *out, const char *section) {
     free(name);
     buf_char(out, '\n');
     if (strchr(section, ' ') != NULL)
-        mdoc_text(out, option_models);
+        mdoc_text(out, text_starts_with(section, "webhook") ? option_webhooks : option_models);
     mdoc_list_begin(out);
 }
 

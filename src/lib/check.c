@@ -6,6 +6,7 @@
 #include "lib/config.h"
 #include "lib/config_http.h"
 #include "lib/config_sync.h"
+#include "lib/config_webhook.h"
 #include "queue/key.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -128,6 +129,22 @@ static void tell_sync(void *payload, bool is_mistake, const char *option, const 
     tell(payload, is_mistake, "sync", option, "%s", line);
 }
 
+struct judged_webhook {
+    struct look *look;
+    char *section;
+};
+
+static void tell_webhook(void *payload, bool is_mistake, const char *option, const char *line) {
+    struct judged_webhook *j = payload;
+    tell(j->look, is_mistake, j->section, option, "%s", line);
+}
+
+static void look_at_webhook(struct look *l, const struct webhook_endpoint *endpoint) {
+    struct judged_webhook judged = {l, mem_format("webhook %s", endpoint->name)};
+    config_webhook_judge(endpoint, tell_webhook, &judged);
+    free(judged.section);
+}
+
 int config_check(const char *path, const char *database,
                  void (*each)(void *payload, bool is_mistake, const char *line), void *payload) {
     struct config *config = NULL;
@@ -154,6 +171,8 @@ int config_check(const char *path, const char *database,
         config_sync_judge(config, tell_sync, &look);
     for (size_t i = 0; rc == 0 && i < config->configured_count; i++)
         look_at_key(&look, &config->models[i]);
+    for (size_t i = 0; rc == 0 && i < config->webhook_count; i++)
+        look_at_webhook(&look, &config->webhooks[i]);
     config_free(config);
     return look.failed ? ERR_CONFIG : ERR_OK;
 }

@@ -9,17 +9,18 @@
 #include "base/text.h"
 #include "lib/config_http.h"
 #include "lib/config_sync.h"
+#include "lib/config_webhook.h"
 #include "lib/ini.h"
 #include "lib/kind.h"
 #include "lib/mistakes.h"
 #include "lib/options.h"
 #include "lib/place.h"
+#include "lib/section.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define FILE_MAXIMUM ((size_t)1 << 20)
-#define SECTIONS_MAXIMUM 32
 #define SHOWN_PATH 120 // bytes of a path in a message
 
 struct option_origin {
@@ -45,6 +46,7 @@ struct loader {
     char *section;     // the present one as in the file; NULL: none yet
     const char *kind;  // its name in the table; NULL: unknown, its options are passed over
     size_t model;      // its index in config->models
+    size_t webhook;    // or in config->webhooks
     bool lost_section; // a section was refused, so that models may be missing
 };
 
@@ -90,78 +92,12 @@ static size_t add_model(struct config *config, const char *name) {
     return index;
 }
 
-// "[model NAME]": the name after the first word; NULL when the section is another one.
-static const char *model_name(const char *section) {
-    if (!text_starts_with(section, "model")) {
-        return NULL;
-    }
-    const char *name = section + strlen("model");
-    size_t blanks = strspn(name, " \t");
-    return *name == '\0' || blanks > 0 ? name + blanks : NULL;
-}
-
-// The section of this name in the table, when it is one without a NAME; else NULL.
-static const char *plain_section(const char *section) {
-    for (size_t i = 0; option_section(i) != NULL; i++) {
-        if (strcmp(option_section(i), section) == 0 && strchr(section, ' ') == NULL) {
-            return option_section(i);
-        }
-    }
-    return NULL;
-}
-
-// A model's name that cannot be meant; NULL: it is fine.
-static const char *find_bad_model_name(const char *name) {
-    if (*name == '\0') {
-        return "has no name: write [model NAME]";
-    }
-    if (*name == '"' || *name == '\'') {
-        return "has its name in quotes: leave them out";
-    }
-    if (strchr(name, '*') != NULL && strcmp(name, "*") != 0) {
-        return "is not a pattern that is known: [model *] alone stands for all other names";
-    }
-    return NULL;
-}
-
-// "[genrun], [scheduler] and [model NAME]"
-static void list_sections(struct buf *out) {
-    for (size_t i = 0; option_section(i) != NULL; i++) {
-        bool is_last = option_section(i + 1) == NULL;
-        buf_format(out, "%s[%s]", i == 0 ? "" : is_last ? " and " : ", ", option_section(i));
-    }
-}
-
-// The section of the table whose first word is nearest to that of `section`; NULL: none is near.
-static const char *nearest_section(const char *section) {
-    char *words[SECTIONS_MAXIMUM];
-    const char *nearest = NULL;
-    size_t count = 0;
-    for (; count < SECTIONS_MAXIMUM && option_section(count) != NULL; count++) {
-        words[count] = mem_copy_bytes(option_section(count), strcspn(option_section(count), " "));
-    }
-    char *wanted = mem_copy_bytes(section, strcspn(section, " \t"));
-    const char *word = text_nearest(wanted, (const char *const *)words, count);
-    for (size_t i = 0; i < count; i++) {
-        nearest = words[i] == word ? option_section(i) : nearest;
-        free(words[i]);
-    }
-    free(wanted);
-    return nearest;
-}
-
 static void tell_unknown_section(struct loader *loader, int line, const char *section) {
-    const char *near = nearest_section(section);
     struct buf shown, hint;
     buf_init(&shown, BUF_UNLIMITED);
     buf_init(&hint, BUF_UNLIMITED);
     text_escape(&shown, section, strlen(section), 60);
-    if (near != NULL) {
-        buf_format(&hint, "did you mean [%s]?", near);
-    } else {
-        buf_text(&hint, "the sections are ");
-        list_sections(&hint);
-    }
+    section_write_hint(&hint, section);
     mistakes_add(loader->mistakes, "%s:%d: unknown section [%s]: %s", loader->file, line, buf_borrow(&shown),
                  buf_borrow(&hint));
     buf_free(&shown);
@@ -191,6 +127,26 @@ static size_t model_index(const struct config *config, const char *name) {
     return i;
 }
 
+static void on_named_section(struct loader *loader, int line, const char *kind, const char *name) {
+    const char *bad = section_find_bad_name(kind, name);
+    if (bad != NULL) {
+        mistakes_add(loader->mistakes, "%s:%d: [%s] %s", loader->file, line, loader->section, bad);
+        loader->lost_section = true;
+        return;
+    }
+    char *normal = mem_format("%.*s %s", (int)strcspn(kind, " "), kind, name); // one blank
+    free(loader->section);
+    loader->section = normal;
+    loader->kind = kind;
+    bool is_double = note_section(loader, line, normal);
+    const char *kept = strchr(normal, ' ') + 1;
+    if (strcmp(kind, WEBHOOK_SECTION) == 0) {
+        loader->webhook = config_webhook_add(loader->config, kept);
+    } else {
+        loader->model = is_double ? model_index(loader->config, kept) : add_model(loader->config, kept);
+    }
+}
+
 static void on_section(void *payload, int line, const char *section) {
     struct loader *loader = payload;
     free(loader->section);
@@ -200,30 +156,18 @@ static void on_section(void *payload, int line, const char *section) {
         loader->lost_section = true;
         return;
     }
-    const char *name = model_name(section);
-    if (name == NULL) {
-        loader->kind = plain_section(section);
-        if (loader->kind == NULL) {
-            tell_unknown_section(loader, line, section);
-            loader->lost_section = true;
-        } else {
-            note_section(loader, line, section);
-        }
+    const char *name = NULL, *kind = section_named(section, &name);
+    if (kind != NULL) {
+        on_named_section(loader, line, kind, name);
         return;
     }
-    const char *bad = find_bad_model_name(name);
-    if (bad != NULL) {
-        mistakes_add(loader->mistakes, "%s:%d: [%s] %s", loader->file, line, section, bad);
+    loader->kind = section_plain(section);
+    if (loader->kind == NULL) {
+        tell_unknown_section(loader, line, section);
         loader->lost_section = true;
-        return;
+    } else {
+        note_section(loader, line, section);
     }
-    char *normal = mem_format("model %s", name); // one blank
-    free(loader->section);
-    loader->section = normal;
-    loader->kind = MODEL_SECTION;
-    bool is_double = note_section(loader, line, normal);
-    const char *kept = normal + strlen("model ");
-    loader->model = is_double ? model_index(loader->config, kept) : add_model(loader->config, kept);
 }
 
 static void tell_unknown_option(struct loader *loader, int line, const char *name) {
@@ -248,6 +192,9 @@ static void tell_unknown_option(struct loader *loader, int line, const char *nam
 
 static void *option_target(const struct loader *loader) {
     bool is_model = strcmp(loader->kind, MODEL_SECTION) == 0;
+    if (strcmp(loader->kind, WEBHOOK_SECTION) == 0) {
+        return &loader->config->webhooks[loader->webhook];
+    }
     return is_model ? (void *)&loader->config->models[loader->model] : (void *)loader->config;
 }
 
@@ -528,6 +475,7 @@ static int load(struct loader *loader, const char *path, const char *database, s
         complete_database(loader, database);
         check_default_model(loader);
         config_http_complete(config, loader->mistakes);
+        config_webhooks_complete(config, loader->mistakes);
         rc = mistakes_report(loader->mistakes, e);
     }
     free(found);
@@ -583,6 +531,7 @@ void config_free(struct config *config) {
         model_clear(&config->models[i]);
     }
     free(config->models);
+    config_webhooks_free(config);
     for (size_t i = 0; i < config->origin_count; i++) {
         free(config->origins[i].section);
         free(config->origins[i].name);

@@ -51,6 +51,8 @@ struct config {
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
     size_t configured_count; // of them, those with a section of their own; they stand first
+    struct webhook_endpoint *webhooks; // in the order of the file; lent to jobs
+    size_t webhook_count;
     // where each value that is not the default comes from, for config_origin()
     struct option_origin *origins;
     size_t origin_count;
@@ -128,6 +130,7 @@ void option_write_facts(struct buf *out, const struct option_info *info);
 extern const char *const option_places[];
 extern const char *const option_rules[];
 extern const char option_models[];
+extern const char option_webhooks[]; // the same of [webhook NAME]
 // Writes the complete commented sample genrun.ini that the table makes.
 void option_write_sample(struct buf *out);
 

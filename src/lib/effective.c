@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "lib/config_http.h"
 #include "lib/config_sync.h"
+#include "lib/config_webhook.h"
 #include "lib/options.h"
 #include "provider/classify.h"
 #include <math.h>
@@ -57,7 +58,7 @@ static bool write_rule(struct buf *out, const char *name, const struct model_sta
 
 // As a shell would have to be given them.
 static bool write_words(struct buf *out, char *const *words) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./:,@%^";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./:,@%^*";
     for (size_t i = 0; words != NULL && words[i] != NULL; i++) {
         buf_text(out, i > 0 ? " " : "");
         bool quoted = *words[i] == '\0' || strspn(words[i], plain) != strlen(words[i]);
@@ -90,6 +91,7 @@ bool option_format(const struct option *option, const char *name, const void *ta
     case OPTION_VARIABLE:
     case OPTION_PROVIDER:
     case OPTION_LISTEN:
+    case OPTION_HOOK:
         return write_text(out, *(char *const *)field);
     case OPTION_NUMBER:
         buf_format(out, "%d", *(const int *)field);
@@ -120,6 +122,8 @@ bool option_format(const struct option *option, const char *name, const void *ta
         return write_words(out, model->command);
     case OPTION_NAMES:
     case OPTION_ORIGINS:
+    case OPTION_WORDS:
+    case OPTION_EVENTS:
         return write_words(out, *(char **const *)field);
     case OPTION_SECRET:
         break;
@@ -134,7 +138,8 @@ struct walk {
     int (*each)(void *payload, const struct config_entry *entry);
     void *payload;
     char *section;
-    const struct model *model; // NULL in sections without a name
+    const struct model *model; // of [model NAME]; else NULL
+    const struct webhook_endpoint *webhook;
     bool implied;
     int ended;
 };
@@ -151,6 +156,8 @@ static bool names_secret(const char *name) {
 static char *describe_key(const struct walk *w, const struct option *option, const char *value) {
     if (w->model == NULL && strcmp(option->info.section, "sync") == 0)
         return config_sync_describe_url(w->config, option->info.name);
+    if (w->webhook != NULL)
+        return config_webhook_describe(w->webhook, option->info.name);
     if (w->model == NULL)
         return config_http_describe_key(w->config, option->info.section, option->info.name);
     bool is_file = strcmp(option->info.name, "api_key_file") == 0;
@@ -183,7 +190,9 @@ static const char *find_origin(const struct walk *w, const struct option *option
 static void tell(struct walk *w, const struct option *option, const char *name) {
     struct buf value;
     buf_init(&value, BUF_UNLIMITED);
-    const void *target = w->model != NULL ? (const void *)w->model : (const void *)w->config;
+    const void *target = w->model != NULL     ? (const void *)w->model
+                         : w->webhook != NULL ? (const void *)w->webhook
+                                              : (const void *)w->config;
     bool is_set = option_format(option, name, target, &value);
     bool is_hidden = is_set && (option_looks_secret(buf_borrow(&value)) ||
                                 (option->type == OPTION_HEADER && names_secret(strchr(name, '.') + 1)));
@@ -194,6 +203,8 @@ static void tell(struct walk *w, const struct option *option, const char *name) 
                                  .info = &option->info,
                                  .implied = w->implied};
     char *key = describe_key(w, option, entry.value);
+    if (option->type == OPTION_HOOK)
+        entry.value = NULL;
     entry.note = is_hidden ? "not shown" : key;
     w->ended = w->each(w->payload, &entry);
     free(key);
@@ -236,7 +247,14 @@ void config_each(const struct config *config, int (*each)(void *payload, const s
     struct walk w = {.config = config, .each = each, .payload = payload};
     for (size_t s = 0; w.ended == 0 && option_section(s) != NULL; s++) {
         bool is_model = strcmp(option_section(s), MODEL_SECTION) == 0;
-        if (!is_model) {
+        bool is_webhook = strcmp(option_section(s), WEBHOOK_SECTION) == 0;
+        for (size_t i = 0; is_webhook && w.ended == 0 && i < config->webhook_count; i++) {
+            w.webhook = &config->webhooks[i];
+            w.section = mem_format("webhook %s", w.webhook->name);
+            tell_section(&w, WEBHOOK_SECTION);
+        }
+        w.webhook = NULL;
+        if (!is_model && !is_webhook) {
             w.section = mem_copy(option_section(s));
             tell_section(&w, option_section(s));
         }

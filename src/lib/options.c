@@ -23,6 +23,7 @@ static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
 static const char *const inputs[] = {"prompt", "json", NULL};
 static const char *const outputs[] = {"text", "json", NULL};
+static const char *const formats[] = {"standard", "openai", "slack", NULL}; // enum webhook_format
 
 // clang-format off
 // {section, name, default, without one, example, help}, type, field, minimum, maximum, choices
@@ -32,6 +33,7 @@ static const char *const outputs[] = {"text", "json", NULL};
 #define IN_HTTP(field)      offsetof(struct config, http.field)
 #define IN_SYNC(field)    offsetof(struct config, sync.field)
 #define IN_MODEL(field)     offsetof(struct model, field)
+#define IN_WEBHOOK(field)   offsetof(struct webhook_endpoint, field)
 static const struct option rows[] = {
     {{"genrun", "database", "", "genrun.db beside this file (without a file, in $XDG_DATA_HOME/genrun)",
       "database = genrun.db", "The database file. It must stand on a local disk."},
@@ -181,6 +183,40 @@ static const struct option rows[] = {
     {{"sync", "deletes", "no", "", NULL,
       "Whether what retention or a person removes here is removed there, too."},
      OPTION_FLAG, IN_SYNC(deletes), 0, 0, no_yes},
+
+    {{WEBHOOK_SECTION, "url", "", "none", "url = https://app.example.org/hooks/genrun",
+      "Where events are sent: POST, http or https. It may be a secret, and is never shown."},
+     OPTION_HOOK, IN_WEBHOOK(url), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "url_env", "", "none", "url_env = SLACK_WEBHOOK_URL",
+      "The environment variable that holds the URL; instead of url."},
+     OPTION_VARIABLE, IN_WEBHOOK(url_env), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "format", "standard", "", NULL,
+      "standard: {type, timestamp, data} by Standard Webhooks; openai: the ends of /v1/batches as OpenAI sends "
+      "them; slack: a message of text, what comes in a burst in one."},
+     OPTION_CHOICE, IN_WEBHOOK(format), 0, 0, formats},
+    {{WEBHOOK_SECTION, "events", "", "generation.failed batch.completed alert.* (format openai: batch.*)",
+      "events = generation.failed batch.* alert.*",
+      "Names of events as 'genrun logs' shows them, or what they begin with. * is all but webhook.*, which is "
+      "never sent."},
+     OPTION_EVENTS, IN_WEBHOOK(events), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "models", "", "all", "models = gpt-4o-mini llama",
+      "Only events of generations and batch jobs of these models, and those of none."},
+     OPTION_WORDS, IN_WEBHOOK(models), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "users", "", "all", "users = ann bob",
+      "Only events of generations and batch jobs of these users, and those of none of either, such as alerts."},
+     OPTION_WORDS, IN_WEBHOOK(users), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "secret_env", "", "nothing is signed", "secret_env = GENRUN_WEBHOOK_SECRET",
+      "The environment variable that holds the signing secret: whsec_ and base64, or any text."},
+     OPTION_VARIABLE, IN_WEBHOOK(secret_env), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "secret_file", "", "nothing is signed", "secret_file = /etc/genrun/webhook.secret",
+      "The file that holds the signing secret; instead of secret_env."},
+     OPTION_PATH, IN_WEBHOOK(secret_file), 0, 0, NULL},
+    {{WEBHOOK_SECTION, "private", "no", "", NULL,
+      "The host's name may resolve to a private or loopback address. (An address in the url itself, or localhost, "
+      "may be private.)"},
+     OPTION_FLAG, IN_WEBHOOK(is_private), 0, 0, no_yes},
+    {{WEBHOOK_SECTION, "timeout", "15s", "", NULL, "The time for an answer, the connection included."},
+     OPTION_DURATION, IN_WEBHOOK(timeout_ms), 100, MINUTES(5), NULL},
 
     {{MODEL_SECTION, "provider", "", "openai (with a command: command; of [model echo]: echo)",
       "provider = openai",
@@ -363,13 +399,14 @@ const char *option_section(size_t index) {
     return NULL;
 }
 
-static void store_presets(bool of_models, void *target) {
+// Of one kind of section with a name; NULL: of all without.
+static void store_presets(const char *kind, void *target) {
     struct buf why;
     buf_init(&why, BUF_UNLIMITED);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         const struct option_info *info = &rows[i].info;
-        bool is_of_model = strcmp(info->section, MODEL_SECTION) == 0;
-        if (is_of_model == of_models && info->preset[0] != '\0') {
+        bool is_meant = kind != NULL ? strcmp(info->section, kind) == 0 : strchr(info->section, ' ') == NULL;
+        if (is_meant && info->preset[0] != '\0') {
             option_store(&rows[i], info->name, info->preset, NULL, target, &why); // a test proves each preset
         }
     }
@@ -377,11 +414,15 @@ static void store_presets(bool of_models, void *target) {
 }
 
 void option_preset_config(struct config *target) {
-    store_presets(false, target);
+    store_presets(NULL, target);
 }
 
 void option_preset_model(struct model *target) {
-    store_presets(true, target);
+    store_presets(MODEL_SECTION, target);
+}
+
+void option_preset_webhook(struct webhook_endpoint *target) {
+    store_presets(WEBHOOK_SECTION, target);
 }
 
 // ---- the sample file ----
@@ -448,6 +489,10 @@ const char option_models[] =
     "OPENAI_BASE_URL or OPENAI_API_KEY is set a [model *] made of them. [model *] serves every name that "
     "has no section of its own, and passes it on.";
 
+const char option_webhooks[] =
+    "One section for each receiver of events; NAME is what 'genrun webhook' calls it. A new one begins with what "
+    "happens from then on. An event is sent until it was taken, for up to three days.";
+
 static const char sample_examples[] =
     "\n"
     "# Further examples. All models of an Ollama on this machine:\n"
@@ -492,7 +537,10 @@ void option_write_sample(struct buf *out) {
         if (strcmp(section, rows[i].info.section) != 0) {
             section = rows[i].info.section;
             buf_char(out, '\n');
-            if (strcmp(section, MODEL_SECTION) == 0) {
+            if (strcmp(section, WEBHOOK_SECTION) == 0) {
+                write_comment(out, option_webhooks);
+                buf_text(out, "#[webhook app]\n");
+            } else if (strcmp(section, MODEL_SECTION) == 0) {
                 write_comment(out, option_models);
                 buf_text(out, "#[model gpt-4o-mini]\n");
             } else {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define MODEL_SECTION "model NAME" // the section of the table's rows for models
+#define WEBHOOK_SECTION "webhook NAME"
 
 enum option_type {
     OPTION_TEXT,     // char *
@@ -18,6 +19,7 @@ enum option_type {
     OPTION_VARIABLE, // char *, the name of an environment variable
     OPTION_PROVIDER, // char *, a known provider
     OPTION_LISTEN,   // char *, an address and port to listen on
+    OPTION_HOOK,     // char *, http or https, kept as it is and never shown: it may be a secret
     OPTION_NUMBER,   // int
     OPTION_BIG,      // int64_t
     OPTION_DURATION, // int64_t, milliseconds
@@ -31,13 +33,16 @@ enum option_type {
     OPTION_COMMAND,  // command, program and folder of a struct model
     OPTION_NAMES,    // char **, names of environment variables
     OPTION_ORIGINS,  // char **, origins of web pages
+    OPTION_WORDS,    // char **, words between blanks or commas
+    OPTION_EVENTS,   // the same, names of events or what they begin with: batch.*
     OPTION_SECRET    // never taken: tells where a secret belongs
 };
 
 struct option {
     struct option_info info;
     enum option_type type;
-    size_t offset;   // of the field in struct config; for MODEL_SECTION in struct model
+    size_t offset;   // of the field in struct config; for MODEL_SECTION in struct model, for
+                     // WEBHOOK_SECTION in struct webhook_endpoint
     int64_t minimum; // of numbers, durations and sizes
     int64_t maximum;
     const char *const *choices; // NULL-terminated
@@ -61,6 +66,7 @@ const char *option_section(size_t index);
 // those of MODEL_SECTION.
 void option_preset_config(struct config *target);
 void option_preset_model(struct model *target);
+void option_preset_webhook(struct webhook_endpoint *target);
 
 // ---- values (value.c; the words in value_words.c) ----
 

@@ -411,6 +411,53 @@ static bool read_listen(const struct reading *r, char **field) {
     return true;
 }
 
+// Any address of the web, as it is: what a Slack webhook has in its path is its secret.
+static bool read_hook(const struct reading *r, char **field) {
+    bool is_web = strncasecmp(r->value, "http://", 7) == 0 || strncasecmp(r->value, "https://", 8) == 0;
+    CURLU *url = curl_url();
+    const char *problem = NULL;
+    if (!is_web || strpbrk(r->value, " \t") != NULL ||
+        curl_url_set(url, CURLUPART_URL, r->value, 0) != CURLUE_OK)
+        problem = "is not an address: give a URL such as https://app.example.org/hooks/genrun";
+    else if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
+        problem = "holds a user or password, which do not stand here: use url_env";
+    curl_url_cleanup(url);
+    if (problem != NULL)
+        return refuse_plainly(r, problem);
+    replace_text(field, mem_copy(r->value));
+    return true;
+}
+
+// "generation.failed", "batch.*", "*".
+static bool is_event(const char *word) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_0123456789.";
+    size_t length = strspn(word, letters);
+    return *word != '\0' && (word[length] == '\0' || strcmp(word + length, "*") == 0) &&
+           !text_starts_with(word, "webhook.");
+}
+
+static bool read_words(const struct reading *r, char ***field) {
+    char *line = mem_copy(r->value);
+    for (char *c = line; *c != '\0'; c++)
+        *c = *c == ',' ? ' ' : *c;
+    char **words = text_words(line);
+    free(line);
+    bool fine = words != NULL && words[0] != NULL;
+    for (size_t i = 0; fine && r->option->type == OPTION_EVENTS && words[i] != NULL; i++)
+        fine = is_event(words[i]);
+    if (!fine) {
+        text_words_free(words);
+        return refuse_plainly(
+            r, r->option->type == OPTION_EVENTS
+                   ? "is not a list of events: write names such as generation.failed, or batch.* "
+                     "for all that begin so, with blanks between them (webhook.* is never sent)"
+                   : "is not a list: write names with blanks between them");
+    }
+    text_words_free(*field);
+    *field = words;
+    return true;
+}
+
 // As browsers send it: scheme://host[:port] in lower case.
 static bool is_origin(const char *text) {
     CURLU *url = curl_url();
@@ -450,7 +497,7 @@ static bool store_int(const struct reading *r, int *field) {
     return true;
 }
 
-// Of the types up to OPTION_LISTEN, which are one text.
+// Of the types up to OPTION_HOOK, which are one text.
 static bool store_text(const struct reading *r, char **field) {
     switch (r->option->type) {
     case OPTION_PATH:
@@ -465,6 +512,8 @@ static bool store_text(const struct reading *r, char **field) {
         return read_provider(r, field);
     case OPTION_LISTEN:
         return read_listen(r, field);
+    case OPTION_HOOK:
+        return read_hook(r, field);
     default:
         return read_text(r, field);
     }
@@ -482,15 +531,9 @@ bool option_store(const struct option *option, const char *name, const char *val
     if (value[0] == '\0') {
         return refuse_plainly(&r, "has no value: give one, or remove the line");
     }
-    switch (option->type) {
-    case OPTION_TEXT:
-    case OPTION_PATH:
-    case OPTION_URL:
-    case OPTION_ENDPOINT:
-    case OPTION_VARIABLE:
-    case OPTION_PROVIDER:
-    case OPTION_LISTEN:
+    if (option->type <= OPTION_HOOK)
         return store_text(&r, field);
+    switch (option->type) {
     case OPTION_NUMBER:
         return store_int(&r, field);
     case OPTION_BIG:
@@ -524,8 +567,10 @@ bool option_store(const struct option *option, const char *name, const char *val
         return read_names(&r, field);
     case OPTION_ORIGINS:
         return read_origins(&r, field);
-    case OPTION_SECRET:
-        break;
+    case OPTION_WORDS:
+    case OPTION_EVENTS:
+        return read_words(&r, field);
+    default:
+        return false;
     }
-    return false;
 }

@@ -2,6 +2,7 @@
 // One HTTP call; http.h says against what each option stands.
 #include "provider/http.h"
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "provider/redact.h"
 #include <errno.h>
@@ -25,6 +26,7 @@ struct http_call {
     size_t headers_seen; // bytes of all header lines, informational responses too
     bool headers_over;
     bool out_of_files; // the connection failed on our side
+    bool refused;      // an address that it must not reach
     bool connected;
     bool ended_well; // its handle can serve again
     bool in_body;
@@ -84,6 +86,12 @@ static int before_request(void *payload, char *remote, char *local, int remote_p
 static curl_socket_t open_socket(void *payload, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct http_call *call = payload;
+    enum address_kind kind = address_kind(&address->addr);
+    if ((call->request.reach != HTTP_ANYWHERE && kind == ADDRESS_LINK_LOCAL) ||
+        (call->request.reach == HTTP_PUBLIC && kind != ADDRESS_PUBLIC)) {
+        call->refused = true;
+        return CURL_SOCKET_BAD;
+    }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     call->out_of_files = fd < 0 && (errno == EMFILE || errno == ENFILE);
     return fd;
@@ -126,6 +134,7 @@ static CURLcode set_up(struct http_call *call) {
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     SET(CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S);
     SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
+    SET(CURLOPT_FORBID_REUSE, request->reach != HTTP_ANYWHERE ? 1L : 0L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
     SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
@@ -176,6 +185,24 @@ out:
     return call;
 }
 
+void http_add_header(struct http_request *request, const char *name, const char *value) {
+    char *line = mem_format("%s: %s", name, value);
+    request->headers = curl_slist_append(request->headers, line);
+    explicit_bzero(line, strlen(line));
+    free(line);
+}
+
+enum http_reach http_reach_of(const char *url) {
+    CURLU *parts = curl_url();
+    char *host = NULL;
+    bool known = parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                 curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK;
+    enum http_reach reach = known && address_is_literal(host) ? HTTP_NOT_LINK_LOCAL : HTTP_PUBLIC;
+    curl_free(host);
+    curl_url_cleanup(parts);
+    return reach;
+}
+
 void http_request_clear(struct http_request *request) {
     for (struct curl_slist *line = request->headers; line; line = line->next)
         explicit_bzero(line->data, strlen(line->data));
@@ -208,6 +235,10 @@ int http_status(const struct http_call *call) {
 
 bool http_is_connected(const struct http_call *call) {
     return call->connected;
+}
+
+bool http_is_refused(const struct http_call *call) {
+    return call->refused && !call->connected;
 }
 
 bool http_is_headers_over(const struct http_call *call) {

@@ -19,10 +19,14 @@
 
 struct http_call;
 
+// Which addresses may be connected to: what a name resolves to is looked at when the connection is made.
+enum http_reach { HTTP_ANYWHERE, HTTP_NOT_LINK_LOCAL, HTTP_PUBLIC };
+
 // Owned by the call once handed to http_start.
 struct http_request {
-    bool is_get; // without a body
-    bool fresh;  // on a connection of its own, not a kept one
+    bool is_get;       // without a body
+    bool fresh;        // on a connection of its own, not a kept one
+    enum http_reach reach; // other than anywhere: only with `fresh`
     char *url;
     struct curl_slist *headers; // wiped when freed: they hold the key
     char *body;
@@ -49,6 +53,7 @@ void http_free(struct http_call *call);
 
 int http_status(const struct http_call *call);           // of the final response; 0: none yet
 bool http_is_connected(const struct http_call *call);    // the request may have been sent
+bool http_is_refused(const struct http_call *call);      // not connected: `reach` forbids each address there was
 bool http_is_headers_over(const struct http_call *call); // stopped: the headers were larger than the cap
 // The first header of that name of the final response, NULL when there is none.
 const char *http_header(const struct http_call *call, const char *name);
@@ -56,6 +61,9 @@ const char *http_header(const struct http_call *call, const char *name);
 // Overwrites with '*' each value of a secret header of the request that stands in `text`: servers repeat keys.
 void http_mask_secrets(const struct http_call *call, char *text);
 
+void http_add_header(struct http_request *request, const char *name, const char *value);
+// For a URL from outside: an address in it, or localhost, is meant; what a name leads to must be public.
+enum http_reach http_reach_of(const char *url);
 void http_request_clear(struct http_request *request); // frees what the fields own
 
 #endif

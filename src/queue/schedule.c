@@ -31,11 +31,17 @@ int queue_shift_delays(struct db *db, int64_t delta_ms, struct err *e) {
         "UPDATE generation SET run_after=max(1, run_after+?) WHERE status='queued' AND run_after IS NOT NULL",
         "i", delta_ms);
     // Without an index, but a clock is seldom set.
+    if (!result)
+        result = db_run(db, e,
+                        "UPDATE generation SET waiting_since=max(1, waiting_since+?) WHERE status='queued'"
+                        " AND waiting_since IS NOT NULL",
+                        "i", delta_ms);
+    if (!result)
+        result = db_run(db, e, "UPDATE endpoint SET not_before=not_before+? WHERE not_before IS NOT NULL",
+                        "i", delta_ms);
     return result ? result
-                  : db_run(db, e,
-                           "UPDATE generation SET waiting_since=max(1, waiting_since+?) WHERE status='queued'"
-                           " AND waiting_since IS NOT NULL",
-                           "i", delta_ms);
+                  : db_run(db, e, "UPDATE delivery SET next_at=max(1, next_at+?) WHERE status='pending'", "i",
+                           delta_ms);
 }
 
 #define CANCEL_SET                                                                                           \

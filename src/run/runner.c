@@ -62,8 +62,10 @@ static int start(struct runner *r, struct err *e) {
     if (result)
         return result;
     recovery_note_written(r);
-    if (!r->options.only_batch && !r->options.only_generation)
+    if (!r->options.only_batch && !r->options.only_generation) {
         r->chores = chores_new(now_ms);
+        r->webhooks = webhooks_new(r->db, r->loop, r->options.jobs->webhooks, r->options.jobs->webhook_count);
+    }
     r->wake = wake_open(r->db, r->loop);
     r->last_turn_ms = now_ms;
     r->clock_offset_ms = now_at - clock_boottime_ms();
@@ -225,6 +227,7 @@ static int64_t idle_ms(struct runner *r, int64_t now_ms) {
         until = least(until, r->stop_at_ms);
     until = least(until, wake_due_ms(r->wake));
     until = least(until, chores_due_ms(r->chores));
+    until = least(until, webhooks_due_ms(r->webhooks));
     // Without the database nothing else can be done before the next try.
     until = least(until, r->retry_at_ms > now_ms ? r->retry_at_ms : next_write_ms(r, now_ms));
     return until > now_ms ? until - now_ms : 0;
@@ -332,6 +335,7 @@ int runner_turn(struct runner *r, int64_t max_wait_ms, struct err *e) {
     }
     write_expire(r, now_ms);
     chores_turn(r, clock_monotonic_ms());
+    webhooks_turn(r->webhooks, runner_changes(r), clock_monotonic_ms());
     return 0;
 }
 
@@ -408,6 +412,8 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     if (r->live || r->ended || r->changed || r->claimable || r->asked || r->sweeping || recovery_goes_on(r) ||
         child_dying(r->loop, NULL) > 0)
         return false;
+    if (!webhooks_are_idle(r->webhooks))
+        return false;
     if (r->next_due_at && r->next_due_at - clock_wall_at() <= wait_ms)
         return false;
     // A gate that was closed at the last claim may have opened since (its time is rounded up, by 2 ms at most): the
@@ -469,6 +475,8 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
         return 0;
     chores_free(r->chores);
     r->chores = NULL;
+    webhooks_free(r->webhooks);
+    r->webhooks = NULL;
     if (!r->left)
         write_ends(r);
     write_failed(r, true, "the runner stops");

@@ -5,6 +5,7 @@
 #define GENRUN_RUN_SETTINGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct run_settings {
@@ -24,6 +25,22 @@ struct run_settings {
     int account_concurrency; // 0: off
 };
 
+enum webhook_format { WEBHOOK_STANDARD, WEBHOOK_OPENAI, WEBHOOK_SLACK };
+
+struct webhook_endpoint { // [webhook NAME]; lists end in NULL, and are NULL where the option is not set
+    char *name;
+    char *url;         // may be a secret: never shown
+    char *url_env;     // name of the variable that holds it instead
+    char **events;     // names, or what they begin with: batch.*
+    char *secret_env;  // name of the variable with the signing secret
+    char *secret_file; // absolute path of its file
+    int format;        // enum webhook_format
+    char **models;
+    char **users;
+    bool is_private; // a host's name may resolve to a private address
+    int64_t timeout_ms;
+};
+
 // Of the periodic jobs; 0 turns off, unless said otherwise.
 struct job_settings {
     int64_t cleanup_every_ms;
@@ -37,6 +54,8 @@ struct job_settings {
     int64_t alert_stuck_after_ms;
     double alert_failure_rate; // share of 1
     const char *files;         // the folder of uploaded files; borrowed
+    const struct webhook_endpoint *webhooks; // borrowed
+    size_t webhook_count;
 };
 
 #endif

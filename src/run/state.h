@@ -12,6 +12,7 @@
 #include "run/recovery.h"
 #include "run/runner.h"
 #include "run/wake.h"
+#include "run/webhook.h"
 #include "run/write.h"
 
 struct ends {
@@ -30,6 +31,7 @@ struct runner {
     struct gate_list gates;
     struct claim_turn turn;
     struct chores *chores; // NULL: it runs only what somebody waits for
+    struct webhooks *webhooks; // the same
     struct attempt *live;  // in flight
     size_t live_count;
     struct attempt *ended; // to be settled

@@ -427,7 +427,8 @@ static void test_sample_loads(void **state) {
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         bool is_option = line[0] == '#' && line[1] != ' ' && line[1] != '\0';
         // What excludes what stands beside it: a second key, and a command's own options.
-        bool is_other = text_starts_with(line, "#api_key_file") ||
+        bool is_other = text_starts_with(line, "#api_key_file") || text_starts_with(line, "#url_env") ||
+                        text_starts_with(line, "#secret_file") ||
                         text_starts_with(line, "#command = python3") || text_starts_with(line, "#pass_env") ||
                         text_starts_with(line, "#on_exit");
         buf_format(&active, "%s\n", is_option && !is_other ? line + 1 : line);
@@ -450,7 +451,10 @@ static void test_presets_are_valid(void **state) {
         if (info->preset[0] == '\0') {
             continue;
         }
-        const char *section = strcmp(info->section, MODEL_SECTION) == 0 ? "model x" : info->section;
+        bool is_webhook = strcmp(info->section, WEBHOOK_SECTION) == 0;
+        const char *section = strcmp(info->section, MODEL_SECTION) == 0 ? "model x"
+                              : is_webhook                              ? "webhook x]\nurl = http://x\n#"
+                                                                        : info->section;
         char *text = mem_format("[%s]\n%s = %s\n", section, info->name, info->preset);
         config_free(load_text(text));
         free(text);

@@ -11,7 +11,8 @@
     "write each as a browser sends it, scheme://host or scheme://host:port in lower case, without a path "   \
     "or '*', "                                                                                               \
     "with blanks between them"
-#define SECTIONS "[genrun], [scheduler], [cleanup], [retention], [alerts], [http], [sync] and [model NAME]"
+#define SECTIONS                                                                                             \
+    "[genrun], [scheduler], [cleanup], [retention], [alerts], [http], [sync], [webhook NAME] and [model NAME]"
 
 static const struct refusal {
     const char *text;

@@ -2,6 +2,7 @@
 // The way from fields back to text: for every option of the table, what
 // option_format() writes is what option_store() reads, and gives the same field.
 #include "config_ground.h"
+#include "lib/config_webhook.h"
 #include "lib/options.h"
 
 // Values of each type that are easily written wrongly; NULL ends. Those that an option's limits refuse are passed over.
@@ -13,6 +14,7 @@ static const char *const values[][14] = {
     [OPTION_VARIABLE] = {"A_KEY", "_k9", NULL},
     [OPTION_PROVIDER] = {"openai", "echo", NULL},
     [OPTION_LISTEN] = {"127.0.0.1:8787", "[::1]:0", NULL},
+    [OPTION_HOOK] = {"https://hooks.example/T/B?x=1", "HTTP://127.0.0.1:1/", NULL},
     [OPTION_NUMBER] = {"0", "1", "7", "10000", "1000000", NULL},
     [OPTION_BIG] = {"0", "1", "4294967296", "1000000000000", NULL},
     [OPTION_DURATION] = {"0", "1ms", "10ms", "999ms", "1500ms", "1s", "90s", "61s", "3661s", "36h", "7d",
@@ -21,7 +23,7 @@ static const char *const values[][14] = {
     [OPTION_PRICE] = {"0", "1000000", "0.15", "0.1", "0.3", "2.50", "0.00000000000001", "1.23456789012345",
                       "999999.999999999", NULL},
     [OPTION_FLAG] = {"no", "yes", "off", "true", "text", "json", NULL},
-    [OPTION_CHOICE] = {"error", "warn", "info", "debug", NULL},
+    [OPTION_CHOICE] = {"error", "warn", "info", "debug", "standard", "slack", NULL},
     [OPTION_HEADER] = {"genrun", "a b", NULL},
     [OPTION_STATUS] = {"wait", "retry", "park", "fail", NULL},
     [OPTION_EXIT] = {"wait", "retry", "park", "fail", NULL},
@@ -29,12 +31,15 @@ static const char *const values[][14] = {
                         NULL},
     [OPTION_NAMES] = {"A", "  HF_HOME\tCUDA_VISIBLE_DEVICES ", NULL},
     [OPTION_ORIGINS] = {"https://a.example", " http://a.example\thttp://[::1]:3000 ", NULL},
+    [OPTION_WORDS] = {"a", "a,b c", "'two words' x", NULL},
+    [OPTION_EVENTS] = {"*", "generation.failed, batch.*", NULL},
     [OPTION_SECRET] = {NULL},
 };
 
 union target {
     struct config config;
     struct model model;
+    struct webhook_endpoint webhook;
 };
 
 static const char *name_of(const struct option *option) {
@@ -55,6 +60,10 @@ static char *pass(const struct option *option, const char *value) {
     }
     if (strcmp(option->info.section, MODEL_SECTION) == 0) {
         model_clear(&target.model);
+    } else if (strcmp(option->info.section, WEBHOOK_SECTION) == 0) {
+        struct config owner = {.webhooks = mem_alloc(1, sizeof *owner.webhooks), .webhook_count = 1};
+        *owner.webhooks = target.webhook;
+        config_webhooks_free(&owner);
     } else {
         struct config *kept = mem_alloc(1, sizeof *kept);
         *kept = target.config;
@@ -115,7 +124,7 @@ static void test_what_is_not_set(void **state) {
         union target target = {0};
         struct buf out;
         buf_init(&out, BUF_UNLIMITED);
-        bool is_text = option->type <= OPTION_LISTEN || option->type >= OPTION_HEADER;
+        bool is_text = option->type <= OPTION_HOOK || option->type >= OPTION_HEADER;
         assert_int_equal(option_format(option, name_of(option), &target, &out), !is_text);
         buf_free(&out);
     }
@@ -137,15 +146,17 @@ static void test_each_option_is_told(void **state) {
     (void)state;
     struct config *config = NULL;
     struct err e = {0};
-    size_t rows = 0, plain = 0, told = 0, stopped = 0;
-    write_file("genrun.ini", "[model a]\nheader.X=1\nheader.Y=2\non_status.404=fail\n[model b]\n");
+    size_t rows = 0, plain = 0, hooks = 0, told = 0, stopped = 0;
+    write_file("genrun.ini", "[webhook w]\nurl=http://x\n[model a]\nheader.X=1\nheader.Y=2\non_status.404=fail\n[model b]\n");
     assert_int_equal(config_load(&config, NULL, NULL, &e), 0);
     for (; option_at(rows) != NULL; rows++) {
         plain += strcmp(option_at(rows)->section, MODEL_SECTION) != 0;
+        hooks += strcmp(option_at(rows)->section, WEBHOOK_SECTION) == 0;
     }
     config_each(config, count_entry, &told);
     // a, b and echo; the rows of headers and statuses are told for each that is there.
     assert_int_equal(told, plain + 3 * (rows - plain - 3) + 3);
+    assert_true(hooks > 5); // one endpoint: each row once
     config_each(config, stop_at_third, &stopped);
     assert_int_equal(stopped, 3);
     config_free(config);

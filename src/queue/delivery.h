@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// The door of the queue for webhooks: events that become deliveries, deliveries on
+// their way, and what is known of endpoints (schema/0004_readers.sql).
+#ifndef GENRUN_QUEUE_DELIVERY_H
+#define GENRUN_QUEUE_DELIVERY_H
+
+#include "queue/queue.h"
+
+#define DELIVERY_PAGE 64               // events that become deliveries in one transaction
+#define DELIVERY_BURST 200             // deliveries of one message, at most
+#define DELIVERY_PENDING_MAXIMUM 10000 // of an endpoint; beyond them the log keeps what comes
+#define DELIVERY_ID_SIZE 37            // msg_ and 32 hex digits
+
+// ---- reading the log ----
+struct delivery_event {
+    int64_t id, created_at, generation_seq, batch_seq, attempt; // 0: none
+    char *level, *event, *message, *data;                       // owned; message and data may be NULL
+};
+void delivery_event_clear(struct delivery_event *event);
+// Of rows after *position, those whose name `wants` takes: at most DELIVERY_PAGE. *position moves on to where it looked,
+// *more: there is more behind it.
+int delivery_scan(struct db *db, int64_t *position, bool (*wants)(void *payload, const char *event),
+                  void *payload, struct delivery_event list[DELIVERY_PAGE], size_t *count, bool *more,
+                  struct err *e) must_check;
+// Whose the event is: a row as `show --json` gives it, without what is long; NULL when it is of nobody, or gone.
+int delivery_subject(struct db *db, const struct delivery_event *event, struct row **out,
+                     struct err *e) must_check;
+// The id and status that OpenAI's API has for the event's batch job, or for the one that it names; "" : none.
+int delivery_openai(struct db *db, const struct delivery_event *event, char id[48], char status[16],
+                    struct err *e) must_check;
+struct delivery_new {
+    int64_t event_id, generation_seq, batch_seq;
+    char type[64];
+    char *body; // owned by the caller
+};
+// In a transaction of its own: the deliveries and the reader's cursor. Those that are there already are passed over.
+int delivery_store(struct db *db, const char *endpoint, const struct delivery_new *list, size_t count,
+                   int64_t position, int64_t next_at, int64_t now_at, struct err *e) must_check;
+
+// ---- endpoints ----
+struct delivery_endpoint {
+    int64_t position;    // of its reader
+    int64_t disabled_at; // 0: it is not
+    int64_t away_since, not_before;
+    int64_t pending;
+};
+// In a transaction of its own where something is new: an endpoint begins at the end of the log; another URL lifts what
+// was known of the old one.
+int delivery_open(struct db *db, const char *endpoint, const char *url_digest, int64_t now_at,
+                  struct delivery_endpoint *out, struct err *e) must_check;
+int delivery_look(struct db *db, const char *endpoint, struct delivery_endpoint *out,
+                  struct err *e) must_check;
+// In a transaction of its own: what is not among `names` has its cursor removed and its pending ones dropped.
+int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at,
+                           struct err *e) must_check;
+// In transactions of their own: ERR_NOT_FOUND when nothing is known of it.
+int delivery_enable(struct db *db, const char *endpoint, bool *was_disabled, struct err *e) must_check;
+
+// ---- deliveries ----
+struct delivery {
+    int64_t id;
+    int64_t created_at;
+    int attempts;
+    char message_id[DELIVERY_ID_SIZE];
+    char *body; // owned
+};
+void delivery_clear(struct delivery *delivery);
+// Those that can go out now, the oldest first.
+int delivery_due(struct db *db, const char *endpoint, int64_t now_at, size_t limit, struct delivery *list,
+                 size_t *count, struct err *e) must_check;
+// When the next can go out; 0: none.
+int delivery_next_at(struct db *db, const char *endpoint, int64_t *at, struct err *e) must_check;
+// What came of an attempt, for each of `ids`; inside the caller's transaction.
+struct delivery_outcome {
+    const char *status; // delivered, failed, or pending: tried again
+    bool counts;        // it reached the endpoint, so it spends an attempt
+    int64_t next_at;    // of pending
+    int http_status;    // 0: none
+    const char *error;  // NULL: none
+};
+int delivery_settle(struct db *db, const int64_t *ids, size_t count, const struct delivery_outcome *outcome,
+                    int64_t now_at, struct err *e) must_check;
+// Inside the caller's transaction: what is known of the endpoint now. disabled_at: all that is pending is dropped.
+struct delivery_state {
+    int64_t disabled_at, away_since, not_before; // 0: not
+    const char *reason;
+    bool took; // a delivery, just now
+};
+int delivery_endpoint_set(struct db *db, const char *endpoint, const struct delivery_state *state,
+                          int64_t now_at, struct err *e) must_check;
+// In a transaction of its own, a slice: what nobody took for 30 days fails, and what ended 30 days ago, or is beyond the
+// newest 20,000, is removed.
+int delivery_expire(struct db *db, int64_t now_at, int64_t *changed, struct err *e) must_check;
+// ---- for people ----
+// Row of pending, failed, dropped, state ("ok", "away", "paused", "disabled", "new"), reason, since, last_at, behind (log
+// rows not read), oldest_at of an endpoint.
+int delivery_endpoint_row(struct db *db, const char *endpoint, int64_t now_at, struct row **out,
+                          struct err *e) must_check;
+// Rows of id, endpoint, event, status, attempts, next_at, last_status, last_error, created_at, ended_at, message_id: what
+// is pending or failed, the newest first.
+int delivery_list(struct db *db, const char *endpoint, int limit, queue_each each, void *payload,
+                  struct err *e) must_check;
+// In a transaction of its own: sent again, from the first attempt on. By id or message id; ERR_NOT_FOUND.
+int delivery_redeliver(struct db *db, const char *id, struct err *e) must_check;
+// All that failed or was dropped, of an endpoint or (NULL) of all.
+int delivery_redeliver_failed(struct db *db, const char *endpoint, int64_t *count, struct err *e) must_check;
+
+#endif
