@@ -126,8 +126,8 @@ def test_damage(place):
     place.run("db", "vacuum")
     path = place.path("damaged.db")
     tap.equal(place.run("db", "backup", path).code, 0, "a copy to damage")
-    with open(path, "r+b") as f:
-        f.seek(300 * 1024)
+    with open(path, "r+b") as f:  # pages of a table: indexes are made anew in a copy
+        f.seek(f.read().index(b"word word") // 4096 * 4096)
         f.write(b"\xa5" * 8192)
     for args in ([], ["--quick"]):
         r = place.run("-d", path, "db", "check", *args, bare=True)
