@@ -341,16 +341,15 @@ static bool refuse_json(const char *text, size_t length, const struct err *e, st
 
 // True when the text has more values than may be held as a tree: three bytes, as in "[],", become a hundred there.
 static bool has_too_many(const char *text, size_t length) {
-    const char *end = text + length;
     size_t count = 1;
     if (length <= FIELD_VALUES)
         return false;
-    for (const char *p = text; p < end && count <= FIELD_VALUES; p++) {
-        if (*p == '"')
-            for (p++; p < end && *p != '"'; p++)
-                p += *p == '\\';
+    for (size_t i = 0; i < length && count <= FIELD_VALUES; i++) {
+        if (text[i] == '"')
+            for (i++; i < length && text[i] != '"'; i++)
+                i += text[i] == '\\';
         else
-            count += *p == ',' || *p == '[' || *p == '{';
+            count += text[i] == ',' || text[i] == '[' || text[i] == '{';
     }
     return count > FIELD_VALUES;
 }
