@@ -107,8 +107,11 @@ static int read_rows(struct push *p, size_t table, const struct keys *k, size_t 
 
 // ---- writing ----
 
+// ERR_INVALID: the rows are refused, for what is in them.
 static int send(struct push *p, size_t table, struct rowset *rows, int64_t version, struct err *e) {
     const struct table *t = &table_list[table];
+    if (rows->wrong)
+        return err_set(e, ERR_INVALID, "%s holds a NUL, which no text of Postgres can", rows->wrong);
     const char *values[ROWSET_COLUMNS + 2];
     char number[24];
     struct pg_result *answer = NULL;
@@ -132,6 +135,25 @@ static int tell_refused(struct push *p, size_t table, const struct keys *k, size
     p->refused++;
     return p->sink.on_refused(p->sink.payload, table_list[table].name,
                               table_list[table].text_key ? k->texts[i] : number, why->message, e);
+}
+
+// These went through: what had been refused of them is not any more.
+static int tell_taken(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
+                      struct err *e) {
+    const char *name = table_list[table].name;
+    int result = 0;
+    for (size_t i = from; i < to && !result; i++) {
+        char number[24];
+        int64_t was = 0;
+        snprintf(number, sizeof number, "%lld", (long long)k->numbers[i]);
+        const char *key = table_list[table].text_key ? k->texts[i] : number;
+        result =
+            db_integer(p->db, e, &was, 0, "SELECT 1 FROM sync_refused WHERE table_name = ?1 AND row_key = ?2",
+                       "tt", name, key);
+        if (!result && was)
+            result = p->sink.on_refused(p->sink.payload, name, key, NULL, e);
+    }
+    return result;
 }
 
 static int push_range(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
@@ -165,8 +187,10 @@ static int push_range(struct push *p, size_t table, const struct keys *k, size_t
                 result = pg_script(p->pg, "SAVEPOINT statement", e);
             if (!result)
                 result = send(p, table, &rows, version, e);
-            if (result && p->careful && pg_was_refused(p->pg))
+            if (result == ERR_INVALID && p->careful)
                 result = push_halves(p, table, k, from, end, e);
+            else if (!result && p->any_refused)
+                result = tell_taken(p, table, k, from, end, e);
         }
         rowset_free(&rows);
         from = end;
@@ -178,13 +202,51 @@ static int push_keys(struct push *p, size_t table, const struct keys *k, struct 
     return push_range(p, table, k, 0, k->count, e);
 }
 
+// ---- what is fresh there ----
+
+static struct push_fresh *fresh_place(struct push *p, int64_t seq) {
+    return &p->fresh[(uint64_t)seq % PUSH_FRESH_ROWS];
+}
+
+static void set_fresh(struct push *p, int64_t seq, int64_t version) {
+    if (!p->fresh)
+        p->fresh = mem_alloc(PUSH_FRESH_ROWS, sizeof *p->fresh);
+    *fresh_place(p, seq) = (struct push_fresh){seq, version};
+}
+
+static bool is_fresh(struct push *p, int64_t seq, int64_t event_id) {
+    return p->fresh && fresh_place(p, seq)->seq == seq && event_id <= fresh_place(p, seq)->version;
+}
+
+static bool is_whole(const struct push *p, int64_t batch_seq, int64_t event_id) {
+    for (size_t i = 0; i < PUSH_FRESH_BATCHES; i++)
+        if (p->whole[i].seq == batch_seq && event_id <= p->whole[i].version)
+            return true;
+    return false;
+}
+
 // ---- a page of the log ----
 
 struct page {
     struct keys generations, retried, batches, logs;
     struct push_position next;
+    int64_t version; // the log had come so far, or further, when its rows were read
     bool full;
 };
+
+static void page_is_there(struct push *p, const struct page *page) {
+    for (size_t i = 0; i < page->generations.count; i++)
+        set_fresh(p, page->generations.numbers[i], page->version);
+    for (size_t i = 0; i < page->batches.count; i++)
+        set_fresh(p, -page->batches.numbers[i], page->version);
+    if (page->next.batch_seq && page->next.item_index < 0)
+        p->whole_version = page->version;
+    if (p->at.batch_seq && !page->next.batch_seq) {
+        p->whole[p->whole_next++ % PUSH_FRESH_BATCHES] =
+            (struct push_fresh){p->at.batch_seq, p->whole_version};
+        p->whole_version = 0;
+    }
+}
 
 static void page_free(struct page *page) {
     keys_free(&page->generations);
@@ -220,10 +282,11 @@ static int read_events(struct push *p, struct page *page, struct err *e) {
     while ((step = db_next(p->db, s, e)) > 0) {
         page->next.log_id = db_int(s, 0);
         keys_add(&page->logs, db_int(s, 0), NULL);
-        if (!db_is_null(s, 1))
-            keys_add(&page->generations, db_int(s, 1), NULL);
-        if (!db_is_null(s, 2))
-            keys_add(&page->batches, db_int(s, 2), NULL);
+        int64_t id = db_int(s, 0), generation = db_int(s, 1), batch = db_int(s, 2);
+        if (generation && !is_fresh(p, generation, id) && !(batch && is_whole(p, batch, id)))
+            keys_add(&page->generations, generation, NULL);
+        if (batch && !is_fresh(p, -batch, id))
+            keys_add(&page->batches, batch, NULL);
         page->full = page->logs.count == (size_t)p->page;
         if (db_int(s, 3)) { // its items are the next pages
             page->next.batch_seq = db_int(s, 2);
@@ -258,7 +321,11 @@ static int read_items(struct push *p, struct page *page, struct err *e) {
 
 static int read_page(struct push *p, struct page *page, struct err *e) {
     page->next = p->at;
-    int result = p->at.batch_seq ? read_items(p, page, e) : read_events(p, page, e);
+    int result = db_integer(p->db, e, &page->version, 0, "SELECT max(id) FROM event", "");
+    if (!result)
+        result = db_integer(p->db, e, &p->any_refused, 0, "SELECT 1 FROM sync_refused LIMIT 1", "");
+    if (!result)
+        result = p->at.batch_seq ? read_items(p, page, e) : read_events(p, page, e);
     keys_unique(&page->generations);
     keys_unique(&page->batches);
     return result ? result : find_retried(p, page, e);
@@ -324,7 +391,7 @@ static int write_patiently(struct push *p, const struct page *page, struct err *
     int result = write_page(p, page, e);
     if (result)
         pg_rollback(p->pg);
-    if (!result || !pg_was_refused(p->pg))
+    if (result != ERR_INVALID)
         return result;
     p->careful = true;
     result = write_page(p, page, e);
@@ -344,6 +411,7 @@ int push_page(struct push *p, bool *more, struct err *e) {
     if (!result && any)
         result = p->sink.on_page(p->sink.payload, &page.next, e);
     if (!result) {
+        page_is_there(p, &page);
         p->at = page.next;
         *more = page.full;
     }
@@ -459,7 +527,7 @@ static int push_table(struct push *p, size_t table, const char *sql, struct err 
         result = write_small(p, table, &k, e);
         if (result)
             pg_rollback(p->pg);
-        if (result && pg_was_refused(p->pg)) {
+        if (result == ERR_INVALID) {
             p->careful = true;
             result = write_small(p, table, &k, e);
             p->careful = false;
@@ -485,6 +553,7 @@ int push_small(struct push *p, struct err *e) {
 }
 
 void push_clear(struct push *p) {
+    free(p->fresh);
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(p->digests[i]);
         free(p->selects[i]);

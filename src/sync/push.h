@@ -24,6 +24,13 @@ struct push_sink {
     void *payload;
 };
 
+// What was pushed as it stood when the log had come to `version`: events up to there tell nothing new of it.
+struct push_fresh {
+    int64_t seq, version;
+};
+#define PUSH_FRESH_ROWS 16384
+#define PUSH_FRESH_BATCHES 64
+
 struct push {
     struct db *db; // of its own, only read
     struct pg *pg;
@@ -32,8 +39,13 @@ struct push {
     struct push_position at;
     struct push_sink sink;
     bool careful;               // the page was refused: with a savepoint for each statement, down to the row
+    int64_t any_refused;        // 1: rows that were refused before are known
     int64_t rows, refused;      // written, and not taken, since the start
     char *digests[TABLE_COUNT]; // of the small tables as they were pushed last
+    // Lately pushed: generations (batch jobs under the negative of their number), and whole batch jobs with all items.
+    struct push_fresh *fresh, whole[PUSH_FRESH_BATCHES];
+    size_t whole_next;
+    int64_t whole_version; // of the batch job whose items are being pushed; 0: not known
     char *selects[TABLE_COUNT],
         *upserts[TABLE_COUNT]; // made on first use; SQLite's are cached by their address
 };

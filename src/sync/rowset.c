@@ -83,6 +83,8 @@ void rowset_add(struct rowset *r, sqlite3_stmt *statement) {
         if (r->count)
             buf_char(out, ',');
         add_value(out, c->kind, statement, i);
+        if (out->length > before && memchr(out->data + before, 0, out->length - before))
+            r->wrong = c->name;
         r->bytes += out->length - before;
     }
     r->count++;

@@ -15,6 +15,7 @@ struct rowset {
     const struct table *table;
     struct buf columns[ROWSET_COLUMNS]; // "{…" each, without its end
     size_t count, bytes;
+    const char *wrong; // the column in which one of them holds what Postgres cannot; NULL: none
 };
 
 void rowset_begin(struct rowset *r, const struct table *table);
