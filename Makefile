@@ -163,13 +163,13 @@ $(BUILD)/%_embed.o: $(BUILD)/%_embed.c $(BUILD)/flags
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
 HOUSE := $(if $(SAN),,$(wildcard tests/house/*.py))
 # Those that wait the longest come first.
-CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py http/*.py cli/*.py cases/*.py))
+CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py http/*.py cli/*.py cases/*.py postgres/*.py))
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 
 check-fast: all $(UNIT_BIN)
 	$(Q)$(PROVE) $(LAW) $(UNIT_BIN)
-check: all $(UNIT_BIN)
+check: all $(UNIT_BIN) $(BUILD)/bench/push
 	$(Q)$(PROVE) $(CASES) $(HOUSE) $(LAW) $(UNIT_BIN)
 
 demo: all

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sync/rowset.h"
 #include "base/clock.h"
+#include <stdlib.h>
 #include <string.h>
 
 void rowset_begin(struct rowset *r, const struct table *table) {
@@ -44,16 +45,28 @@ static void add_bytes(struct buf *out, const unsigned char *bytes, size_t length
     buf_char(out, '"');
 }
 
-static void add_value(struct buf *out, enum column_kind kind, sqlite3_stmt *statement, int i) {
+#define YEAR_10000 253402300800000
+#define ERA_MS (146097 * 86400000LL) // 400 years, after which the calendar is the same
+
+// timestamptz goes on for a long time after the year 9999, with more digits.
+static void add_time(struct buf *out, int64_t at) {
     char time[CLOCK_ISO_SIZE];
+    int64_t eras = at >= YEAR_10000 ? (at - YEAR_10000) / ERA_MS + 1 : 0;
+    clock_format_iso(at - eras * ERA_MS, time);
+    if (eras > 0)
+        buf_format(out, "%lld%s", strtoll(time, NULL, 10) + 400 * (long long)eras, time + 4);
+    else
+        buf_text(out, time);
+}
+
+static void add_value(struct buf *out, enum column_kind kind, sqlite3_stmt *statement, int i) {
     if (db_is_null(statement, i)) {
         buf_text(out, "NULL");
         return;
     }
     switch (kind) {
     case COLUMN_TIME:
-        clock_format_iso(db_int(statement, i), time);
-        buf_text(out, time);
+        add_time(out, db_int(statement, i));
         return;
     case COLUMN_INTEGER:
         buf_format(out, "%lld", (long long)db_int(statement, i));
