@@ -15,6 +15,7 @@
 
 #define JSON_MAXIMUM (INT64_C(64) << 20) // a body that is held in memory
 #define LARGE_BODY ((size_t)256 << 10)   // what is larger is read and stored on a worker, not on the loop
+#define SMALL_BODY (INT64_C(64) << 10)   // for what is answered on the loop, which then also reads it
 #define BUFFERED_MAXIMUM (INT64_C(256) << 20) // all of them
 #define DISCARD_MAXIMUM (INT64_C(64) << 10)   // of a refused body is read, so that the connection can go on
 
@@ -125,6 +126,16 @@ static bool take_upload(struct exchange *x) {
     return !why;
 }
 
+// Handlers that run on the loop alone must not come to a worker with a large body: what they use is the loop's.
+static int64_t body_most(const struct exchange *x) {
+    const struct route *r = x->route;
+    if (x->upload)
+        return x->server->max_body + UPLOAD_FORM_BYTES;
+    if (r->kind == ROUTE_READ || r->kind == ROUTE_STREAM || (r->kind == ROUTE_WRITE && !r->body))
+        return x->server->max_body < SMALL_BODY ? x->server->max_body : SMALL_BODY;
+    return x->server->max_body < JSON_MAXIMUM ? x->server->max_body : JSON_MAXIMUM;
+}
+
 // Where the body goes: memory, or a file.
 static bool prepare_body(struct exchange *x) {
     const char *type = exchange_header(x, "Content-Type");
@@ -171,8 +182,9 @@ void dispatch_head(struct exchange *x) {
 static void body_too_large(struct exchange *x, int64_t maximum) {
     exchange_error(x, 413, NULL, "body_too_large", NULL, "the body has more than %lld bytes: send less%s",
                    (long long)maximum,
-                   maximum == JSON_MAXIMUM ? ", or upload it as a file of JSON lines"
-                                           : ", or raise [http] max_body");
+                   maximum == SMALL_BODY     ? ""
+                   : maximum == JSON_MAXIMUM ? ", or upload it as a file of JSON lines"
+                                             : ", or raise [http] max_body");
     x->discard = true;
 }
 
@@ -188,15 +200,18 @@ static void keep_bytes(struct exchange *x, const char *bytes, size_t length) {
     }
 }
 
+int64_t dispatch_readable(const struct exchange *x) {
+    // A large body of what takes one is read to its end, so that the client reads the answer.
+    return x->route && body_most(x) == SMALL_BODY ? SMALL_BODY : x->server->max_body;
+}
+
 void dispatch_bytes(struct exchange *x, const char *bytes, size_t length) {
     x->received += (int64_t)length;
     if (x->discard)
         return;
-    int64_t maximum = x->server->max_body;
-    if (!x->upload && maximum > JSON_MAXIMUM)
-        maximum = JSON_MAXIMUM;
-    if (x->received > maximum + (x->upload ? UPLOAD_FORM_BYTES : 0))
-        body_too_large(x, maximum);
+    int64_t maximum = body_most(x);
+    if (x->received > maximum)
+        body_too_large(x, x->upload ? x->server->max_body : maximum);
     else if (x->upload)
         upload_feed(x->upload, bytes, length);
     else

@@ -134,7 +134,7 @@ static enum MHD_Result on_request(void *payload, struct MHD_Connection *mhd, con
         }
         *length = 0;
         // Too much even to be thrown away.
-        return x->received > x->server->max_body + DISCARD_BEYOND ? MHD_NO : MHD_YES;
+        return x->received > dispatch_readable(x) + DISCARD_BEYOND ? MHD_NO : MHD_YES;
     }
     if (x->stage == STAGE_BODY)
         dispatch_end(x);

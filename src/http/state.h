@@ -161,7 +161,9 @@ void head_allow_origin(struct exchange *x);
 // dispatch.c
 void dispatch_head(struct exchange *x);                                    // the head is there
 void dispatch_bytes(struct exchange *x, const char *bytes, size_t length); // some of the body
-void dispatch_end(struct exchange *x);                                     // all of it
+int64_t dispatch_readable(
+    const struct exchange *x);             // bytes of the body that are read, and thrown away if need be
+void dispatch_end(struct exchange *x);     // all of it
 void dispatch_up(struct server *s);        // what a former server left is taken up
 void dispatch_committed(struct server *s); // those that wait look again
 // On a worker's thread: the body is read and the handler called.

@@ -311,6 +311,10 @@ def test_every_route(place):
             count += sum(ask(method, path) for path in paths)
             count += sum(ask(method, f"{paths[0]}?{query}") for query in queries)
             count += sum(ask(method, paths[0], body) for body in bodies if method != "GET")
+        large = b"{" + b" " * 300000 + b"}"
+        for method, path in (("GET", "/healthz"), ("POST", "/session"), ("GET", "/metrics"), ("GET", "/api/events"), ("GET", "/api/generations"), ("POST", "/api/generations/x/retry")):
+            r = web.request(method, path, large)
+            tap.equal((r.status, r.json["error"]["code"]), (413, "body_too_large"), f"what is answered on the loop stays there: {method} {path}")
         tap.ok(count > 1000 and not bad, "every route takes what is wrong for what it is", f"{count} requests: {bad[:5]}")
         connection.close()
         r = web.post("/api/batch-jobs", {"items": ["x"] * 100000, "modelId": "echo", "parameters": {"k": "v" * 60000}})
