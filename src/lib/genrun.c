@@ -503,9 +503,18 @@ static int give_model(struct model_names *m, struct row *from, const char *name,
     row_add_text(row, "reason", from ? row_text(from, "reason") : NULL);
     add_time(row, from, "since");
     add_time(row, from, "until");
-    row_add_integer(row, "running", from ? row_integer(from, "running", 0) : 0);
-    row_add_integer(row, "queued", from ? row_integer(from, "queued", 0) : 0);
+    if (!m->g->scope) { // counts are of all users
+        row_add_integer(row, "running", from ? row_integer(from, "running", 0) : 0);
+        row_add_integer(row, "queued", from ? row_integer(from, "queued", 0) : 0);
+    }
     return handle_each_row(&m->each, row);
+}
+
+static bool is_configured(const struct config *c, const char *name) {
+    for (size_t i = 0; i < c->model_count; i++)
+        if (strcmp(c->models[i].name, name) == 0)
+            return true;
+    return false;
 }
 
 static int queue_model(void *payload, struct row *row) {
@@ -514,7 +523,9 @@ static int queue_model(void *payload, struct row *row) {
     const char *name = row_text(row, "name");
     m->seen = mem_resize(m->seen, m->count + 1, sizeof *m->seen);
     m->seen[m->count++] = mem_copy(name);
-    m->ended = give_model(m, row, name, model_find(c->models, c->model_count, name)) != 0;
+    // What no section names, somebody has asked for by name: that is theirs to know.
+    if (!m->g->scope || is_configured(m->g->config, name))
+        m->ended = give_model(m, row, name, model_find(c->models, c->model_count, name)) != 0;
     row_free(row);
     return m->ended;
 }

@@ -234,4 +234,18 @@ def test_what_a_user_sees(place):
         tap.ok((one.status, two.status) == (202, 202) and one.json["id"] != two.json["id"], "each user has keys of their own", two)
 
 
+def test_models_of_others(place):
+    place.configure("[model *]\nprovider = echo\n")
+    ann, bob = (place.run("key", "add", "--json", "--user", u).json["key"] for u in ("ann", "bob"))
+    with Web(place) as web:
+        Client(web, ann)("POST", "/api/generate", {"prompt": "x", "modelId": "anns-own", "delay": "1h"})
+        as_bob, as_admin = Client(web, bob), Client(web, web.secret)
+        tap.ok("anns-own" in str(as_admin("GET", "/api/models").json), "an admin sees the models that others name")
+        for path in ("/api/models", "/v1/models"):
+            r = as_bob("GET", path)
+            tap.ok(r.status == 200 and b"anns-own" not in r.body, f"{path}: a user does not", r)
+        tap.equal(as_bob("GET", "/v1/models/anns-own").status, 404, "nor by asking for one")
+        tap.ok(all("queued" not in m and "running" not in m for m in as_bob("GET", "/api/models").json["data"]), "nor how much there is of others' work")
+
+
 tap.main(globals())
