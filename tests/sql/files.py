@@ -326,7 +326,7 @@ class Full:
 
 
 def test_full_disk(place):
-    disk = Full(place, 1024)
+    disk = Full(place, 2048)
     tap.note("on a small tmpfs" if disk.mounted else "with a limit to the size of files")
     no_space = "the disk is full: free some space|input or output failed .*: check the disk"
     try:
