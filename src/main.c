@@ -59,6 +59,9 @@
     ENTRY(cmd_key_add) \
     ENTRY(cmd_key_list) \
     ENTRY(cmd_key_revoke) \
+    ENTRY(cmd_sync_init) \
+    ENTRY(cmd_sync_push) \
+    ENTRY(cmd_sync_status) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
     ENTRY(cmd_db_check) \

@@ -476,6 +476,7 @@ static int load(struct loader *loader, const char *path, const char *database, s
         check_default_model(loader);
         config_http_complete(config, loader->mistakes);
         config_webhooks_complete(config, loader->mistakes);
+        config_sync_complete(config);
         rc = mistakes_report(loader->mistakes, e);
     }
     free(found);

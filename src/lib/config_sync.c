@@ -22,6 +22,10 @@ bool config_sync_is_set(const struct config *config) {
     return config->sync.url_file != NULL || (value != NULL && *value != '\0');
 }
 
+void config_sync_complete(struct config *config) {
+    config->jobs.sync_every_ms = config_sync_is_set(config) ? config->sync.every_ms : 0;
+}
+
 // Blanks at the ends are dropped; what is empty or has control characters is none.
 static int take(const char *what, const char *text, size_t length, struct buf *url, struct err *e) {
     char *copy = mem_copy_bytes(text, length);

@@ -6,6 +6,8 @@
 
 #include "lib/config.h"
 
+// What other sections are told of it.
+void config_sync_complete(struct config *config);
 // Is there a connection string, or should there be one?
 bool config_sync_is_set(const struct config *config);
 // The connection string in *url (an initialized buffer; wipe it). ERR_CONFIG when there is none, or none to be used.

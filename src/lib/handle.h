@@ -72,6 +72,9 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_c
 // not known.
 struct row *handle_stats(genrun *g);
 void handle_cursor(genrun *g, int64_t next);
+struct upkeep;
+// One pass of the sync, for its job.
+int handle_sync_job(void *handle, struct upkeep *upkeep, struct err *e);
 #define HANDLE_LIST_ROWS 20 // unless the filter says how many
 // A page of generations or of batch jobs; keeps the cursor.
 typedef int (*handle_lister)(struct db *db, const struct filter *filter, queue_each each, void *payload,

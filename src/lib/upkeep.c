@@ -107,7 +107,9 @@ static int run_job(genrun *g, const struct job *job, bool dry_run, struct each *
                                         .dry_run = dry_run,
                                         .count = true,
                                         .each = handle_each_row,
-                                        .payload = each};
+                                        .payload = each,
+                                        .sync = handle_sync_job,
+                                        .sync_payload = g};
     int result = job_begin(&run, job, &context, &g->err);
     if (result)
         return result;

@@ -47,14 +47,34 @@ void queue_sync_state_clear(struct sync_state *state) {
     *state = (struct sync_state){0};
 }
 
+bool queue_sync_is_settled(const struct sync_state *state) {
+    return state->begun && state->log_id > 0;
+}
+
+int queue_sync_runner(struct db *db, int64_t *seq, int64_t *timeout_ms, struct err *e) {
+    *seq = *timeout_ms = 0;
+    sqlite3_stmt *s =
+        db_ask(db, e,
+               "SELECT CASE WHEN stopped_at IS NULL THEN seq ELSE 0 END, heartbeat_timeout_ms FROM runners"
+               " ORDER BY seq DESC LIMIT 1",
+               "");
+    int step = s ? db_next(db, s, e) : -1;
+    if (step > 0) {
+        *seq = db_int(s, 0);
+        *timeout_ms = db_int(s, 1);
+    }
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_sync_begin(struct db *db, const char *node, struct err *e) {
     char id[ID_SIZE];
     id_make(id);
     return db_run(db, e,
                   "INSERT INTO cursors (name, log_id, updated_at, data) VALUES ('sync', 0, ?1,"
                   " json_object('node',?2,'databaseId',?3,'batchSeq',0,'itemIndex',0))"
-                  " ON CONFLICT (name) DO UPDATE SET data=excluded.data"
-                  " WHERE json_extract(cursors.data,'$.databaseId') IS NULL",
+                  " ON CONFLICT (name) DO UPDATE SET data=json_set(coalesce(data,'{}'),'$.node',?2,"
+                  "'$.databaseId',coalesce(json_extract(data,'$.databaseId'),?3)) WHERE log_id=0",
                   "itt", clock_wall_at(), node, id);
 }
 
@@ -129,45 +149,90 @@ int queue_sync_offline(struct db *db, const char *reason, struct err *e) {
 // A column that was not typed keeps its value; in the law of the views, as if it were typed here.
 #define TYPED(column, value)                                                                                 \
     column "=CASE WHEN json_type(?2,'$." column "') IS NULL THEN " column " ELSE " value " END"
-#define CHANGE_GENERATION                                                                                               \
-    "UPDATE generations SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED("error_message", "js"            \
-                                                                                                        "on"            \
-                                                                                                        "_e"            \
-                                                                                                        "xt"            \
-                                                                                                        "ra"            \
-                                                                                                        "ct"            \
-                                                                                                        "(?"            \
-                                                                                                        "2,"            \
-                                                                                                        "'$"            \
-                                                                                                        ".e"            \
-                                                                                                        "rr"            \
-                                                                                                        "or"            \
-                                                                                                        "_m"            \
-                                                                                                        "es"            \
-                                                                                                        "sa"            \
-                                                                                                        "ge"            \
-                                                                                                        "'"             \
-                                                                                                        ")") "," TYPED( \
-        "parameters",                                                                                                   \
-        "json_extract(?2,'$.parameters')") "," TYPED("priority",                                                        \
-                                                     "json_extract(?2,'$.priority')") "," TYPED("dismissed_"            \
-                                                                                                "at",                   \
-                                                                                                "CASE WHEN "            \
-                                                                                                "json_"                 \
-                                                                                                "extract(?"             \
-                                                                                                "2,'$."                 \
-                                                                                                "dismissed_"            \
-                                                                                                "at') IS "              \
-                                                                                                "NULL THEN "            \
-                                                                                                "NULL ELSE "            \
-                                                                                                "coalesce("             \
-                                                                                                "dismissed_"            \
-                                                                                                "at,?3) "               \
-                                                                                                "END") " WH"            \
-                                                                                                       "ERE"            \
-                                                                                                       " se"            \
-                                                                                                       "q=?"            \
-                                                                                                       "1"
+#define CHANGE_GENERATION                                                                                          \
+    "UPDATE generations SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                            \
+        "error_message",                                                                                           \
+        "js"                                                                                                       \
+        "on"                                                                                                       \
+        "_e"                                                                                                       \
+        "xt"                                                                                                       \
+        "ra"                                                                                                       \
+        "ct"                                                                                                       \
+        "(?"                                                                                                       \
+        "2,"                                                                                                       \
+        "'$"                                                                                                       \
+        ".e"                                                                                                       \
+        "rr"                                                                                                       \
+        "or"                                                                                                       \
+        "_m"                                                                                                       \
+        "es"                                                                                                       \
+        "sa"                                                                                                       \
+        "ge"                                                                                                       \
+        "'"                                                                                                        \
+        ")") "," TYPED("parameters",                                                                               \
+                       "json_extract(?2,'$.parameters')") "," TYPED("priority", "json_extract(?2,'$."              \
+                                                                                "priority')") "," TYPED("di"       \
+                                                                                                        "sm"       \
+                                                                                                        "is"       \
+                                                                                                        "se"       \
+                                                                                                        "d_"       \
+                                                                                                        "a"        \
+                                                                                                        "t",       \
+                                                                                                        "CA"       \
+                                                                                                        "SE"       \
+                                                                                                        " W"       \
+                                                                                                        "HE"       \
+                                                                                                        "N "       \
+                                                                                                        "js"       \
+                                                                                                        "on"       \
+                                                                                                        "_"        \
+                                                                                                        "ex"       \
+                                                                                                        "tr"       \
+                                                                                                        "ac"       \
+                                                                                                        "t("       \
+                                                                                                        "?"        \
+                                                                                                        "2,"       \
+                                                                                                        "'$"       \
+                                                                                                        "."        \
+                                                                                                        "di"       \
+                                                                                                        "sm"       \
+                                                                                                        "is"       \
+                                                                                                        "se"       \
+                                                                                                        "d_"       \
+                                                                                                        "at"       \
+                                                                                                        "')"       \
+                                                                                                        " I"       \
+                                                                                                        "S "       \
+                                                                                                        "NU"       \
+                                                                                                        "LL"       \
+                                                                                                        " T"       \
+                                                                                                        "HE"       \
+                                                                                                        "N "       \
+                                                                                                        "NU"       \
+                                                                                                        "LL"       \
+                                                                                                        " E"       \
+                                                                                                        "LS"       \
+                                                                                                        "E "       \
+                                                                                                        "co"       \
+                                                                                                        "al"       \
+                                                                                                        "es"       \
+                                                                                                        "ce"       \
+                                                                                                        "("        \
+                                                                                                        "di"       \
+                                                                                                        "sm"       \
+                                                                                                        "is"       \
+                                                                                                        "se"       \
+                                                                                                        "d_"       \
+                                                                                                        "at"       \
+                                                                                                        ",?"       \
+                                                                                                        "3)"       \
+                                                                                                        " "        \
+                                                                                                        "EN"       \
+                                                                                                        "D") " WH" \
+                                                                                                             "ERE" \
+                                                                                                             " se" \
+                                                                                                             "q=?" \
+                                                                                                             "1"
 #define CHANGE_BATCH                                                                                         \
     "UPDATE batch_jobs SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                       \
         "paused_reason", "json_extract(?2,'$.paused_reason')") " WHERE seq=?1"

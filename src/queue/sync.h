@@ -20,11 +20,14 @@ struct sync_state {
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
 void queue_sync_state_clear(struct sync_state *state);
+bool queue_sync_is_settled(const struct sync_state *state); // something was pushed under its node's name
+// The newest runner, by its number, and its heartbeat_timeout; 0: it has stopped, or there never was one.
+int queue_sync_runner(struct db *db, int64_t *seq, int64_t *timeout_ms, struct err *e) must_check;
 // Rows of sync_refused, the oldest first.
 int queue_sync_refusals(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 
 // ---- inside the caller's transaction ----
-// The first sync: the node's name is settled, and from now on the log is kept for this reader.
+// Before the first page, after which the node's name stays: from now on the log is kept for this reader.
 int queue_sync_begin(struct db *db, const char *node, struct err *e) must_check;
 int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index,
                     struct err *e) must_check;

@@ -210,6 +210,37 @@ static void expire_end(void *state) {
     free(state);
 }
 
+// ---- sync ----
+
+static int64_t sync_every_ms(const struct job_settings *settings) {
+    return settings->sync_every_ms;
+}
+
+// The runner has a thread for it.
+static bool sync_is_needed(struct db *db) {
+    (void)db;
+    return false;
+}
+
+static void *sync_begin(struct job_run *run) {
+    (void)run;
+    return NULL;
+}
+
+static int sync_slice(struct job_run *run, bool *more, struct err *e) {
+    struct upkeep *u = &run->upkeep;
+    *more = false;
+    if (u->dry_run || !run->context.sync) {
+        snprintf(u->note, sizeof u->note, "'genrun sync status' tells what there is to bring to Postgres");
+        return 0;
+    }
+    return run->context.sync(run->context.sync_payload, u, e);
+}
+
+static void sync_end(void *state) {
+    (void)state;
+}
+
 // ---- the table ----
 
 static const struct job jobs[] = {
@@ -221,6 +252,8 @@ static const struct job jobs[] = {
      checkpoint_is_needed, checkpoint_begin, checkpoint_slice, checkpoint_end},
     {"expire", "end batches whose completion window is over, remove files that have expired", expire_every_ms,
      false, expire_is_needed, expire_begin, expire_slice, expire_end},
+    {"sync", "bring what is new to Postgres, and carry out the orders typed there", sync_every_ms, true,
+     sync_is_needed, sync_begin, sync_slice, sync_end},
 };
 #define JOB_COUNT (sizeof jobs / sizeof *jobs)
 _Static_assert(JOB_COUNT <= JOB_MOST, "the runner plans so many");

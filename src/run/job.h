@@ -37,6 +37,9 @@ struct job_context {
     void *payload;
     bool (*is_live)(void *live, int64_t seq, const char *token); // of the runner; NULL: of a command
     void *live;
+    // One pass of the sync with Postgres, which tells in the note what it did; NULL: there is none.
+    int (*sync)(void *payload, struct upkeep *upkeep, struct err *e);
+    void *sync_payload;
 };
 struct job_run {
     const struct job *job;

@@ -22,6 +22,7 @@ struct pg {
     pthread_mutex_t mutex; // of `cancel`
     PGcancel *cancel;
     bool cancelled, broken, refused;
+    const atomic_bool *ended; // by its owner; NULL: never
 };
 
 struct pg_result {
@@ -126,7 +127,7 @@ static int fail(struct pg *pg, enum err_code code, const char *what, const char 
 
 static bool is_cancelled(struct pg *pg) {
     pthread_mutex_lock(&pg->mutex);
-    bool cancelled = pg->cancelled;
+    bool cancelled = pg->cancelled || (pg->ended && atomic_load(pg->ended));
     pthread_mutex_unlock(&pg->mutex);
     return cancelled;
 }
@@ -176,6 +177,11 @@ static int set_up(struct pg *pg, const char *schema, struct err *e) {
 }
 
 int pg_open(struct pg **out, const char *url, const char *schema, struct err *e) {
+    return pg_open_until(out, url, schema, NULL, e);
+}
+
+int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
+                  struct err *e) {
     PQconninfoOption *given = NULL;
     *out = NULL;
     int result = read_url(url, &given, e);
@@ -184,6 +190,7 @@ int pg_open(struct pg **out, const char *url, const char *schema, struct err *e)
     struct pg *pg = mem_alloc(1, sizeof *pg);
     pthread_mutex_init(&pg->mutex, NULL);
     pg->place = pg_place(url);
+    pg->ended = ended;
     pg->conn = start(given);
     PQconninfoFree(given);
     result =

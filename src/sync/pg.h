@@ -5,6 +5,7 @@
 #define GENRUN_SYNC_PG_H
 
 #include "base/err.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,9 @@ struct pg_result;
 // every host is this machine. `schema` becomes the search_path. ERR_REMOTE when it cannot be reached, with the
 // server's reason and never with the password; ERR_CONFIG when the string cannot be read.
 int pg_open(struct pg **out, const char *url, const char *schema, struct err *e) must_check;
+// The same, until another thread sets *ended (NULL: none does): then whatever waits ends, and every later call fails.
+int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
+                  struct err *e) must_check;
 void pg_close(struct pg *pg); // NULL is fine
 // Ends the statement that runs, and makes every later one fail: from another thread.
 void pg_cancel(struct pg *pg);

@@ -15,6 +15,12 @@ int pg_open(struct pg **out, const char *url, const char *schema, struct err *e)
     return none(e);
 }
 
+int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
+                  struct err *e) {
+    (void)ended;
+    return pg_open(out, url, schema, e);
+}
+
 void pg_close(struct pg *pg) {
     (void)pg;
 }

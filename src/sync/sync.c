@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+#include "sync/sync.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "queue/sync.h"
+#include "sync/init.h"
+#include "sync/order.h"
+#include "sync/push.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NODE_EVERY_MS 60000 // when nothing else has changed
+#define LOCK_LOOK_MS 100
+
+struct sync {
+    char *url, *schema, *node, *version;
+    bool node_is_given;
+    const atomic_bool *ended;
+    struct sync_host host;
+    struct db *db;
+    struct pg *pg;
+    struct push push;
+    bool offline;        // and it stands in the database
+    int64_t noted_ms;    // when the node's row was written; monotonic
+    int64_t noted_at_id; // up to which row of the log
+};
+
+static bool is_ended(const struct sync *s) {
+    return s->ended && atomic_load(s->ended);
+}
+
+// ---- writing here ----
+
+struct move {
+    const struct push_position *to;
+};
+
+static int move(void *what, struct db *db, struct err *e) {
+    const struct push_position *to = ((struct move *)what)->to;
+    return queue_sync_move(db, to->log_id, to->batch_seq, to->item_index, e);
+}
+
+static int on_page(void *payload, const struct push_position *position, struct err *e) {
+    struct sync *s = payload;
+    return s->host.write(s->host.payload, move, &(struct move){position}, e);
+}
+
+struct refusal {
+    const char *table, *key, *reason;
+};
+
+static int refuse(void *what, struct db *db, struct err *e) {
+    const struct refusal *r = what;
+    return queue_sync_refuse(db, r->table, r->key, r->reason, e);
+}
+
+static int on_refused(void *payload, const char *table, const char *key, const char *reason, struct err *e) {
+    struct sync *s = payload;
+    return s->host.write(s->host.payload, refuse, &(struct refusal){table, key, reason}, e);
+}
+
+static int begin(void *what, struct db *db, struct err *e) {
+    return queue_sync_begin(db, what, e);
+}
+
+static int note_offline(void *what, struct db *db, struct err *e) {
+    return queue_sync_offline(db, what, e);
+}
+
+// ---- a session ----
+
+int sync_open(struct sync **out, const struct sync_options *o, const struct sync_host *host, struct err *e) {
+    struct sync *s = mem_alloc(1, sizeof *s);
+    *out = NULL;
+    int result = db_open(&s->db, o->database, DB_LOOK, e);
+    if (result) {
+        free(s);
+        return result;
+    }
+    s->url = mem_copy(o->url);
+    s->schema = mem_copy(o->schema);
+    s->node = mem_copy(o->node);
+    s->version = mem_copy(o->version);
+    s->node_is_given = o->node_is_given;
+    s->ended = o->ended;
+    s->host = *host;
+    s->push = (struct push){.db = s->db, .page = o->page, .sink = {on_page, on_refused, s}};
+    *out = s;
+    return 0;
+}
+
+static void disconnect(struct sync *s) {
+    pg_close(s->pg);
+    s->pg = s->push.pg = NULL;
+}
+
+void sync_close(struct sync *s) {
+    if (!s)
+        return;
+    disconnect(s);
+    push_clear(&s->push);
+    db_close(s->db);
+    explicit_bzero(s->url, strlen(s->url));
+    free(s->url);
+    free(s->schema);
+    free(s->node);
+    free(s->version);
+    free(s);
+}
+
+const char *sync_node(const struct sync *s) {
+    return s->push.node;
+}
+
+bool sync_has_news(struct sync *s) {
+    struct err ignored;
+    int64_t newest = 0;
+    return db_integer(s->db, &ignored, &newest, 0, "SELECT max(id) FROM event", "") != 0 ||
+           newest > s->push.at.log_id || s->push.at.batch_seq != 0;
+}
+
+// ---- connecting ----
+
+// What stands here: the name that was settled counts, where none other is given.
+static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
+    int result = queue_sync_state(s->db, state, e);
+    if (!result && !queue_sync_is_settled(state)) {
+        queue_sync_state_clear(state);
+        result = s->host.write(s->host.payload, begin, s->node, e);
+        if (!result)
+            result = queue_sync_state(s->db, state, e);
+    }
+    if (result)
+        return result;
+    if (strcmp(state->node, s->node) != 0) {
+        if (s->node_is_given)
+            return err_set(
+                e, ERR_CONFLICT,
+                "this box has synced as node %s, and its rows in Postgres carry that name: set node = "
+                "%s in [sync], not %s",
+                state->node, state->node, s->node);
+        free(s->node);
+        s->node = mem_copy(state->node);
+    }
+    s->push.node = s->node;
+    s->push.at = (struct push_position){state->log_id, state->batch_seq, state->item_index};
+    s->offline = state->offline_since != 0;
+    return 0;
+}
+
+// Another database under this name would mix its rows with ours. *made: the mirror did not know this box.
+static int register_node(struct sync *s, const char *database_id, bool *made, struct err *e) {
+    struct pg_result *rows = NULL;
+    const char *values[] = {s->node, database_id, s->version};
+    int result = pg_run(s->pg, &rows, e,
+                        "INSERT INTO genrun_nodes AS n (node, database_id, version) VALUES ($1, $2, $3) "
+                        "ON CONFLICT (node) DO UPDATE SET version = excluded.version "
+                        "WHERE n.database_id = excluded.database_id RETURNING (xmax = 0)::int",
+                        3, values);
+    if (result)
+        return result;
+    *made = pg_rows(rows) > 0 && pg_integer(rows, 0, 0, 0) != 0;
+    if (pg_rows(rows) == 0)
+        result =
+            err_set(e, ERR_CONFLICT,
+                    "another box, or an earlier database of this one, syncs there as node %s: give this one "
+                    "another name (node in [sync])",
+                    s->node);
+    pg_result_free(rows);
+    return result;
+}
+
+// A mirror that does not know this box has nothing of it: all is brought there anew.
+static int start_anew(struct sync *s, struct err *e) {
+    const struct push_position start = {0};
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        free(s->push.digests[i]);
+        s->push.digests[i] = NULL;
+    }
+    int result = on_page(s, &start, e);
+    if (!result)
+        s->push.at = start;
+    return result;
+}
+
+static int check_mirror(struct sync *s, struct err *e) {
+    int version = 0, result = init_version(s->pg, s->schema, &version, e);
+    if (result || version == init_newest())
+        return result;
+    return version > init_newest()
+               ? err_set(e, ERR_CONFIG,
+                         "the mirror in schema %s is of a newer genrun (version %d, not %d): update this one",
+                         s->schema, version, init_newest())
+               : err_set(e, ERR_CONFIG, "the mirror in schema %s is %s: run 'genrun sync init'", s->schema,
+                         version ? "of an older genrun" : "not there yet");
+}
+
+static int connect_now(struct sync *s, struct err *e) {
+    struct sync_state state = {0};
+    bool made = false;
+    int result = take_state(s, &state, e);
+    if (!result)
+        result = pg_open_until(&s->pg, s->url, s->schema, s->ended, e);
+    s->push.pg = s->pg;
+    if (!result)
+        result = check_mirror(s, e);
+    if (!result)
+        result = register_node(s, state.database_id, &made, e);
+    if (!result && made && state.log_id > 0)
+        result = start_anew(s, e);
+    s->noted_ms = 0;
+    queue_sync_state_clear(&state);
+    return result;
+}
+
+// One session of a node at a time: that of the runner, or of a command.
+static int lock(struct sync *s, struct err *e) {
+    const struct timespec pause = {0, LOCK_LOOK_MS * 1000000L};
+    const char *values[] = {s->schema, s->node};
+    for (;;) {
+        struct pg_result *rows = NULL;
+        int result =
+            pg_run(s->pg, &rows, e,
+                   "SELECT pg_try_advisory_lock(hashtext('genrun ' || $1), hashtext($2))::int", 2, values);
+        if (result)
+            return result;
+        bool held = pg_integer(rows, 0, 0, 0) != 0;
+        pg_result_free(rows);
+        if (held)
+            return 0;
+        if (is_ended(s))
+            return err_set(e, ERR_CONFLICT, "the sync was ended");
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int unlock(struct sync *s, struct err *e) {
+    const char *values[] = {s->schema, s->node};
+    return pg_run(s->pg, NULL, e, "SELECT pg_advisory_unlock(hashtext('genrun ' || $1), hashtext($2))", 2,
+                  values);
+}
+
+// ---- a pass ----
+
+static int push_all(struct sync *s, struct err *e) {
+    bool more = true;
+    int result = 0;
+    while (!result && more)
+        result = is_ended(s) ? err_set(e, ERR_CONFLICT, "the sync was ended") : push_page(&s->push, &more, e);
+    return result;
+}
+
+static int fetch_orders(struct sync *s, struct sync_result *r, struct err *e) {
+    int count = 0, result;
+    bool any = false;
+    do {
+        result = order_page(s->pg, s->node, &s->host, &count, &r->applied, &r->denied, e);
+        any |= count > 0;
+    } while (!result && count > 0 && !is_ended(s));
+    // What came of them is in the log: so the rows, also those that a refusal sets back, go there again.
+    return result || !any ? result : push_all(s, e);
+}
+
+static int note_node(struct sync *s, struct err *e) {
+    int64_t runner = 0, timeout_ms = 0, now_ms = clock_monotonic_ms();
+    char version[24], seq[24], timeout[24];
+    if (s->noted_ms && s->noted_at_id == s->push.at.log_id && now_ms - s->noted_ms < NODE_EVERY_MS)
+        return 0;
+    int result = queue_sync_runner(s->db, &runner, &timeout_ms, e);
+    if (result)
+        return result;
+    snprintf(version, sizeof version, "%lld", (long long)s->push.at.log_id);
+    snprintf(seq, sizeof seq, "%lld", (long long)runner);
+    snprintf(timeout, sizeof timeout, "%lld", (long long)timeout_ms);
+    const char *values[] = {s->node, version, runner ? seq : NULL, timeout_ms ? timeout : NULL};
+    result = pg_run(s->pg, NULL, e,
+                    "UPDATE genrun_nodes SET sync_version = $2::bigint, runner_seq = $3::bigint, "
+                    "heartbeat_timeout_ms = $4::bigint, synced_at = now() WHERE node = $1",
+                    4, values);
+    if (!result) {
+        s->noted_ms = now_ms;
+        s->noted_at_id = s->push.at.log_id;
+    }
+    return result;
+}
+
+static int pass(struct sync *s, struct sync_result *r, struct err *e) {
+    struct err late;
+    int result = s->pg ? 0 : connect_now(s, e);
+    if (!result)
+        result = lock(s, e);
+    if (result)
+        return result;
+    if (!(result = push_small(&s->push, e)) && !(result = push_all(s, e)) &&
+        !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, e)))
+        result = note_node(s, e);
+    // After a failure the connection is given up, and with it the lock.
+    return result ? result : unlock(s, &late) ? err_set(e, late.code, "%s", late.message) : 0;
+}
+
+// Told once when it goes away, and once when it is back.
+static int tell(struct sync *s, const char *reason, struct err *e) {
+    if (s->offline == (reason != NULL) || is_ended(s))
+        return 0;
+    int result = s->host.write(s->host.payload, note_offline, (void *)(uintptr_t)reason, e);
+    if (!result)
+        s->offline = reason != NULL;
+    return result;
+}
+
+int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
+    int64_t rows = s->push.rows, refused = s->push.refused;
+    struct err late;
+    *out = (struct sync_result){0};
+    int result = pass(s, out, e);
+    out->rows = s->push.rows - rows;
+    out->refused = s->push.refused - refused;
+    out->position = s->push.at.log_id;
+    if (result) {
+        disconnect(s);
+        if (result != ERR_DATABASE)
+            (void)!tell(s, e->message, &late);
+    } else {
+        result = tell(s, NULL, e);
+    }
+    if (db_integer(s->db, &late, &out->newest, 0, "SELECT max(id) FROM event", "") != 0)
+        out->newest = out->position;
+    return result;
+}

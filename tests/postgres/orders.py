@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Orders typed into the mirror: carried out as the command would, each once, in the order typed; what is
+illegal is refused and the row set back; and the runner does all of it by itself, away or not."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+from genrun import Place, wait_until
+from postgres import Postgres, Proxy
+
+SERVER = None
+CONFIG = "[sync]\nnode = edge-1\nevery = 200ms\n"
+
+
+def fresh(place, config=CONFIG):
+    """A schema of the test's own, with a mirror."""
+    SERVER.psql("DROP SCHEMA IF EXISTS mirror CASCADE")
+    place.configure(config + "schema = mirror\n")
+    place.env["GENRUN_SYNC_URL"] = SERVER.url_at(SERVER.port, options="?options=-csearch_path%3Dmirror")
+    tap.equal(place.run("sync", "init").code, 0, "sync init")
+
+
+def sql(text):
+    SERVER.psql("SET search_path TO mirror;" + text)
+
+
+def submit(place, *args):
+    return place.run("submit", "--model", "echo", "hello", *args).id
+
+
+def push(place):
+    r = place.run("sync", "push", "--json")
+    tap.equal(r.code, 0, f"sync push: {r.err}")
+    return r.json
+
+
+def here(place, id, columns="status"):
+    return place.sql(f"SELECT {columns} FROM generations WHERE id='{id}'")[0]
+
+
+def there(id, columns="status", table="generations"):
+    return SERVER.rows(f"SELECT {columns} FROM mirror.{table} WHERE id='{id}'")[0]
+
+
+def orders():
+    return SERVER.rows("SELECT state, reason FROM mirror.genrun_orders ORDER BY id")
+
+
+def test_legal(place):
+    fresh(place)
+    a, b, c, d = (submit(place) for _ in range(4))
+    push(place)
+    sql(f"UPDATE generations SET status='cancelled' WHERE id='{a}'")
+    sql(f"UPDATE generations SET status='failed', error_message='no such thing' WHERE id='{b}'")
+    sql(f"UPDATE generations SET priority=7, parameters=parameters||'{{\"k\": 1}}' WHERE id='{c}'")
+    sql(f"UPDATE generations SET status='cancelled' WHERE id='{d}'")
+    sql(f"UPDATE generations SET status='queued' WHERE id='{d}'")
+    r = push(place)
+    tap.equal((r["ordersApplied"], r["ordersRefused"], r["behind"]), (5, 0, 0), "all are carried out")
+    tap.equal(here(place, a), ("cancelled",), "a cancel")
+    tap.equal(here(place, b, "status, error_message, error_type"), ("failed", "no such thing", "OperatorError"), "a fail")
+    tap.equal(here(place, c, "priority, json_extract(parameters,'$.k')"), (7, 1), "priority and parameters")
+    tap.equal(here(place, d), ("queued",), "two of one row, in the order typed")
+    tap.equal([x for x, in place.sql(f"SELECT event FROM logs WHERE generation_id='{d}' AND event LIKE 'generation.%' ORDER BY id")],
+              ["generation.queued", "generation.cancelled", "generation.queued"], "each was done")
+    tap.equal({tuple(o) for o in orders()}, {("applied", None)}, "and is told there")
+    tap.equal(there(b, "status, error_type"), ["failed", "OperatorError"], "what came of it is there")
+    sql(f"UPDATE generations SET dismissed_at=now() WHERE id='{b}'")
+    push(place)
+    tap.ok(here(place, b, "dismissed_at")[0] is not None, "dismissed")
+    sql(f"UPDATE generations SET dismissed_at=NULL WHERE id='{b}'")
+    push(place)
+    tap.equal(here(place, b, "dismissed_at"), (None,), "and not any more")
+    tap.equal(push(place)["rows"], 0, "nothing is written twice")
+
+
+def test_refused(place):
+    fresh(place)
+    a = submit(place)
+    place.run("run", "--drain")
+    push(place)
+    sql(f"UPDATE generations SET status='cancelled' WHERE id='{a}'")
+    tap.equal(there(a), ["cancelled"], "a person sees what was typed")
+    r = push(place)
+    tap.equal((r["ordersApplied"], r["ordersRefused"]), (0, 1), "it is refused")
+    tap.equal((here(place, a), there(a)), (("completed",), ["completed"]), "and set back")
+    tap.matches(orders()[0][1], "completed generation is final", "with the reason there")
+    tap.matches(place.sql(f"SELECT message FROM logs WHERE event='order.refused' AND generation_id='{a}'")[0][0],
+                "completed generation is final", "and in the log")
+    sql(f"UPDATE generations SET priority=5000 WHERE id='{a}'")
+    push(place)
+    tap.equal(there(a, "priority"), ["0"], "a bad value, too")
+    b = submit(place)
+    push(place)
+    place.run("cancel", b)
+    sql(f"UPDATE generations SET status='cancelled' WHERE id='{b}'")
+    tap.equal(push(place)["ordersApplied"], 1, "what is so already is harmless")
+
+
+def test_batch(place):
+    fresh(place)
+    place.write("items.txt", "one\ntwo\nthree\n")
+    id = place.run("batch", "submit", "items.txt", "--model", "echo").id
+    push(place)
+    tap.equal(SERVER.value(f"SELECT count(*) FROM mirror.batch_items WHERE batch_job_id='{id}'"), "3", "the items are there")
+    sql(f"UPDATE batch_jobs SET status='paused', paused_reason='lunch' WHERE id='{id}'")
+    push(place)
+    tap.equal(place.sql("SELECT status, paused_reason FROM batch_jobs"), [("paused", "lunch")], "paused with its reason")
+    sql(f"UPDATE batch_jobs SET status='processing' WHERE id='{id}'")
+    push(place)
+    tap.equal(place.sql("SELECT status FROM batch_jobs"), [("queued",)], "resumed")
+    tap.equal(there(id, "status", "batch_jobs"), ["queued"], "as the box says")
+    sql(f"UPDATE batch_items SET status='failed', error_message='bad' WHERE batch_job_id='{id}' AND item_index=1")
+    push(place)
+    tap.equal(place.sql("SELECT status, error_message FROM batch_items ORDER BY item_index"),
+              [("queued", None), ("failed", "bad"), ("queued", None)], "an item is failed")
+    sql(f"UPDATE batch_jobs SET status='cancelled' WHERE id='{id}'")
+    push(place)
+    tap.equal(place.sql("SELECT status FROM batch_items ORDER BY item_index"),
+              [("cancelled",), ("failed",), ("cancelled",)], "cancelled with its items, without a runner")
+    tap.equal(SERVER.rows("SELECT status, cancelled_items FROM mirror.batch_jobs"), [["cancelled", "2"]], "there, too")
+    sql(f"UPDATE batch_jobs SET status='processing' WHERE id='{id}'")
+    tap.equal(push(place)["ordersRefused"], 1, "a cancelled one is final")
+    tap.equal(there(id, "status", "batch_jobs"), ["cancelled"], "and set back")
+
+
+def test_many(place):
+    fresh(place)
+    place.write("items.txt", "".join(f"{i}\n" for i in range(1000)))
+    place.run("batch", "submit", "items.txt", "--model", "echo", "--user", "ann")
+    push(place)
+    sql("UPDATE generations SET status='cancelled' WHERE user_id='ann' AND created_at < now()")
+    tap.equal(push(place)["ordersApplied"], 1000, "by user and by age")
+    tap.equal(SERVER.rows("SELECT status, count(*) FROM mirror.generations GROUP BY 1"), [["cancelled", "1000"]], "all of them")
+
+
+def test_names(place):
+    fresh(place)
+    submit(place)
+    push(place)
+    with Place("[sync]\nnode = edge-1\nschema = mirror\n") as other:
+        other.env["GENRUN_SYNC_URL"] = SERVER.url
+        submit(other)
+        r = other.run("sync", "push")
+        tap.result(r, 5, "another box under this name", err="another box, or an earlier database .* node edge-1")
+        other.configure("[sync]\nnode = edge-2\nschema = mirror\n")
+        tap.equal(other.run("sync", "push").code, 0, "it takes a name of its own")
+        other.configure("[sync]\nnode = edge-3\nschema = mirror\n")
+        tap.result(other.run("sync", "push"), 5, "a name is for good", err="has synced as node edge-2")
+        other.configure("[sync]\nschema = mirror\n")
+        tap.equal(other.run("sync", "push", "--json").json["node"], "edge-2", "and is remembered")
+    tap.equal(SERVER.rows("SELECT node FROM mirror.genrun_nodes ORDER BY 1"), [["edge-1"], ["edge-2"]], "the nodes")
+
+
+def test_new_mirror(place):
+    fresh(place)
+    a = submit(place)
+    push(place)
+    fresh(place)
+    push(place)
+    tap.equal(there(a), ["queued"], "a mirror made anew gets all")
+    sql(f"UPDATE generations SET status='cancelled' WHERE id='{a}'")
+    tap.equal(push(place)["ordersApplied"], 1, "and its orders, which count from 1 again")
+
+
+def test_status(place):
+    fresh(place)
+    submit(place)
+    r = place.run("sync", "status", "--json")
+    tap.equal((r.code, r.json["reachable"], r.json["behind"] > 0, r.json["node"]), (0, True, True, "edge-1"), "before")
+    push(place)
+    r = place.run("sync", "status")
+    tap.result(r, 0, "sync status", out=r"(?s)schema mirror, node edge-1\n0 rows of the log behind\n.*0 orders to carry out\n0 rows refused there")
+    tap.ok(SERVER.url not in r.out, "without the URL")
+    r = place.run("job", "sync")
+    tap.result(r, 0, "job sync", out="")
+    r = place.run("doctor", "--offline")
+    tap.matches(r.out, "sync", "doctor tells of it")
+
+
+def test_runner(place):
+    fresh(place)
+    with Proxy(SERVER.port) as proxy:
+        place.env["GENRUN_SYNC_URL"] = SERVER.url_at(proxy.port)
+        runner = place.start("run")
+        a = submit(place)
+        wait_until(lambda: SERVER.rows(f"SELECT status FROM mirror.generations WHERE id='{a}'") == [["completed"]], 20, "the row there")
+        b = submit(place, "--delay", "1h")
+        wait_until(lambda: SERVER.rows(f"SELECT status FROM mirror.generations WHERE id='{b}'") == [["queued"]], 20, "the queued one")
+        sql(f"UPDATE generations SET status='failed', error_message='by hand' WHERE id='{b}'")
+        wait_until(lambda: orders() == [["applied", None]], 20, "the order")
+        tap.equal(here(place, b, "status, error_message"), ("failed", "by hand"), "it was carried out")
+        proxy.refusing = True
+        proxy.cut()
+        c = submit(place)
+        wait_until(lambda: here(place, c) == ("completed",), 20, "work goes on")
+        wait_until(lambda: place.sql("SELECT count(*) FROM logs WHERE event='sync.offline'") == [(1,)], 20, "it is told")
+        sql(f"UPDATE generations SET dismissed_at=now() WHERE id='{b}'")
+        proxy.refusing = False
+        wait_until(lambda: SERVER.rows(f"SELECT status FROM mirror.generations WHERE id='{c}'") == [["completed"]], 30, "what was done meanwhile")
+        wait_until(lambda: here(place, b, "dismissed_at") != (None,), 20, "the order of a box that was away")
+        wait_until(lambda: place.sql("SELECT event FROM logs WHERE event LIKE 'sync.o%' ORDER BY id") == [("sync.offline",), ("sync.online",)], 20, "told once each")
+        proxy.silent = True
+        submit(place)
+        tap.equal(runner.stop(), 0, "a stop while the network is silent")
+        proxy.silent = False
+    tap.ok(SERVER.url not in runner.err, "no URL in its messages")
+
+
+if __name__ == "__main__":
+    with Postgres(password="p4ss-w0rd") as SERVER:
+        tap.main(globals())
