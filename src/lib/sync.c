@@ -98,7 +98,7 @@ static void sweep(struct pushing *p) {
     for (size_t i = 0; i < p->count; i++) {
         struct err ignored;
         int64_t seq = 0;
-        if (queue_find_batch(p->g->db, p->cancelled[i], &seq, &ignored) == 0)
+        if (handle_batch(p->g, p->cancelled[i], &seq) == 0)
             (void)!queue_batch_cancel(p->g->db, seq, NULL, &ignored);
         free(p->cancelled[i]);
     }
