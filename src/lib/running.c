@@ -7,6 +7,7 @@
 #include "lib/handle.h"
 #include "lib/host.h"
 #include "lib/service.h"
+#include "lib/sync_thread.h"
 #include "lib/watchdog.h"
 #include "loop/child.h"
 #include <signal.h>
@@ -82,6 +83,7 @@ struct running {
     const genrun_run_options *options;
     const struct host_hooks *hooks;
     struct service *service;
+    struct sync_thread *sync;
     int taken;            // stops
     int64_t grace_end_ms; // for the hooks' is_done; 0: no stop began
     int64_t changes;      // of the database, that the hooks were told of
@@ -94,6 +96,7 @@ static void begin_stop(struct running *run) {
         return;
     run->grace_end_ms = clock_monotonic_ms() + grace_ms + 1;
     service_stops(run->service, grace_ms);
+    sync_thread_stop(run->sync);
     if (hooks->on_stopping)
         hooks->on_stopping(hooks->payload);
 }
@@ -112,7 +115,10 @@ static void call_hooks(struct running *run) {
     int64_t changes = runner_changes(run->g->runner);
     if (changes != run->changes && hooks->on_commit)
         hooks->on_commit(hooks->payload);
+    if (changes != run->changes)
+        sync_thread_commit(run->sync);
     run->changes = changes;
+    sync_thread_turn(run->sync);
     if (hooks->on_turn)
         hooks->on_turn(hooks->payload);
 }
@@ -228,7 +234,11 @@ static int run_up(struct running *run, const char **reason) {
         result = watchdog_start(g->config->scheduler.heartbeat_timeout_ms, g->config->database,
                                 runner_seq(g->runner), &g->err);
     if (!result)
+        result = sync_thread_start(&run->sync, g);
+    if (!result)
         result = run_until_end(run, reason);
+    sync_thread_end(run->sync);
+    run->sync = NULL;
     if (hooks->on_down)
         hooks->on_down(hooks->payload);
     if (run->options->watchdog)
