@@ -34,7 +34,7 @@ def hold(place, owner, expires, name=f"job:{CLEANUP}"):
 
 def test_names(place):
     r = place.run("job", "list", "--json")
-    tap.equal([j["name"] for j in r.jsonl], [CLEANUP, "retention", "checkpoint", "expire"], "job list, also before there is a database")
+    tap.equal([j["name"] for j in r.jsonl], [CLEANUP, "retention", "checkpoint", "expire", "sync"], "job list, also before there is a database")
     tap.equal([j["everyMs"] for j in r.jsonl], [1800000, 0, 300000, 2000], "how often the runner does each: without an option retention is off")
     tap.error_line(place.run("job", CLEANUP), 4, "does not exist", "there is no database")
     place.submit("x", "--model", "echo")
