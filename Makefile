@@ -163,7 +163,7 @@ $(BUILD)/%_embed.o: $(BUILD)/%_embed.c $(BUILD)/flags
 LAW   := $(if $(SAN),,$(wildcard tests/law/*.py))
 HOUSE := $(if $(SAN),,$(wildcard tests/house/*.py))
 # Those that wait the longest come first.
-CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py http/*.py cli/*.py cases/*.py postgres/*.py))
+CASES := $(wildcard $(addprefix tests/,scenario/*.py sql/*.py crash/short.py http/*.py cli/*.py cases/*.py))
 PROVE  = CC="$(CC)" GENRUN=$(CURDIR)/$(BUILD)/genrun GENRUN_BUILD=$(CURDIR)/$(BUILD) CMOCKA_MESSAGE_OUTPUT=TAP \
     PYTHONDONTWRITEBYTECODE=1 prove -j2 -e ''
 

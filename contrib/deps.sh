@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node, http, browser,
+# Installs the Debian or Ubuntu packages of the named groups (build, run, test, clang, fuzz, lint, node, postgres, http, browser,
 # container) that are missing, and says which and why. Asks for nothing; run it as root or where sudo works. On another
 # system it lists what is missing under Debian's names and stops.
 set -eu
@@ -45,6 +45,7 @@ lint   shellcheck            cmd:shellcheck  static analysis of shell scripts
 node   nodejs                cmd:node        runs the mock model server of tests/clients
 node   npm                   cmd:npm         installs it
 http   wrk                   cmd:wrk         asks as fast as it can: the numbers of the server in make bench
+postgres  postgresql         cmd:pg_createcluster  the server that tests/postgres syncs into
 browser  chromium            cmd:chromium    shows the dashboard
 browser  fonts-dejavu-core   file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf  it needs letters for that
 container  debootstrap       cmd:debootstrap  makes the base of the container that tests/scenario/slow builds
