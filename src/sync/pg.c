@@ -10,17 +10,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONNECT_MS 10000
 #define STATEMENT_MS 60000 // the server ends what takes longer
 #define ANSWER_MS 75000    // and without an answer the connection is given up
-#define CANCEL_ERROR 256
 
 struct pg {
     PGconn *conn;
     char *place;
-    pthread_mutex_t mutex; // of `cancel`
-    PGcancel *cancel;
+    pthread_mutex_t mutex; // of `cancelled`
     bool cancelled, broken, refused;
     const atomic_bool *ended; // by its owner; NULL: never
 };
@@ -33,7 +32,8 @@ struct pg_result {
 
 static bool is_local(const char *host) {
     return !host || !*host || host[0] == '/' || host[0] == '@' || strcmp(host, "localhost") == 0 ||
-           strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+           (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host)) ||
+           strcmp(host, "::1") == 0;
 }
 
 static const char *option(const PQconninfoOption *options, const char *name) {
@@ -79,34 +79,57 @@ char *pg_place(const char *url) {
     return place;
 }
 
+// The place where libpq looks for what is not given.
+static const char *given_or(const PQconninfoOption *given, const char *name, const char *variable) {
+    const char *value = option(given, name);
+    return value ? value : getenv(variable);
+}
+
+static bool goes_nowhere_else(const PQconninfoOption *given) {
+    const char *host = given_or(given, "host", "PGHOST"),
+               *address = given_or(given, "hostaddr", "PGHOSTADDR");
+    // A service file may name any host.
+    if (!host && !address && given_or(given, "service", "PGSERVICE"))
+        return false;
+    return all_local(host) && all_local(address);
+}
+
+// The certificates that this machine trusts; NULL: libpq's own default, in the home folder.
+static const char *trusted(void) {
+    static const char *const files[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                        "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (access(files[i], R_OK) == 0)
+            return files[i];
+    return NULL;
+}
+
 // What is given, and ours where nothing is.
 static PGconn *start(const PQconninfoOption *given) {
+    const char *mode = given_or(given, "sslmode", "PGSSLMODE");
+    if (!mode)
+        mode = goes_nowhere_else(given) ? "prefer" : "verify-full";
+    // Only there: with a root certificate sslmode=require verifies, too, which is not what it says.
+    const char *root = strncmp(mode, "verify", 6) == 0 && !getenv("PGSSLROOTCERT") ? trusted() : NULL;
     const struct {
         const char *keyword, *value;
-    } ours[] = {{"connect_timeout", "10"},    {"application_name", "genrun"}, {"client_encoding", "UTF8"},
-                {"keepalives_idle", "30"},    {"keepalives_interval", "10"},  {"keepalives_count", "3"},
-                {"tcp_user_timeout", "60000"}};
+    } ours[] = {{"connect_timeout", "10"},     {"application_name", "genrun"},
+                {"client_encoding", "UTF8"},   {"keepalives_idle", "30"},
+                {"keepalives_interval", "10"}, {"keepalives_count", "3"},
+                {"tcp_user_timeout", "60000"}, {"sslmode", mode},
+                {"sslrootcert", root}};
     const char *keywords[80], *values[80];
     int n = 0;
-    bool local = all_local(option(given, "host")) && all_local(option(given, "hostaddr"));
     for (const PQconninfoOption *o = given; o->keyword && n < 60; o++)
         if (o->val) {
             keywords[n] = o->keyword;
             values[n++] = o->val;
         }
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (!option(given, ours[i].keyword)) {
+        if (ours[i].value && !option(given, ours[i].keyword)) {
             keywords[n] = ours[i].keyword;
             values[n++] = ours[i].value;
         }
-    if (!option(given, "sslmode") && !getenv("PGSSLMODE")) {
-        keywords[n] = "sslmode";
-        values[n++] = local ? "prefer" : "verify-full";
-    }
-    if (!local && !option(given, "sslrootcert") && !getenv("PGSSLROOTCERT")) {
-        keywords[n] = "sslrootcert";
-        values[n++] = "/etc/ssl/certs/ca-certificates.crt";
-    }
     keywords[n] = values[n] = NULL;
     return PQconnectStartParams(keywords, values, 0);
 }
@@ -197,7 +220,6 @@ int pg_open_until(struct pg **out, const char *url, const char *schema, const at
         pg->conn ? connect_it(pg, e) : err_set(e, ERR_REMOTE, "libpq gives no connection: free some memory");
     if (!result) {
         PQsetNoticeProcessor(pg->conn, no_notice, NULL);
-        pg->cancel = PQgetCancel(pg->conn);
         result = set_up(pg, schema, e);
     }
     if (result) {
@@ -211,7 +233,6 @@ int pg_open_until(struct pg **out, const char *url, const char *schema, const at
 void pg_close(struct pg *pg) {
     if (!pg)
         return;
-    PQfreeCancel(pg->cancel);
     PQfinish(pg->conn);
     pthread_mutex_destroy(&pg->mutex);
     free(pg->place);
@@ -276,9 +297,6 @@ static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) 
     pg->refused = false;
     if (!result || PQstatus(pg->conn) == CONNECTION_BAD) {
         pg->broken = true;
-        char error[CANCEL_ERROR];
-        if (is_cancelled(pg) && pg->cancel)
-            (void)PQcancel(pg->cancel, error, sizeof error);
         PQclear(result);
         return fail(pg, ERR_REMOTE, "Postgres", is_cancelled(pg) ? "ended" : PQerrorMessage(pg->conn), e);
     }
