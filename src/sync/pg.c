@@ -298,7 +298,10 @@ static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) 
     if (!result || PQstatus(pg->conn) == CONNECTION_BAD) {
         pg->broken = true;
         PQclear(result);
-        return fail(pg, ERR_REMOTE, "Postgres", is_cancelled(pg) ? "ended" : PQerrorMessage(pg->conn), e);
+        const char *why = is_cancelled(pg)                      ? "ended"
+                          : PQstatus(pg->conn) == CONNECTION_OK ? "no answer within 75 s"
+                                                                : PQerrorMessage(pg->conn);
+        return fail(pg, ERR_REMOTE, "Postgres", why, e);
     }
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
         pg->refused = lies_in_values(PQresultErrorField(result, PG_DIAG_SQLSTATE));

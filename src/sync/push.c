@@ -228,7 +228,7 @@ static bool is_whole(const struct push *p, int64_t batch_seq, int64_t event_id) 
 // ---- a page of the log ----
 
 struct page {
-    struct keys generations, retried, batches, logs;
+    struct keys generations, outputs, retried, batches, logs;
     struct push_position next;
     int64_t version; // the log had come so far, or further, when its rows were read
     bool full;
@@ -250,23 +250,34 @@ static void page_is_there(struct push *p, const struct page *page) {
 
 static void page_free(struct page *page) {
     keys_free(&page->generations);
+    keys_free(&page->outputs);
     keys_free(&page->retried);
     keys_free(&page->batches);
     keys_free(&page->logs);
 }
 
-// Later starts may have given fewer outputs than earlier ones.
-static int find_retried(struct push *p, struct page *page, struct err *e) {
-    for (size_t i = 0; i < page->generations.count; i++) {
-        int64_t starts = 0;
-        int result = db_integer(p->db, e, &starts, 0, "SELECT starts FROM generation WHERE seq = ?1", "i",
-                                page->generations.numbers[i]);
-        if (result)
-            return result;
-        if (starts > 1)
-            keys_add(&page->retried, page->generations.numbers[i], NULL);
+static int find_outputs(struct push *p, int64_t seq, struct keys *outputs, struct err *e) {
+    sqlite3_stmt *s =
+        db_ask(p->db, e, "SELECT key FROM output WHERE key BETWEEN ?1 AND ?1 + 1023", "i", seq * 1024);
+    int step = s ? 1 : -1;
+    while (s && (step = db_next(p->db, s, e)) > 0)
+        keys_add(outputs, db_int(s, 0), NULL);
+    db_done(p->db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
+// Outputs go one by one: one may be large. Later starts may have given fewer of them than earlier ones.
+static int follow(struct push *p, struct page *page, struct err *e) {
+    int result = 0;
+    for (size_t i = 0; i < page->generations.count && !result; i++) {
+        int64_t starts = 0, seq = page->generations.numbers[i];
+        result = db_integer(p->db, e, &starts, 0, "SELECT starts FROM generation WHERE seq = ?1", "i", seq);
+        if (!result && starts > 1)
+            keys_add(&page->retried, seq, NULL);
+        if (!result && starts > 0)
+            result = find_outputs(p, seq, &page->outputs, e);
     }
-    return 0;
+    return result;
 }
 
 static int read_events(struct push *p, struct page *page, struct err *e) {
@@ -328,7 +339,7 @@ static int read_page(struct push *p, struct page *page, struct err *e) {
         result = p->at.batch_seq ? read_items(p, page, e) : read_events(p, page, e);
     keys_unique(&page->generations);
     keys_unique(&page->batches);
-    return result ? result : find_retried(p, page, e);
+    return result ? result : follow(p, page, e);
 }
 
 static void write_numbers(struct buf *out, const int64_t *numbers, size_t count) {
@@ -340,26 +351,17 @@ static void write_numbers(struct buf *out, const int64_t *numbers, size_t count)
 
 // Outputs that are there and not here any more.
 static int drop_outputs(struct push *p, const struct keys *generations, struct err *e) {
+    struct keys outputs = {0};
     struct buf seqs, ids;
-    size_t n = 0;
+    int result = 0;
     if (generations->count == 0)
         return 0;
+    for (size_t i = 0; i < generations->count && !result; i++)
+        result = find_outputs(p, generations->numbers[i], &outputs, e);
     buf_init(&seqs, BUF_UNLIMITED);
     buf_init(&ids, BUF_UNLIMITED);
     write_numbers(&seqs, generations->numbers, generations->count);
-    buf_char(&ids, '{');
-    int result = 0;
-    for (size_t i = 0; i < generations->count && !result; i++) {
-        int64_t first = generations->numbers[i] * 1024;
-        sqlite3_stmt *s =
-            db_ask(p->db, e, "SELECT key FROM output WHERE key BETWEEN ?1 AND ?1 + 1023", "i", first);
-        int step = s ? 1 : -1;
-        while (s && (step = db_next(p->db, s, e)) > 0)
-            buf_format(&ids, "%s%lld", n++ ? "," : "", (long long)db_int(s, 0));
-        db_done(p->db, s);
-        result = step < 0 ? ERR_DATABASE : 0;
-    }
-    buf_char(&ids, '}');
+    write_numbers(&ids, outputs.numbers, outputs.count);
     const char *values[] = {p->node, buf_borrow(&seqs), buf_borrow(&ids)};
     if (!result)
         result = pg_run(p->pg, NULL, e,
@@ -368,6 +370,7 @@ static int drop_outputs(struct push *p, const struct keys *generations, struct e
                         3, values);
     buf_free(&seqs);
     buf_free(&ids);
+    keys_free(&outputs);
     return result;
 }
 
@@ -378,7 +381,7 @@ static int write_page(struct push *p, const struct page *page, struct err *e) {
     if (!result)
         result = drop_outputs(p, &page->retried, e);
     if (!result)
-        result = push_keys(p, TABLE_OUTPUTS, &page->generations, e);
+        result = push_keys(p, TABLE_OUTPUTS, &page->outputs, e);
     if (!result)
         result = push_keys(p, TABLE_BATCH_JOBS, &page->batches, e);
     if (!result)
@@ -425,7 +428,9 @@ static int push_one(struct push *p, int64_t generation, int64_t batch, struct er
         keys_add(&page.generations, generation, NULL);
     if (batch)
         keys_add(&page.batches, batch, NULL);
-    int result = write_patiently(p, &page, e);
+    int result = follow(p, &page, e);
+    if (!result)
+        result = write_patiently(p, &page, e);
     page_free(&page);
     return result;
 }
@@ -446,7 +451,7 @@ int push_live(struct push *p, struct err *e) {
     while (s && (step = db_next(p->db, s, e)) > 0)
         keys_add(&page.generations, db_int(s, 0), NULL);
     db_done(p->db, s);
-    int result = step < 0 ? ERR_DATABASE : 0;
+    int result = step < 0 ? ERR_DATABASE : follow(p, &page, e);
     if (!result && page.generations.count)
         result = write_patiently(p, &page, e);
     page_free(&page);

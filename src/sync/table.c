@@ -127,7 +127,7 @@ const struct table table_list[TABLE_COUNT] = {
     [TABLE_GENERATIONS] = {.name = "generations", .columns = generation_columns, .key = "id", .versioned = true,
         .source = "FROM generations t WHERE t.seq = ?1"},
     [TABLE_OUTPUTS] = {.name = "outputs", .columns = output_columns, .key = "node, id", .versioned = true,
-        .source = "FROM outputs t WHERE t.id BETWEEN ?1 * 1024 AND ?1 * 1024 + 1023"},
+        .source = "FROM outputs t WHERE t.id = ?1"},
     [TABLE_BATCH_JOBS] = {.name = "batch_jobs", .columns = batch_columns, .key = "id", .versioned = true,
         .source = "FROM batch_jobs t WHERE t.seq = ?1"},
     [TABLE_LOGS] = {.name = "logs", .columns = log_columns, .key = "node, id", .kept = true,
