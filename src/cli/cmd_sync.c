@@ -126,7 +126,7 @@ static void print_age(const char *what, int64_t at, int64_t now) {
     if (at == 0)
         return;
     terminal_format_age(at, now, age, sizeof age);
-    printf("%s %s ago\n", what, age);
+    printf(strcmp(age, "now") == 0 ? "%s %s\n" : "%s %s ago\n", what, age);
 }
 
 static void print_status(const genrun_row *row) {
