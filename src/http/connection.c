@@ -58,6 +58,12 @@ static int64_t deadline_ms(const struct connection *c) {
     return INT64_MAX;
 }
 
+// The library hears of a client's end only with bytes that come behind what it has read.
+static bool has_left(const struct connection *c) {
+    char byte;
+    return c->phase == PHASE_BODY && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void cut(struct connection *c) {
     c->cut = true;
     c->server->cut_count++;
@@ -93,7 +99,7 @@ static void cut_streams(struct server *s, int64_t now_ms) {
 
 void connection_cut_slow(struct server *s, int64_t now_ms) {
     for (struct connection *c = s->connections; c; c = c->next)
-        if (!c->cut && now_ms >= deadline_ms(c))
+        if (!c->cut && (now_ms >= deadline_ms(c) || has_left(c)))
             cut(c);
     if (s->stopping)
         cut_streams(s, now_ms);

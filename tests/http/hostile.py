@@ -342,4 +342,16 @@ def test_a_thousand_connections(place):
         tap.equal(web.process.wait(), 0, "and the server ends well")
 
 
+def test_those_who_left(place):
+    """In the middle of a body; the clocks for slow ones are still far from their ends."""
+    place.configure("[model echo]\n")
+    with Web(place) as web:
+        before = descriptors(web)
+        head = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {web.key}\r\nContent-Type: multipart/form-data; boundary=b\r\n".replace("Host: x", f"Host: 127.0.0.1:{web.port}")
+        for body in ("Content-Length: 1000\r\n\r\n--b", "Transfer-Encoding: chunked\r\n\r\n3\r\n--b"):
+            for _ in range(20):
+                Client(web, (head + body).encode()).socket.close()
+        is_as_before(web, before, "clients that left")
+
+
 tap.main(globals())
