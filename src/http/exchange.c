@@ -66,6 +66,7 @@ void exchange_free(struct exchange *x) {
         x->next->back = x->back;
     x->server->exchange_count--;
     x->server->buffered -= x->buffered;
+    x->server->held -= x->held;
     exchange_forget_answer(x);
     if (x->streaming) {
         x->server->stream_count--;

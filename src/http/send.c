@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define STREAM_BLOCK 16384
+#define LARGE_ANSWER ((size_t)64 << 10)
+#define HELD_MAXIMUM (INT64_C(128) << 20) // bytes of large answers in memory, and one more answer
 #define PING ": ping\n\n"
 
 static int bucket_of(int64_t took_ms) {
@@ -167,8 +169,25 @@ static struct MHD_Response *make_response(struct exchange *x) {
     return response;
 }
 
+// Clients that ask for much and take nothing must not fill the memory.
+static void hold_large(struct exchange *x) {
+    struct server *s = x->server;
+    if (x->answer.body.length <= LARGE_ANSWER)
+        return;
+    // What was done is told in any case.
+    if (s->held < HELD_MAXIMUM || (x->route && x->route->kind == ROUTE_WRITE)) {
+        x->held = (int64_t)x->answer.body.length;
+        s->held += x->held;
+        return;
+    }
+    exchange_forget_answer(x);
+    exchange_error(x, 503, NULL, "busy", NULL,
+                   "too many large answers are on their way: ask for less, or again in a moment");
+}
+
 enum MHD_Result send_answer(struct exchange *x) {
     int64_t bytes = 0;
+    hold_large(x);
     struct MHD_Response *response = make_response(x);
     if (!response)
         return MHD_NO;

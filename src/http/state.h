@@ -85,6 +85,7 @@ struct exchange {
     // The body.
     struct buf text;
     int64_t buffered; // of the server's sum
+    int64_t held;     // bytes of the answer, of the server's sum
     cJSON *body;
     struct upload *upload;
     int64_t received;
@@ -127,6 +128,7 @@ struct server {
     int64_t max_body, idle_ms;
     int connection_limit, stream_limit;
     int64_t buffered; // bytes of JSON bodies in memory, of all exchanges
+    int64_t held;     // bytes of large answers that clients have not taken yet
     struct connection *connections;
     int connection_count;
     struct exchange *exchanges;

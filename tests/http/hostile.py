@@ -354,4 +354,23 @@ def test_those_who_left(place):
         is_as_before(web, before, "clients that left")
 
 
+def test_answers_nobody_takes(place):
+    """They stay in memory until they are taken or cut, and there is an end to that."""
+    place.configure("[model echo]\n")
+    with Web(place) as web:
+        id = web.post("/api/generate", {"prompt": "x" * 20_000_000, "modelId": "echo", "delay": "1h"}).json["id"]
+        head = f"GET /api/generations/{id} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nAuthorization: Bearer {web.key}\r\n\r\n".encode()
+        clients = []
+        for _ in range(10):
+            clients.append(Client(web, head))
+            select.select([clients[-1].socket], [], [], WAIT_S)
+        statuses = [c.socket.recv(12) for c in clients]
+        tap.equal((statuses[0], statuses[-1]), (b"HTTP/1.1 200", b"HTTP/1.1 503"), "large answers that nobody takes have an end")
+        tap.equal(web.get("/api").status, 200, "small ones go on")
+        for c in clients:
+            c.socket.close()
+        wait_until(lambda: web.get(f"/api/generations/{id}").status == 200, WAIT_S, "an answer when they are gone")
+        tap.ok(True, "and large ones, when those are gone")
+
+
 tap.main(globals())
