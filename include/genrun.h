@@ -448,6 +448,23 @@ int genrun_jobs(genrun *g, genrun_each each, void *payload);
  * frees: job, dry_run, found, fixed, started_at, ended_at, note. With dry_run nothing is changed. */
 int genrun_job(genrun *g, genrun_row **summary, const char *name, int dry_run, genrun_each each,
                void *payload);
+/* Webhooks, the endpoints of [webhook NAME]: rows of name, format, state (ok, new, away, paused, disabled, unusable), reason,
+ * pending, failed and dropped deliveries, behind (rows of the log that are not read yet), since_at (of the state), last_at
+ * (it took one), not_before_at, oldest_at (of what is pending). */
+int genrun_webhooks(genrun *g, genrun_each each, void *payload);
+/* What is pending or failed for an endpoint, the newest first, at most `limit` (0: 20): rows of id, endpoint, event, status,
+ * attempts, next_at, last_status, last_error, created_at, ended_at, message_id. */
+int genrun_webhook_deliveries(genrun *g, const char *name, int limit, genrun_each each, void *payload);
+/* Sends a test event now and waits for the answer, for as long as the endpoint's timeout. *answer (may be NULL; the caller
+ * frees it): a row of name, message_id, took_ms, status (0: no answer), error. GENRUN_REMOTE when it was not taken,
+ * GENRUN_CONFIG when its URL or secret is missing, GENRUN_NOT_FOUND when there is no such endpoint. */
+int genrun_webhook_test(genrun *g, const char *name, genrun_row **answer);
+/* Sends again: the delivery of that id (or message id), or, with `id` NULL, all that failed or was dropped, of the endpoint
+ * `name` or (NULL) of all. The runner sends them; *count (may be NULL) is how many they are. */
+int genrun_webhook_redeliver(genrun *g, const char *id, const char *name, int64_t *count);
+/* An endpoint that answered 410 is sent to again, from what happens now on. */
+int genrun_webhook_enable(genrun *g, const char *name);
+
 /* The locks: rows of name, user_id, owner, acquired_at, expires_at, reason, live (its owner is at work). */
 int genrun_locks(genrun *g, genrun_each each, void *payload);
 /* Takes a lock from its owner, whose work goes on: *live (may be NULL) tells whether there is any. GENRUN_NOT_FOUND

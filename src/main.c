@@ -62,6 +62,10 @@
     ENTRY(cmd_sync_init) \
     ENTRY(cmd_sync_push) \
     ENTRY(cmd_sync_status) \
+    ENTRY(cmd_webhook_list) \
+    ENTRY(cmd_webhook_test) \
+    ENTRY(cmd_webhook_redeliver) \
+    ENTRY(cmd_webhook_enable) \
     ENTRY(cmd_config_show) \
     ENTRY(cmd_config_check) \
     ENTRY(cmd_db_check) \

@@ -45,6 +45,8 @@ struct webhook_subject {
 };
 bool webhook_write_body(const struct webhook_endpoint *endpoint, const struct delivery_event *event,
                         const struct webhook_subject *subject, char type[64], struct buf *body);
+// What `webhook test` sends.
+void webhook_write_test(const struct webhook_endpoint *endpoint, int64_t now_at, struct buf *body);
 // The message of slack from so many lines.
 void webhook_write_slack(struct buf *out, const struct delivery *lines, size_t count);
 

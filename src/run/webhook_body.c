@@ -176,6 +176,23 @@ bool webhook_write_body(const struct webhook_endpoint *w, const struct delivery_
     return true;
 }
 
+void webhook_write_test(const struct webhook_endpoint *w, int64_t now_at, struct buf *body) {
+    char name[] = "webhook.test", level[] = "info", message[] = "a test of genrun: this endpoint is reached";
+    const struct delivery_event event = {.created_at = now_at, .event = name, .level = level, .message = message};
+    if (w->format == WEBHOOK_OPENAI) {
+        write_openai(body, &event, name, "batch_test");
+    } else if (w->format == WEBHOOK_SLACK) {
+        struct buf line;
+        buf_init(&line, BUF_UNLIMITED);
+        write_line(&line, &event, NULL);
+        const struct delivery lines = {.body = buf_take(&line)};
+        webhook_write_slack(body, &lines, 1);
+        free(lines.body);
+    } else {
+        write_standard(body, &event, NULL, false);
+    }
+}
+
 static bool is_listed(char *const *list, const char *word) {
     for (size_t i = 0; word && list[i]; i++)
         if (strcmp(list[i], word) == 0)

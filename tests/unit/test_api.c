@@ -567,6 +567,22 @@ static void test_jobs_and_locks(void **state) {
     assert_int_equal(live, 0);
 }
 
+static void test_webhooks(void **state) {
+    genrun *g = *state;
+    genrun_row *row = NULL;
+    int64_t again = -1;
+    int rows = 0;
+    ok(g, genrun_webhooks(g, count, &rows));
+    ok(g, genrun_webhook_deliveries(g, "app", 0, count, &rows));
+    assert_int_equal(rows, 0);
+    refused(g, genrun_webhook_test(g, "app", &row), GENRUN_NOT_FOUND, "add a section [webhook app]");
+    assert_null(row);
+    refused(g, genrun_webhook_enable(g, "app"), GENRUN_NOT_FOUND, "there is no webhook 'app'");
+    refused(g, genrun_webhook_redeliver(g, "7", NULL, &again), GENRUN_NOT_FOUND, "there is no delivery 7");
+    ok(g, genrun_webhook_redeliver(g, NULL, NULL, &again));
+    assert_int_equal(again, 0);
+}
+
 // ---- misuse ----
 
 static void test_refused_specs(void **state) {
@@ -684,6 +700,7 @@ int main(void) {
         CASE(test_two_handles),
         CASE(test_models),
         CASE(test_jobs_and_locks),
+        CASE(test_webhooks),
         CASE(test_care),
         CASE(test_doctor),
         CASE(test_refused_specs),

@@ -570,6 +570,11 @@ static void test_rest(void **state) {
     not_for_a_user(g, genrun_stats(g, &row));
     not_for_a_user(g, genrun_locks(g, count, &n));
     not_for_a_user(g, genrun_lock_release(g, "x", NULL));
+    not_for_a_user(g, genrun_webhooks(g, NULL, NULL));
+    not_for_a_user(g, genrun_webhook_deliveries(g, "x", 0, NULL, NULL));
+    not_for_a_user(g, genrun_webhook_test(g, "x", NULL));
+    not_for_a_user(g, genrun_webhook_redeliver(g, "7", NULL, NULL));
+    not_for_a_user(g, genrun_webhook_enable(g, "x"));
     not_for_a_user(g, genrun_jobs(g, count, &n));
     not_for_a_user(g, genrun_job(g, &row, "retention", 1, NULL, NULL));
     not_for_a_user(g, genrun_left(g, count, &n));
