@@ -545,7 +545,7 @@ static void test_jobs_and_locks(void **state) {
     genrun_row *row = NULL;
     int rows = 0, live = 1;
     ok(g, genrun_jobs(g, count, &rows));
-    assert_int_equal(rows, 5);
+    assert_int_equal(rows, 6);
     refused(g, genrun_job(g, &row, "retenton", 0, NULL, NULL), GENRUN_INVALID, "did you mean 'retention'");
     assert_null(row);
     submit(g, id, "x", "ann");
