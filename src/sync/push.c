@@ -557,10 +557,20 @@ int push_small(struct push *p, struct err *e) {
     return result ? result : push_table(p, TABLE_LOCKS, "SELECT name FROM locks ORDER BY name", e);
 }
 
-void push_clear(struct push *p) {
+void push_forget(struct push *p) {
     free(p->fresh);
+    p->fresh = NULL;
+    memset(p->whole, 0, sizeof p->whole);
+    p->whole_version = 0;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(p->digests[i]);
+        p->digests[i] = NULL;
+    }
+}
+
+void push_clear(struct push *p) {
+    push_forget(p);
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(p->selects[i]);
         free(p->upserts[i]);
     }

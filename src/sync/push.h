@@ -59,6 +59,8 @@ int push_live(struct push *p, struct err *e) must_check;
 // One row as it is now: what a refused order had changed is set back.
 int push_generation(struct push *p, int64_t seq, struct err *e) must_check;
 int push_batch(struct push *p, int64_t batch_seq, struct err *e) must_check;
+// What it takes for known of the other side may not hold any more: after each new connection.
+void push_forget(struct push *p);
 void push_clear(struct push *p); // frees what it holds; db and pg are the owner's
 
 #endif

@@ -94,6 +94,7 @@ int sync_open(struct sync **out, const struct sync_options *o, const struct sync
 static void disconnect(struct sync *s) {
     pg_close(s->pg);
     s->pg = s->push.pg = NULL;
+    push_forget(&s->push); // it may be another mirror, or one from a backup, when it is there again
 }
 
 void sync_close(struct sync *s) {
