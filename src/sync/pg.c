@@ -191,7 +191,10 @@ static int set_up(struct pg *pg, const char *schema, struct err *e) {
     char *quoted = PQescapeIdentifier(pg->conn, schema, strlen(schema));
     char *sql = mem_format(
         "SET search_path TO %s, pg_temp; SET genrun.writer TO 'sync'; SET statement_timeout TO %d; "
-        "SET idle_in_transaction_session_timeout TO %d; SET timezone TO 'UTC'",
+        "SET idle_in_transaction_session_timeout TO %d; SET timezone TO 'UTC'; "
+        // So that the server, too, notices a box that vanished, and gives its lock to the one that comes back.
+        "SET tcp_keepalives_idle TO 30; SET tcp_keepalives_interval TO 10; SET tcp_keepalives_count TO 3; "
+        "SELECT set_config(name, '60000', false) FROM pg_settings WHERE name = 'tcp_user_timeout'",
         quoted, STATEMENT_MS, ANSWER_MS);
     int result = pg_script(pg, sql, e);
     PQfreemem(quoted);
@@ -220,6 +223,8 @@ int pg_open_until(struct pg **out, const char *url, const char *schema, const at
         pg->conn ? connect_it(pg, e) : err_set(e, ERR_REMOTE, "libpq gives no connection: free some memory");
     if (!result) {
         PQsetNoticeProcessor(pg->conn, no_notice, NULL);
+        // Else sending itself could wait for a silent network. (It fails for a broken connection only, which is found next.)
+        (void)PQsetnonblocking(pg->conn, 1);
         result = set_up(pg, schema, e);
     }
     if (result) {
