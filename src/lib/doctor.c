@@ -83,6 +83,7 @@ int genrun_doctor(const genrun_options *options, int offline, genrun_each each, 
     doctor_look_at_work(&d);
     doctor_look_at_http(&d);
     doctor_look_at_webhooks(&d);
+    doctor_look_at_sync(&d, offline != 0);
     doctor_look_at_system(&d);
     doctor_look_at_models(&d, offline != 0);
     db_close(d.db);

@@ -30,6 +30,7 @@ void doctor_look_at_database(struct doctor *d); // opens it
 void doctor_look_at_work(struct doctor *d);     // the runner, what is stuck or parked
 void doctor_look_at_http(struct doctor *d);     // who may call
 void doctor_look_at_webhooks(struct doctor *d);
+void doctor_look_at_sync(struct doctor *d, bool offline);
 void doctor_look_at_system(struct doctor *d);
 void doctor_look_at_models(struct doctor *d, bool offline);
 

@@ -19,7 +19,7 @@ from shim import Shim
 CONFIG = "[genrun]\ndefault_model = echo\n"
 # Checks of a place without models of its own, in their order.
 CHECKS = ["configuration", "database", "permissions", "log", "schema", "integrity", "rows", "writer lock", "runner", "stuck", "http",
-          "SQLite", "libcurl", "disk", "temporary folder", "clock", "open files", "inotify"]
+          "sync", "SQLite", "libcurl", "disk", "temporary folder", "clock", "open files", "inotify"]
 
 
 def fill(place):

@@ -23,7 +23,7 @@ base_url = http://127.0.0.1:9/v1
 WIDE = "漢字かな混じり文 and a rather long rest of the prompt"
 # Why an example does not end with 0 here: nothing listens at that model's address; one that is delayed is left; nothing
 # generates for ann, and no key has that id.
-FAILS = {"genrun models check gpt-4o-mini": 7, "genrun run --drain": 5, "genrun locks release account:ann:1": 4, "genrun key revoke 4f1c22ab": 4}
+FAILS = {"genrun sync init": 3, "genrun sync push": 3, "genrun sync status": 3, "genrun models check gpt-4o-mini": 7, "genrun run --drain": 5, "genrun locks release account:ann:1": 4, "genrun key revoke 4f1c22ab": 4}
 
 
 def commands(place):
@@ -115,7 +115,7 @@ CALLS = {
 # What is not JSON though --json is given: text for people, and the lines of results, which have a format of their own.
 NOT_JSON = {"help", "template show"}
 # Exit codes other than 0 that these calls rightly end with.
-CODES = {"models resume": {0, 4}, "run": {0, 5}, "doctor": {0, 1}}
+CODES = {"sync init": {3}, "sync push": {3}, "sync status": {3}, "models resume": {0, 4}, "run": {0, 5}, "doctor": {0, 1}}
 _fresh = [0]
 
 
