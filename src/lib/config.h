@@ -50,7 +50,7 @@ struct config {
     struct sync_settings sync;
     struct model *models; // in the order of the file; the implied ones (echo, "*" of the environment) last
     size_t model_count;
-    size_t configured_count; // of them, those with a section of their own; they stand first
+    size_t configured_count;           // of them, those with a section of their own; they stand first
     struct webhook_endpoint *webhooks; // in the order of the file; lent to jobs
     size_t webhook_count;
     // where each value that is not the default comes from, for config_origin()

@@ -24,8 +24,8 @@ enum http_reach { HTTP_ANYWHERE, HTTP_NOT_LINK_LOCAL, HTTP_PUBLIC };
 
 // Owned by the call once handed to http_start.
 struct http_request {
-    bool is_get;       // without a body
-    bool fresh;        // on a connection of its own, not a kept one
+    bool is_get;           // without a body
+    bool fresh;            // on a connection of its own, not a kept one
     enum http_reach reach; // other than anywhere: only with `fresh`
     char *url;
     struct curl_slist *headers; // wiped when freed: they hold the key
@@ -51,9 +51,9 @@ struct http_call *http_start(struct loop *loop, struct http_request *request,
 // Ends a running call (its connection is closed) and frees it. NULL is fine.
 void http_free(struct http_call *call);
 
-int http_status(const struct http_call *call);           // of the final response; 0: none yet
-bool http_is_connected(const struct http_call *call);    // the request may have been sent
-bool http_is_refused(const struct http_call *call);      // not connected: `reach` forbids each address there was
+int http_status(const struct http_call *call);        // of the final response; 0: none yet
+bool http_is_connected(const struct http_call *call); // the request may have been sent
+bool http_is_refused(const struct http_call *call);   // not connected: `reach` forbids each address there was
 bool http_is_headers_over(const struct http_call *call); // stopped: the headers were larger than the cap
 // The first header of that name of the final response, NULL when there is none.
 const char *http_header(const struct http_call *call, const char *name);

@@ -255,8 +255,8 @@ static const struct job jobs[] = {
      false, expire_is_needed, expire_begin, expire_slice, expire_end},
     {"sync", "bring what is new to Postgres, and carry out the orders typed there", sync_every_ms, true,
      sync_is_needed, sync_begin, sync_slice, sync_end},
-    {"webhooks", "send what endpoints are still to get, remove what has had its time", webhook_job_every_ms, true,
-     NULL, webhook_job_begin, webhook_job_slice, webhook_job_end},
+    {"webhooks", "send what endpoints are still to get, remove what has had its time", webhook_job_every_ms,
+     true, NULL, webhook_job_begin, webhook_job_slice, webhook_job_end},
 };
 #define JOB_COUNT (sizeof jobs / sizeof *jobs)
 _Static_assert(JOB_COUNT <= JOB_MOST, "the runner plans so many");

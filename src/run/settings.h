@@ -52,9 +52,9 @@ struct job_settings {
     int64_t failed_after_ms; // and cancelled
     int64_t logs_after_ms;
     int64_t alert_stuck_after_ms;
-    double alert_failure_rate; // share of 1
-    int64_t sync_every_ms;    // 0: not configured
-    const char *files;         // the folder of uploaded files; borrowed
+    double alert_failure_rate;               // share of 1
+    int64_t sync_every_ms;                   // 0: not configured
+    const char *files;                       // the folder of uploaded files; borrowed
     const struct webhook_endpoint *webhooks; // borrowed
     size_t webhook_count;
 };

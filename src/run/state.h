@@ -30,9 +30,9 @@ struct runner {
     struct recovery recovery;
     struct gate_list gates;
     struct claim_turn turn;
-    struct chores *chores; // NULL: it runs only what somebody waits for
+    struct chores *chores;     // NULL: it runs only what somebody waits for
     struct webhooks *webhooks; // the same
-    struct attempt *live;  // in flight
+    struct attempt *live;      // in flight
     size_t live_count;
     struct attempt *ended; // to be settled
     size_t ended_count;

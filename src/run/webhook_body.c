@@ -178,7 +178,8 @@ bool webhook_write_body(const struct webhook_endpoint *w, const struct delivery_
 
 void webhook_write_test(const struct webhook_endpoint *w, int64_t now_at, struct buf *body) {
     char name[] = "webhook.test", level[] = "info", message[] = "a test of genrun: this endpoint is reached";
-    const struct delivery_event event = {.created_at = now_at, .event = name, .level = level, .message = message};
+    const struct delivery_event event = {
+        .created_at = now_at, .event = name, .level = level, .message = message};
     if (w->format == WEBHOOK_OPENAI) {
         write_openai(body, &event, name, "batch_test");
     } else if (w->format == WEBHOOK_SLACK) {
