@@ -191,7 +191,7 @@ static const struct option rows[] = {
       "The environment variable that holds the URL; instead of url."},
      OPTION_VARIABLE, IN_WEBHOOK(url_env), 0, 0, NULL},
     {{WEBHOOK_SECTION, "format", "standard", "", NULL,
-      "standard: {type, timestamp, data} by Standard Webhooks; openai: the ends of /v1/batches as OpenAI sends "
+      "What is sent. standard: {type, timestamp, data} by Standard Webhooks; openai: the ends of /v1/batches as OpenAI sends "
       "them; slack: a message of text, what comes in a burst in one."},
      OPTION_CHOICE, IN_WEBHOOK(format), 0, 0, formats},
     {{WEBHOOK_SECTION, "events", "", "generation.failed batch.completed alert.* (format openai: batch.*)",

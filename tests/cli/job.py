@@ -34,8 +34,8 @@ def hold(place, owner, expires, name=f"job:{CLEANUP}"):
 
 def test_names(place):
     r = place.run("job", "list", "--json")
-    tap.equal([j["name"] for j in r.jsonl], [CLEANUP, "retention", "checkpoint", "expire", "sync"], "job list, also before there is a database")
-    tap.equal([j["everyMs"] for j in r.jsonl], [1800000, 0, 300000, 2000, 0], "how often the runner does each: without an option retention is off")
+    tap.equal([j["name"] for j in r.jsonl], [CLEANUP, "retention", "checkpoint", "expire", "sync", "webhooks"], "job list, also before there is a database")
+    tap.equal([j["everyMs"] for j in r.jsonl], [1800000, 0, 300000, 2000, 0, 0], "how often the runner does each: without an option retention is off")
     tap.error_line(place.run("job", CLEANUP), 4, "does not exist", "there is no database")
     place.submit("x", "--model", "echo")
     for args in (["job", CLEANUP], ["-job", CLEANUP], [f"-job={CLEANUP}"], ["--json", "-job", CLEANUP]):
@@ -80,7 +80,7 @@ def test_one_at_a_time(place):
     tap.equal(place.value("SELECT count(*) FROM jobs"), 0, "which is not this one's run to write down")
     tap.result(place.run("job", CLEANUP, "--dry-run"), 0, "a dry run does not ask")
     tap.result(place.run("job", "retention"), 0, "another job is free")
-    tap.equal([j["lockedBy"] for j in place.run("job", "list", "--json").jsonl], ["command, pid 7", None, None, None, None], "job list says who is at it")
+    tap.equal([j["lockedBy"] for j in place.run("job", "list", "--json").jsonl], ["command, pid 7", None, None, None, None, None], "job list says who is at it")
     dead = subprocess.Popen(["true"])
     gone = identity(dead.pid) if os.path.exists(f"/proc/{dead.pid}/stat") else None
     dead.wait()
