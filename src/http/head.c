@@ -186,7 +186,8 @@ void head_allow_origin(struct exchange *x) {
     if (!origin || !is_in_list(x->server->cors_origins, origin))
         return;
     exchange_answer_header(x, "Access-Control-Allow-Origin", origin);
-    exchange_answer_header(x, "Access-Control-Expose-Headers", "x-request-id, Retry-After, Location");
+    exchange_answer_header(x, "Access-Control-Expose-Headers",
+                           "x-request-id, x-should-retry, Retry-After, Location");
     exchange_answer_header(x, "Vary", "Origin");
 }
 

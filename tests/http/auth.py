@@ -213,6 +213,9 @@ def test_pages_of_others(place):
             r = ask(web, "/api", Origin=origin, **key)
             allowed = origin if origin.startswith("https://app") else None
             tap.equal((r.status, r.headers.get("access-control-allow-origin")), (status, allowed), f"Origin: {origin}")
+        names = "authorization,content-type,x-stainless-retry-count"
+        before = [ask(web, "/v1/files", method="OPTIONS", Origin=f"https://{who}.example.org", Access_Control_Request_Headers=names) for who in ("app", "evil")]
+        tap.equal([(r.status, r.headers.get("access-control-allow-headers")) for r in before], [(204, names), (403, None)], "an OpenAI client in a page may send its headers")
         r = ask(web, "/session", method="POST", body={"key": SECRET}, Origin="https://evil.example")
         tap.ok(r.status == 403 and "set-cookie" not in r.headers, "no page of another site logs a browser in", r)
         r = ask(web, "/session", method="POST", body={"key": SECRET}, host="genrun.example.org", Origin="https://genrun.example.org")
