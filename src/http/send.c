@@ -86,13 +86,14 @@ static void add_headers(const struct exchange *x, struct MHD_Response *response)
 // bytes=FROM-TO, FROM- or -LAST of a file of `size` bytes. 1: that part; 0: the whole; -1: none of it is there.
 static int parse_range(const char *text, int64_t size, int64_t *from, int64_t *to) {
     char *end = NULL;
+    long long first, last = size - 1;
     *from = 0;
     *to = size - 1;
     if (!text || strncmp(text, "bytes=", 6) != 0 || strchr(text, ','))
         return 0;
     text += 6;
     if (*text == '-') {
-        long long last = strtoll(text + 1, &end, 10);
+        last = strtoll(text + 1, &end, 10);
         if (end == text + 1 || *end || last < 0)
             return 0;
         *from = last < size ? size - last : 0;
@@ -100,17 +101,20 @@ static int parse_range(const char *text, int64_t size, int64_t *from, int64_t *t
     }
     if (*text < '0' || *text > '9')
         return 0;
-    *from = strtoll(text, &end, 10);
+    first = strtoll(text, &end, 10);
     if (*end != '-')
         return 0;
     if (end[1]) {
         const char *second = end + 1;
-        long long last = strtoll(second, &end, 10);
-        if (end == second || *end || last < *from)
+        last = strtoll(second, &end, 10);
+        if (end == second || *end || last < first)
             return 0;
-        *to = last < size ? last : size - 1;
     }
-    return *from < size ? 1 : -1;
+    if (first >= size)
+        return -1;
+    *from = first;
+    *to = last < size ? last : size - 1;
+    return 1;
 }
 
 static struct MHD_Response *file_response(struct exchange *x) {

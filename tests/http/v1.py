@@ -111,6 +111,9 @@ def test_way(place):
         tap.equal((result["purpose"], result["bytes"]), ("batch_output", len(web.get(f"/v1/files/{done['output_file_id']}/content").body)), "the result file")
         part = web.get(f"/v1/files/{done['output_file_id']}/content", headers={"Range": "bytes=0-5"})
         tap.equal((part.status, part.body), (206, b'{"id":'), "a range of it")
+        for wrong in ("bytes=5-2", "bytes=5x", "bytes=0-1,3-4", "lines=1"):
+            whole = web.get(f"/v1/files/{done['output_file_id']}/content", headers={"Range": wrong})
+            tap.equal((whole.status, len(whole.body)), (200, result["bytes"]), f"the whole of it for {wrong}, which is no range")
         tap.equal([f["id"] for f in web.get("/v1/files?purpose=batch_output").json["data"]], [done["output_file_id"]], "listed by purpose")
         tap.equal(web.delete(f"/v1/files/{file['id']}").json, {"id": file["id"], "object": "file", "deleted": True}, "deleted")
         tap.equal(os.listdir(place.database + ".files"), [], "also from the disk")
