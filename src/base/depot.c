@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PART ".part-" // a copy on its way in
+#define OWNER ".database" // a link to whose folder it is
+#define PART ".part-"     // a copy on its way in
 #define COPY_CHUNK ((size_t)1 << 16)
 
 static int failed(const char *folder, const char *what, struct err *e) {
@@ -32,6 +33,40 @@ int depot_make(const char *folder, struct err *e) {
         return 0;
     return err_set(e, ERR_CONFIG, "folder %s for files cannot be made (%s): make it, or set data_dir", folder,
                    strerror(error == EEXIST ? ENOTDIR : error));
+}
+
+static int refuse_owner(int in, const char *folder, struct err *e) {
+    char whose[1024];
+    ssize_t length = readlinkat(in, OWNER, whose, sizeof whose - 1);
+    whose[length > 0 ? length : 0] = 0;
+    return err_set(e, ERR_CONFIG,
+                   "folder %s holds the files of database %s: set a data_dir of its own for this one", folder,
+                   whose);
+}
+
+int depot_own(const char *folder, const char *owner, bool take, bool *is_ours, struct err *e) {
+    struct stat its, ours;
+    int result = 0;
+    *is_ours = false;
+    int in = open(folder, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return errno == ENOENT && !take ? 0 : failed(folder, "it cannot be read", e);
+    // The link of one that is gone, or was moved, is in nobody's way.
+    bool there = fstatat(in, OWNER, &its, 0) == 0;
+    if (there && (stat(owner, &ours) || its.st_dev != ours.st_dev || its.st_ino != ours.st_ino)) {
+        result = refuse_owner(in, folder, e);
+    } else if (there) {
+        *is_ours = true;
+    } else if (take) {
+        unlinkat(in, OWNER, 0);
+        *is_ours = symlinkat(owner, in, OWNER) == 0;
+        if (!*is_ours && errno == EEXIST) // another thread was quicker
+            result = depot_own(folder, owner, false, is_ours, e);
+        else if (!*is_ours && errno != EPERM) // not every file system has links; there it goes without
+            result = failed(folder, "it cannot be written", e);
+    }
+    close(in);
+    return result;
 }
 
 int depot_temporary(const char *folder, int *fd, struct err *e) {

@@ -12,6 +12,9 @@
 
 // Makes the folder, mode 0700, where it is missing (its own folder must be there). ERR_CONFIG.
 int depot_make(const char *folder, struct err *e) must_check;
+// Marks the folder as that of the file at `owner`, by a link with its path; made when `take`. *is_ours: it is marked so.
+// Marked for another file that is still there: ERR_CONFIG. Two owners would sweep each other's files away.
+int depot_own(const char *folder, const char *owner, bool take, bool *is_ours, struct err *e) must_check;
 // An empty file without a name in the folder, for reading and writing; the caller closes *fd.
 int depot_temporary(const char *folder, int *fd, struct err *e) must_check;
 // Keeps the content of *fd, a regular file, under `name`, mode 0600, synced to the disk; *bytes is its size. Made by

@@ -53,7 +53,12 @@ static int add(genrun *g, int *fd, const char *id, const genrun_file_options *o,
                            .created_at = now_at,
                            .expires_at = o->expires_after_ms ? now_at + o->expires_after_ms : 0};
     struct err ignored;
-    int result = depot_keep(handle_files(g), id, fd, &row.bytes, &g->err);
+    bool is_ours;
+    int result = depot_make(handle_files(g), &g->err);
+    if (!result)
+        result = depot_own(handle_files(g), g->config->database, true, &is_ours, &g->err);
+    if (!result)
+        result = depot_keep(handle_files(g), id, fd, &row.bytes, &g->err);
     if (result)
         return result;
     result = queue_file_add(g->db, &row, &g->err);
@@ -254,9 +259,12 @@ static int is_known(void *payload, const char *name, struct err *e) {
 }
 
 int genrun_file_sweep(genrun *g, int64_t *removed) {
+    bool is_ours = false;
     *removed = 0;
     int result = handle_database(g);
     if (!result)
+        result = depot_own(handle_files(g), g->config->database, false, &is_ours, &g->err);
+    if (!result && is_ours)
         result = depot_sweep(handle_files(g), PREFIX, is_known, g->db, removed, &g->err);
     return handle_result(g, result);
 }

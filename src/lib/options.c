@@ -39,7 +39,7 @@ static const struct option rows[] = {
       "database = genrun.db", "The database file. It must stand on a local disk."},
      OPTION_PATH, IN_GENRUN(database), 0, 0, NULL},
     {{"genrun", "data_dir", "", "beside the database, named as it is with .files behind",
-      "data_dir = /var/lib/genrun/files", "The folder of uploaded files."},
+      "data_dir = /var/lib/genrun/files", "The folder of uploaded files, of this database alone."},
      OPTION_PATH, IN_GENRUN(data_dir), 0, 0, NULL},
     {{"genrun", "default_model", "", "the only configured model, if there is just one",
       "default_model = gpt-4o-mini", "The model of a submission that names none."},

@@ -280,7 +280,7 @@ def test_requests(place):
             tap.equal(web.get(f"/v1/files/{id}/content").headers["content-disposition"], f"attachment; {told}", "a name of a file comes back, and nothing else of it")
             web.delete(f"/v1/files/{id}")
         is_as_before(web, before, "requests of all kinds")
-        tap.equal(len(os.listdir(place.path("test.db.files"))), 1, "on disk is the one file that was fine, and nothing of the others")
+        tap.equal(len(os.listdir(place.path("test.db.files"))), 2, "on disk, with the mark whose folder it is, is the one file that was fine, and nothing of the others")
 
 
 def test_every_route(place):

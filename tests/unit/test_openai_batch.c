@@ -52,7 +52,8 @@ static int count_files(void) {
     int count = 0;
     DIR *d = opendir(files);
     for (struct dirent *entry; d && (entry = readdir(d));)
-        count += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+                 strcmp(entry->d_name, ".database") != 0;
     if (d)
         closedir(d);
     return count;
@@ -423,6 +424,43 @@ static void test_strays(void **state) {
     ok(g, genrun_file_sweep(g, &removed));
     assert_int_equal(removed, 1);
     assert_string_equal(content_of(g, id), "x");
+}
+
+// Two databases that are given one folder do not sweep each other's files away.
+static void test_folder_of_another(void **state) {
+    genrun *g = *state, *other = NULL;
+    genrun_options options = GENRUN_OPTIONS_INIT;
+    genrun_file_options file = GENRUN_FILE_OPTIONS_INIT;
+    genrun_row *row = NULL;
+    char id[64], path[112];
+    int64_t removed = 0;
+    snprintf(id, sizeof id, "%s", add(g, "x"));
+    snprintf(path, sizeof path, "%s/c.db", folder);
+    options.database = path;
+    options.create = 1;
+    setenv("GENRUN_DATA_DIR", files, 1);
+    ok(g, genrun_open(&other, &options));
+    unsetenv("GENRUN_DATA_DIR");
+    refused(other, genrun_file_sweep(other, &removed), GENRUN_CONFIG, "holds the files of database");
+    int fd = spool("y");
+    refused(other, genrun_file_add(other, &row, fd, &file), GENRUN_CONFIG, "set a data_dir of its own");
+    assert_int_equal(removed, 0);
+    assert_string_equal(content_of(g, id), "x");
+    // The folder of one that was removed goes to the next.
+    char mark[200];
+    snprintf(mark, sizeof mark, "%s/.database", files);
+    assert_int_equal(unlink(mark), 0);
+    assert_int_equal(symlink("/nowhere/genrun.db", mark), 0);
+    ok(other, genrun_file_add(other, &row, fd, &file));
+    genrun_row_free(row);
+    close(fd);
+    refused(g, genrun_file_sweep(g, &removed), GENRUN_CONFIG, "c.db: set a data_dir");
+    genrun_close(other);
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        snprintf(mark, sizeof mark, "%s%s", path, ends[i]);
+        unlink(mark);
+    }
 }
 
 static void test_file_expiry(void **state) {
@@ -967,15 +1005,25 @@ static void test_plans(void **state) {
 int main(void) {
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, enter, leave)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),  cmocka_unit_test(test_many_problems),
-        WITH_PLACE(test_files),        WITH_PLACE(test_file_lists),
-        WITH_PLACE(test_strays),       WITH_PLACE(test_file_expiry),
-        WITH_PLACE(test_requests),     WITH_PLACE(test_missing_file),
-        WITH_PLACE(test_sent_again),   WITH_PLACE(test_whole_way),
-        WITH_PLACE(test_refused_file), WITH_PLACE(test_begun_anew),
-        WITH_PLACE(test_cancel),       WITH_PLACE(test_window),
-        WITH_PLACE(test_batch_lists),  WITH_PLACE(test_plans),
-        WITH_PLACE(test_retention),    WITH_PLACE(test_folder),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_many_problems),
+        WITH_PLACE(test_files),
+        WITH_PLACE(test_file_lists),
+        WITH_PLACE(test_strays),
+        WITH_PLACE(test_file_expiry),
+        WITH_PLACE(test_folder_of_another),
+        WITH_PLACE(test_requests),
+        WITH_PLACE(test_missing_file),
+        WITH_PLACE(test_sent_again),
+        WITH_PLACE(test_whole_way),
+        WITH_PLACE(test_refused_file),
+        WITH_PLACE(test_begun_anew),
+        WITH_PLACE(test_cancel),
+        WITH_PLACE(test_window),
+        WITH_PLACE(test_batch_lists),
+        WITH_PLACE(test_plans),
+        WITH_PLACE(test_retention),
+        WITH_PLACE(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
