@@ -140,7 +140,9 @@ const struct command cmd_db_backup = {
         "owner\n"
         "can read it. It stands at FILE whole or not at all: until then it is FILE.part-… beside it. To use "
         "a\n"
-        "copy, put it where the database was while no runner is up, and remove the old file's -wal and -shm.",
+        "copy, put it where the database was while no runner is up, and remove the old file's -wal and "
+        "-shm.\n"
+        "Uploaded files are not in it: copy the folder data_dir after it, if they are still needed.",
     .example = "genrun db backup backup.db",
     .operands_minimum = 1,
     .operands_maximum = 1,

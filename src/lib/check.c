@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What can be said of a configuration without running anything: every mistake in
 // it, and what it names that cannot be used.
+#include "base/depot.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "lib/config.h"
 #include "lib/config_http.h"
 #include "lib/config_sync.h"
@@ -103,6 +105,44 @@ static void look_at_database(struct look *l) {
              path, network);
 }
 
+static void look_at_missing_files(struct look *l, const char *folder) {
+    struct stat st;
+    char *parent = mem_copy(folder), *slash = strrchr(parent, '/');
+    // The one beside the database is where the database is.
+    bool beside = text_starts_with(folder, l->config->database);
+    if (slash != NULL && slash != parent)
+        *slash = '\0';
+    if (!beside && (stat(parent, &st) != 0 || !S_ISDIR(st.st_mode)))
+        tell(l, true, "genrun", "data_dir",
+             "folder %s for files cannot be made, %s is not a folder: make it, or set data_dir", folder,
+             parent);
+    else if (!beside && access(parent, W_OK | X_OK) != 0)
+        tell(l, true, "genrun", "data_dir",
+             "folder %s for files cannot be made, this user may not write in %s: give the right, or set "
+             "data_dir",
+             folder, parent);
+    free(parent);
+}
+
+static void look_at_files(struct look *l) {
+    struct stat st;
+    struct err e;
+    bool is_ours;
+    const char *folder = l->config->data_dir;
+    if (folder == NULL)
+        return;
+    if (stat(folder, &st) != 0)
+        look_at_missing_files(l, folder);
+    else if (!S_ISDIR(st.st_mode))
+        tell(l, true, "genrun", "data_dir", "%s, for files, is not a folder: set data_dir", folder);
+    else if (access(folder, R_OK | W_OK | X_OK) != 0)
+        tell(l, true, "genrun", "data_dir",
+             "folder %s for files cannot be read and written by this user: check its rights, or set data_dir",
+             folder);
+    else if (depot_own(folder, l->config->database, false, &is_ours, &e) != 0)
+        tell(l, true, "genrun", "data_dir", "%s", e.message);
+}
+
 // How many keys of the HTTP API are good; 0 where there is no database to ask.
 static int64_t count_keys(const char *database) {
     struct db *db = NULL;
@@ -165,6 +205,7 @@ int config_check(const char *path, const char *database,
     look.failed = rc != 0;
     if (rc == 0)
         look_at_database(&look);
+    look_at_files(&look);
     if (rc == 0)
         look_at_http(&look);
     if (rc == 0)

@@ -132,6 +132,15 @@ def test_what_cannot_be_used(place):
     tap.result(r, 3, "a database below a file", err="a-file is not a folder: name another place")
     r = place.run("-d", place.folder, "config", "check")
     tap.result(r, 3, "a database that is a folder", err="is not a regular file: name a file")
+    open(place.path("plain"), "w").close()
+    os.mkdir(place.path("taken"))
+    open(place.path("other.db"), "w").close()
+    os.symlink(place.path("other.db"), place.path("taken/.database"))
+    for folder, said in (("no/such", "no is not a folder: make it, or set data_dir"), ("plain", "plain, for files, is not a folder: set data_dir"),
+                         ("taken", r"taken holds the files of database \S+/other.db: set a data_dir of its own")):
+        r = place.run("config", "check", env={"GENRUN_DATA_DIR": place.path(folder)})
+        tap.result(r, 3, f"a data_dir that cannot be used: {folder}")
+        tap.matches(r.err, said, "which says so")
     r = place.run("-d", place.path("new/deep/x.db"), "config", "check")
     tap.result(r, 0, "one whose folders will be made", err="does not exist yet: the first submission makes it")
     tap.ok(not os.path.exists(place.path("new")), "and they are not made by the check")

@@ -514,7 +514,7 @@ static void test_files(void **state) {
     genrun_file_options file = GENRUN_FILE_OPTIONS_INIT;
     genrun_openai_options batch = GENRUN_OPENAI_OPTIONS_INIT;
     genrun_row *row = NULL, *made = NULL;
-    char files[96], path[] = "content-XXXXXX";
+    char files[128], path[] = "content-XXXXXX";
     int fd = mkstemp(path), content = -1;
     assert_true(fd >= 0 && unlink(path) == 0);
     file.user = "bob";
@@ -547,7 +547,9 @@ static void test_files(void **state) {
     not_for_a_user(g, genrun_file_sweep(g, &removed));
     genrun_row_free(row);
     genrun_row_free(made);
-    snprintf(files, sizeof files, "%.80s.files", database);
+    snprintf(files, sizeof files, "%.80s.files/.database", database);
+    assert_int_equal(unlink(files), 0);
+    *strrchr(files, '/') = 0;
     assert_int_equal(rmdir(files), 0);
 }
 
