@@ -5,6 +5,7 @@
 #include "cli/rows.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct args_option page_options[] = {
     {"limit", 0, ARGS_INTEGER, "N", "at most so many (20)", 1, ROWS_LIMIT_HIGHEST},
@@ -86,7 +87,8 @@ static void show_batch(const struct cli *cli, const genrun_row *row) {
     rows_field(cli, "id", genrun_row_text(row, "id"), STYLE_BOLD);
     rows_field(cli, "name", genrun_row_text(row, "name"), STYLE_PLAIN);
     rows_field(cli, "status", status, terminal_status_style(status));
-    rows_field(cli, "paused", genrun_row_text(row, "paused_reason"), STYLE_WARN);
+    if (strcmp(status, "paused") == 0) // of one that was cancelled the row keeps the words
+        rows_field(cli, "paused", genrun_row_text(row, "paused_reason"), STYLE_WARN);
     rows_field(cli, "reason", genrun_row_text(row, "status_reason"), STYLE_WARN);
     rows_field(cli, "model", genrun_row_text(row, "model_id"), STYLE_PLAIN);
     rows_field(cli, "user", genrun_row_text(row, "user_id"), STYLE_PLAIN);

@@ -205,7 +205,8 @@ int config_check(const char *path, const char *database,
     look.failed = rc != 0;
     if (rc == 0)
         look_at_database(&look);
-    look_at_files(&look);
+    if (rc == 0)
+        look_at_files(&look);
     if (rc == 0)
         look_at_http(&look);
     if (rc == 0)

@@ -156,6 +156,8 @@ def test_pause_resume_cancel(place):
     r = place.run("batch", "resume", id, "--json")
     tap.equal((r.code, r.json["status"]), (0, "queued"), "resume")
     tap.result(place.run("batch", "cancel", id, "--reason", "wrong file"), 0, "cancel", out=rf"^{id} cancelled\n$")
+    r = place.run("batch", "show", id)
+    tap.ok("wrong file" in r.out and "paused" not in r.out, "a cancelled one has its reason once, and is not paused", r)
     tap.result(place.run("batch", "cancel", id), 0, "again changes nothing", out="cancelled")
     tap.error_line(place.run("batch", "resume", id), 5, "cancelled", "a cancelled one is not resumed")
     tap.error_line(place.run("batch", "pause", id), 5, "cancelled", "nor paused")
