@@ -31,6 +31,8 @@ static const struct term variables[] = {
                                                    "name. It counts more than the file; see genrun.ini(5)."},
     {"OPENAI_BASE_URL, OPENAI_API_KEY",
      "Without any model in the configuration: the server that serves every model, and its key."},
+    {"INTERNAL_API_SECRET",
+     "The admin secret of the HTTP API, unless [http] names another variable or a file."},
     {"XDG_CONFIG_HOME, XDG_DATA_HOME, HOME", "Where configuration and database are looked for."},
     {"TMPDIR", "Where a large file that is submitted keeps the custom ids that it has seen (/tmp)."},
     {"NO_COLOR", "When it is set and not empty, nothing is coloured."},
@@ -38,7 +40,7 @@ static const struct term variables[] = {
                                                    "it does, that its loop turns and that it stops."},
     {"JOURNAL_STREAM", "Set by systemd(1): lines of the log that go to the journal carry their priority."},
     {"CREDENTIALS_DIRECTORY",
-     "Set by systemd(1): the folder of LoadCredential, which api_key_file may name."},
+     "Set by systemd(1): the folder of LoadCredential, which api_key_file and admin_key_file may name."},
     {NULL, NULL},
 };
 
@@ -111,6 +113,11 @@ static void write_files(struct buf *out) {
                    "$XDG_DATA_HOME/genrun/genrun.db (~/.local/share/genrun/genrun.db). While it is in use, "
                    "files whose names "
                    "end in -wal and -shm belong to it.");
+    buf_text(out, ".Pp\n");
+    mdoc_text(
+        out,
+        "Files that were uploaded over HTTP are in the folder data_dir, by default beside the database and "
+        "named as it is with .files behind. They are removed when they are deleted or have expired.");
 }
 
 static void write_exits(struct buf *out) {

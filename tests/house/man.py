@@ -45,7 +45,7 @@ def test_program(place):
                  "-c, --config FILE the configuration (else $GENRUN_CONFIG, ./genrun.ini, …)",
                  "genrun submit [PROMPT | -] [--model M]", "genrun batch submit FILE|- [--name N]", "genrun cancel [ID…] [--all]",
                  "--drain exits with 0 when all completed", "5 Conflict. What was asked for", "genrun submit \"Name a colour\" --model echo --wait",
-                 "printf 'Name a colour\\nName a fruit\\n' > prompts.txt", "/etc/genrun.ini", "NO_COLOR", "sqlite3(1), genrun.ini(5)"):
+                 "printf 'Name a colour\\nName a fruit\\n' > prompts.txt", "/etc/genrun.ini", "NO_COLOR", "INTERNAL_API_SECRET", "with .files behind", "sqlite3(1), genrun.ini(5)"):
         tap.contains(text, line, f"genrun(1) has: {line}")
     commands = re.findall(r"^  (\w+(?: \w+)?)  +\S", place.run("help", bare=True).out.split("\nOptions")[0], re.M)
     tap.ok(len(commands) > 15, "help lists the commands", commands)
