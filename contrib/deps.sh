@@ -35,7 +35,6 @@ test   sqlite3               cmd:sqlite3     the shell: tests and the demo type 
 test   curl                  cmd:curl        types requests as a person does
 test   mandoc                cmd:mandoc      reads the man pages for mistakes
 test   shellcheck            cmd:shellcheck  reads the completion of bash for mistakes
-test   postgresql            cmd:pg_ctlcluster  a server of the tests' own, to sync with
 test   systemd               cmd:systemd-analyze  judges the unit of the service
 clang  clang                 cmd:clang       the second compiler
 fuzz   clang                 cmd:clang       has libFuzzer

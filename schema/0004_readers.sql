@@ -95,3 +95,23 @@ CREATE TABLE sync_order (
     PRIMARY KEY (order_id, typed_at)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sync_order_ended ON sync_order (ended_at);
+
+---------------------------------------------------------------------------------------------------
+-- What readers of the log would not see
+---------------------------------------------------------------------------------------------------
+
+-- A person's change that moves no state: without a row of the log it would never reach a mirror.
+CREATE TRIGGER generation_changed AFTER UPDATE OF priority, error_message, cancel_reason ON generation
+WHEN OLD.status = NEW.status AND (OLD.priority <> NEW.priority OR OLD.error_message IS NOT NEW.error_message
+    OR OLD.cancel_reason IS NOT NEW.cancel_reason)
+BEGIN
+    INSERT INTO event (created_at, level, event, generation_seq, batch_seq, message)
+    VALUES (CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.changed', NEW.seq, NEW.batch_seq,
+        CASE WHEN OLD.priority <> NEW.priority THEN 'priority' ELSE 'reason' END);
+END;
+CREATE TRIGGER generation_input_changed AFTER UPDATE OF parameters ON generation_input WHEN OLD.parameters <> NEW.parameters
+BEGIN
+    INSERT INTO event (created_at, level, event, generation_seq, batch_seq, message)
+    SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.changed', seq, batch_seq, 'parameters'
+    FROM generation WHERE seq = NEW.seq;
+END;
