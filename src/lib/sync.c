@@ -236,7 +236,7 @@ static struct row *describe(genrun *g, const struct buf *url, const struct sync_
     struct row *row = row_of_place(g, url);
     row_add_text(row, "node", node);
     row_add_integer(row, "position", state->log_id);
-    row_add_integer(row, "behind", state->newest - state->log_id);
+    row_add_integer(row, "behind", state->behind);
     add_time(row, "moved_at", state->log_id ? state->moved_at : 0);
     row_add_integer(row, "refused", state->refused);
     add_time(row, "offline_since", state->offline_since);

@@ -13,7 +13,7 @@
 
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
     *out = (struct sync_state){0};
-    int result = db_integer(db, e, &out->newest, 0, "SELECT max(id) FROM event", "");
+    int result = db_integer(db, e, &out->newest, 0, QUEUE_SYNC_NEWEST, "");
     if (!result)
         result = db_integer(db, e, &out->refused, 0, "SELECT count(*) FROM sync_refused", "");
     if (result)
@@ -38,7 +38,14 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         out->reason = mem_copy(db_text(s, 7));
     }
     db_done(db, s);
-    return step < 0 ? ERR_DATABASE : 0;
+    out->behind = out->newest - out->log_id;
+    if (step < 0 || !out->batch_seq)
+        return step < 0 ? ERR_DATABASE : 0;
+    int64_t items = 0;
+    result = db_integer(db, e, &items, 0, "SELECT count(*) FROM generation WHERE batch_seq=? AND item_index>?",
+                        "ii", out->batch_seq, out->item_index);
+    out->behind += items;
+    return result;
 }
 
 void queue_sync_state_clear(struct sync_state *state) {

@@ -7,6 +7,9 @@
 #include "base/id.h"
 #include "queue/queue.h"
 
+// The newest row that the log ever had: it also counts while retention has left none of it.
+#define QUEUE_SYNC_NEWEST "SELECT seq FROM sqlite_sequence WHERE name='event'"
+
 struct sync_state {
     bool begun; // false: it never synced, and all below is empty
     char *node; // what this box is called there, for good
@@ -16,6 +19,7 @@ struct sync_state {
     int64_t offline_since;                 // 0: it is not, as far as is known
     char *reason;                          // why it is; NULL: it is not
     int64_t newest;                        // the newest row of the log
+    int64_t behind;                        // rows of the log, and items of that batch job, that are not there yet
     int64_t refused;                       // rows that Postgres does not take
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;

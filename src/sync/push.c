@@ -2,6 +2,7 @@
 #include "sync/push.h"
 #include "base/digest.h"
 #include "base/mem.h"
+#include "queue/sync.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +95,7 @@ static int read_rows(struct push *p, size_t table, const struct keys *k, size_t 
     int result = db_run(p->db, e, "BEGIN", "");
     if (result)
         return result;
-    result = db_integer(p->db, e, version, 0, "SELECT max(id) FROM event", "");
+    result = db_integer(p->db, e, version, 0, QUEUE_SYNC_NEWEST, "");
     for (; !result && i < end && i - from < STATEMENT_KEYS && rows->bytes < STATEMENT_BYTES; i++)
         result = read_key(p, table, k, i, rows, e);
     *to = i;
@@ -332,7 +333,7 @@ static int read_items(struct push *p, struct page *page, struct err *e) {
 
 static int read_page(struct push *p, struct page *page, struct err *e) {
     page->next = p->at;
-    int result = db_integer(p->db, e, &page->version, 0, "SELECT max(id) FROM event", "");
+    int result = db_integer(p->db, e, &page->version, 0, QUEUE_SYNC_NEWEST, "");
     if (!result)
         result = db_integer(p->db, e, &p->any_refused, 0, "SELECT 1 FROM sync_refused LIMIT 1", "");
     if (!result)

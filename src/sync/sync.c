@@ -13,6 +13,7 @@
 
 #define NODE_EVERY_MS 60000 // when nothing else has changed
 #define LOCK_LOOK_MS 100
+#define SLICE_MS 2000 // of a long way, between looks at the orders
 
 struct sync {
     char *url, *schema, *node, *version;
@@ -118,7 +119,7 @@ const char *sync_node(const struct sync *s) {
 bool sync_has_news(struct sync *s) {
     struct err ignored;
     int64_t newest = 0;
-    return db_integer(s->db, &ignored, &newest, 0, "SELECT max(id) FROM event", "") != 0 ||
+    return db_integer(s->db, &ignored, &newest, 0, QUEUE_SYNC_NEWEST, "") != 0 ||
            newest > s->push.at.log_id || s->push.at.batch_seq != 0;
 }
 
@@ -245,23 +246,24 @@ static int unlock(struct sync *s, struct err *e) {
 
 // ---- a pass ----
 
-static int push_all(struct sync *s, struct err *e) {
-    bool more = true;
+// As much as there is time for: who types orders there does not wait until a long way is caught up.
+static int push_slice(struct sync *s, bool *more, struct err *e) {
+    int64_t until_ms = clock_monotonic_ms() + SLICE_MS;
     int result = 0;
-    while (!result && more)
-        result = is_ended(s) ? err_set(e, ERR_CONFLICT, "the sync was ended") : push_page(&s->push, &more, e);
+    *more = true;
+    while (!result && *more && clock_monotonic_ms() < until_ms)
+        result = is_ended(s) ? err_set(e, ERR_CONFLICT, "the sync was ended") : push_page(&s->push, more, e);
     return result;
 }
 
-static int fetch_orders(struct sync *s, struct sync_result *r, struct err *e) {
+// *more: what came of them is in the log; so the rows, also those that a refusal sets back, go there again.
+static int fetch_orders(struct sync *s, struct sync_result *r, bool *more, struct err *e) {
     int count = 0, result;
-    bool any = false;
     do {
         result = order_page(s->pg, s->node, &s->host, &count, &r->applied, &r->denied, e);
-        any |= count > 0;
+        *more |= count > 0;
     } while (!result && count > 0 && !is_ended(s));
-    // What came of them is in the log: so the rows, also those that a refusal sets back, go there again.
-    return result || !any ? result : push_all(s, e);
+    return result;
 }
 
 static int note_node(struct sync *s, struct err *e) {
@@ -294,9 +296,10 @@ static int pass(struct sync *s, struct sync_result *r, struct err *e) {
         result = lock(s, e);
     if (result)
         return result;
-    if (!(result = push_small(&s->push, e)) && !(result = push_all(s, e)) &&
-        !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, e)))
-        result = note_node(s, e);
+    for (bool more = true; !result && more;)
+        if (!(result = push_small(&s->push, e)) && !(result = push_slice(s, &more, e)) &&
+            !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, &more, e)))
+            result = note_node(s, e);
     // After a failure the connection is given up, and with it the lock.
     return result ? result : unlock(s, &late) ? err_set(e, late.code, "%s", late.message) : 0;
 }
@@ -326,7 +329,7 @@ int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
     } else {
         result = tell(s, NULL, e);
     }
-    if (db_integer(s->db, &late, &out->newest, 0, "SELECT max(id) FROM event", "") != 0)
+    if (db_integer(s->db, &late, &out->newest, 0, QUEUE_SYNC_NEWEST, "") != 0)
         out->newest = out->position;
     return result;
 }
