@@ -10,6 +10,7 @@
 
 #define WINDOW_MINUTES 60 // of failure_rate
 #define WINDOW_LEAST 10   // fewer ends say nothing
+#define BEHIND_MS (INT64_C(24) * 3600 * 1000)
 
 struct alert {
     const char *name; // in the table; its events are alert.<name> and alert.<name>_over
@@ -94,14 +95,41 @@ static int look_at_failures(struct db *db, double rate, int64_t now_at, struct a
     return result;
 }
 
+// A reader of the log that does not come on holds back what retention would remove: a disk fills by that.
+static int look_at_readers(struct db *db, int64_t now_at, struct alert *a, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT c.name, v.created_at FROM cursors c JOIN event v"
+                             " ON v.id=(SELECT min(id) FROM event WHERE id>c.log_id)"
+                             " ORDER BY v.created_at LIMIT 1",
+                             "");
+    int step = s ? db_next(db, s, e) : -1;
+    snprintf(a->message, sizeof a->message, "all readers of the log have come on");
+    if (step == 1) {
+        int64_t behind_ms = now_at - db_int(s, 1);
+        a->crossed = behind_ms > BEHIND_MS;
+        a->value = (double)(behind_ms / 3600000);
+        if (a->crossed)
+            snprintf(a->message, sizeof a->message,
+                     "the reader %.100s of the log is %lld h behind: retention keeps all that it has not read",
+                     db_text(s, 0), (long long)(behind_ms / 3600000));
+    }
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_check_alerts(struct db *db, bool runner_is_up, const struct cleanup_rules *rules,
                        int64_t stuck_after_ms, double failure_rate, int64_t now_at, struct err *e) {
     int64_t wait_ms = rules->is_live ? 50 : 5000; // of the loop, or of a command
-    struct alert stuck = {.name = "stuck", .message = "off"}, failures = {.name = "failure_rate"};
+    struct alert stuck = {.name = "stuck", .message = "off"}, failures = {.name = "failure_rate"},
+                 readers = {.name = "reader_behind"};
     int result = look_at_stuck(db, runner_is_up, rules, stuck_after_ms, now_at, &stuck, e);
     if (!result)
         result = note(db, &stuck, now_at, wait_ms, e);
     if (!result)
         result = look_at_failures(db, failure_rate, now_at, &failures, e);
-    return result ? result : note(db, &failures, now_at, wait_ms, e);
+    if (!result)
+        result = note(db, &failures, now_at, wait_ms, e);
+    if (!result)
+        result = look_at_readers(db, now_at, &readers, e);
+    return result ? result : note(db, &readers, now_at, wait_ms, e);
 }

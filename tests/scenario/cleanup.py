@@ -352,4 +352,20 @@ def test_alerts(place):
         runner.stop()
 
 
+def test_a_reader_that_stays_behind(place):
+    """Retention keeps what a reader of the log has not read: when that goes on for a day, it is said."""
+    place.submit("x", "--model", "echo")
+    place.sql("INSERT INTO cursors (name, log_id, updated_at) VALUES ('sync', 0, 1)")
+    place.run("job", "cleanup_stuck_generation")
+    tap.equal(alerts(place), [], "a reader that is a moment behind is none")
+    place.sql("UPDATE event SET created_at = created_at - 90000000")
+    for _ in range(2):
+        place.run("job", "cleanup_stuck_generation")
+    tap.equal(place.sql("SELECT event, message FROM logs WHERE event LIKE 'alert.%'"),
+              [("alert.reader_behind", "the reader sync of the log is 25 h behind: retention keeps all that it has not read")], "said once, with its name")
+    place.sql("UPDATE cursors SET log_id = (SELECT max(id) FROM event)")
+    place.run("job", "cleanup_stuck_generation")
+    tap.equal(alerts(place), ["alert.reader_behind", "alert.reader_behind_over"], "and when it is over")
+
+
 tap.main(globals())
