@@ -319,6 +319,9 @@ int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
     struct err late;
     *out = (struct sync_result){0};
     int result = pass(s, out, e);
+    // That it is back is a row of the log, too, and goes there with the others.
+    if (!result && s->offline && !(result = tell(s, NULL, e)))
+        result = pass(s, out, e);
     out->rows = s->push.rows - rows;
     out->refused = s->push.refused - refused;
     out->position = s->push.at.log_id;
@@ -326,8 +329,6 @@ int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
         disconnect(s);
         if (result != ERR_DATABASE)
             (void)!tell(s, e->message, &late);
-    } else {
-        result = tell(s, NULL, e);
     }
     if (db_integer(s->db, &late, &out->newest, 0, QUEUE_SYNC_NEWEST, "") != 0)
         out->newest = out->position;
