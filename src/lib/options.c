@@ -490,7 +490,8 @@ const char option_models[] =
     "has no section of its own, and passes it on.";
 
 const char option_webhooks[] =
-    "One section for each receiver of events; NAME is what 'genrun webhook' calls it. A new one begins with what "
+    "One section for each receiver of events; NAME is what 'genrun webhook' calls it. A new one begins with "
+    "what "
     "happens from then on. An event is sent until it was taken, for up to three days.";
 
 static const char sample_examples[] =

@@ -109,9 +109,10 @@ static int look_at_readers(struct db *db, int64_t now_at, struct alert *a, struc
         a->crossed = behind_ms > BEHIND_MS;
         a->value = (double)(behind_ms / 3600000);
         if (a->crossed)
-            snprintf(a->message, sizeof a->message,
-                     "the reader %.100s of the log is %lld h behind: retention keeps all that it has not read",
-                     db_text(s, 0), (long long)(behind_ms / 3600000));
+            snprintf(
+                a->message, sizeof a->message,
+                "the reader %.100s of the log is %lld h behind: retention keeps all that it has not read",
+                db_text(s, 0), (long long)(behind_ms / 3600000));
     }
     db_done(db, s);
     return step < 0 ? ERR_DATABASE : 0;

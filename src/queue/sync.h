@@ -19,8 +19,8 @@ struct sync_state {
     int64_t offline_since;                 // 0: it is not, as far as is known
     char *reason;                          // why it is; NULL: it is not
     int64_t newest;                        // the newest row of the log
-    int64_t behind;                        // rows of the log, and items of that batch job, that are not there yet
-    int64_t refused;                       // rows that Postgres does not take
+    int64_t behind;  // rows of the log, and items of that batch job, that are not there yet
+    int64_t refused; // rows that Postgres does not take
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
 void queue_sync_state_clear(struct sync_state *state);

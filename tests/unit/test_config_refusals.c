@@ -12,7 +12,8 @@
     "or '*', "                                                                                               \
     "with blanks between them"
 #define SECTIONS                                                                                             \
-    "[genrun], [scheduler], [cleanup], [retention], [alerts], [http], [sync], [webhook NAME] and [model NAME]"
+    "[genrun], [scheduler], [cleanup], [retention], [alerts], [http], [sync], [webhook NAME] and [model "    \
+    "NAME]"
 
 static const struct refusal {
     const char *text;

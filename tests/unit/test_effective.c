@@ -147,7 +147,9 @@ static void test_each_option_is_told(void **state) {
     struct config *config = NULL;
     struct err e = {0};
     size_t rows = 0, plain = 0, hooks = 0, told = 0, stopped = 0;
-    write_file("genrun.ini", "[webhook w]\nurl=http://x\n[model a]\nheader.X=1\nheader.Y=2\non_status.404=fail\n[model b]\n");
+    write_file(
+        "genrun.ini",
+        "[webhook w]\nurl=http://x\n[model a]\nheader.X=1\nheader.Y=2\non_status.404=fail\n[model b]\n");
     assert_int_equal(config_load(&config, NULL, NULL, &e), 0);
     for (; option_at(rows) != NULL; rows++) {
         plain += strcmp(option_at(rows)->section, MODEL_SECTION) != 0;
