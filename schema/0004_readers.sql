@@ -115,3 +115,28 @@ BEGIN
     SELECT CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER), 'info', 'generation.changed', seq, batch_seq, 'parameters'
     FROM generation WHERE seq = NEW.seq;
 END;
+
+---------------------------------------------------------------------------------------------------
+-- What was deleted here and stands in a mirror
+---------------------------------------------------------------------------------------------------
+
+-- With [sync] deletes = yes, which the sync notes as deletes = 1 in the data of its cursor: on its way to Postgres. The
+-- log cannot tell it: it may be gone together with the row. Without the note a delete costs a look at the cursor.
+CREATE TABLE sync_deleted (
+    place     INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of the deletes, never used again
+    is_batch  INTEGER NOT NULL CHECK (is_batch=0 OR is_batch=1), -- of a batch job, else of a generation
+    seq       INTEGER NOT NULL,                 -- its number here
+    id        TEXT NOT NULL,
+    batch_seq INTEGER                           -- of an item: its batch job, whose counts have changed
+) STRICT;
+
+CREATE TRIGGER generation_deleted AFTER DELETE ON generation
+WHEN (SELECT CASE WHEN json_valid(data) THEN json_extract(data,'$.deletes') END FROM cursors WHERE name='sync') = 1
+BEGIN
+    INSERT INTO sync_deleted (is_batch, seq, id, batch_seq) VALUES (0, OLD.seq, OLD.id, OLD.batch_seq);
+END;
+CREATE TRIGGER batch_job_deleted AFTER DELETE ON batch_job
+WHEN (SELECT CASE WHEN json_valid(data) THEN json_extract(data,'$.deletes') END FROM cursors WHERE name='sync') = 1
+BEGIN
+    INSERT INTO sync_deleted (is_batch, seq, id) VALUES (1, OLD.seq, OLD.id);
+END;

@@ -115,6 +115,7 @@ static int push(genrun *g, const struct buf *url, struct sync_result *r, char **
                                          .node = own,
                                          .node_is_given = g->config->sync.node != NULL,
                                          .page = g->config->sync.batch,
+                                         .deletes = g->config->sync.deletes,
                                          .version = GENRUN_VERSION};
     struct sync *s = NULL;
     int result = sync_open(&s, &options, &host, &g->err);

@@ -214,6 +214,7 @@ int sync_thread_start(struct sync_thread **out, genrun *g) {
                                        .node = t->node,
                                        .node_is_given = g->config->sync.node != NULL,
                                        .page = g->config->sync.batch,
+                                       .deletes = g->config->sync.deletes,
                                        .version = GENRUN_VERSION,
                                        .ended = &t->ended};
     if (!result)

@@ -22,7 +22,8 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         db_ask(db, e,
                "SELECT log_id, updated_at, json_extract(data,'$.node'), json_extract(data,'$.databaseId'),"
                " json_extract(data,'$.batchSeq'), json_extract(data,'$.itemIndex'),"
-               " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason')"
+               " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason'),"
+               " json_extract(data,'$.deletes')"
                " FROM cursors WHERE name='sync'",
                "");
     int step = s ? db_next(db, s, e) : -1;
@@ -36,6 +37,7 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         out->item_index = db_int(s, 5);
         out->offline_since = db_int(s, 6);
         out->reason = mem_copy(db_text(s, 7));
+        out->deletes = db_int(s, 8) != 0;
     }
     db_done(db, s);
     out->behind = out->newest - out->log_id;
@@ -91,6 +93,30 @@ int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t it
                   "UPDATE cursors SET log_id=?1, updated_at=?2,"
                   " data=json_set(data,'$.batchSeq',?3,'$.itemIndex',?4) WHERE name='sync'",
                   "iiii", log_id, clock_wall_at(), batch_seq, item_index);
+}
+
+// ---- what is deleted ----
+
+int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) {
+    return db_run(db, e, "UPDATE cursors SET data=json_set(data,'$.deletes',?) WHERE name='sync'", "i",
+                  (int64_t)deletes);
+}
+
+int queue_sync_dropped(struct db *db, int64_t first, int64_t last, struct err *e) {
+    int result =
+        db_run(db, e,
+               "DELETE FROM sync_refused WHERE (table_name || row_key) IN (SELECT CASE is_batch WHEN 1 THEN"
+               " 'batch_jobs' ELSE 'generations' END || seq FROM (SELECT is_batch, seq FROM sync_deleted"
+               " WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT 10000))"
+               " OR (table_name='outputs' AND CAST(row_key AS INTEGER)/1024 IN (SELECT seq FROM (SELECT"
+               " is_batch, seq FROM sync_deleted WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT 10000)"
+               " WHERE is_batch=0))",
+               "ii", first, last);
+    return result ? result
+                  : db_run(db, e,
+                           "DELETE FROM sync_deleted WHERE place IN (SELECT place FROM sync_deleted"
+                           " WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT 10000)",
+                           "ii", first, last);
 }
 
 // ---- what is refused there ----

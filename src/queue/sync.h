@@ -21,6 +21,7 @@ struct sync_state {
     int64_t newest;                        // the newest row of the log
     int64_t behind;  // rows of the log, and items of that batch job, that are not there yet
     int64_t refused; // rows that Postgres does not take
+    bool deletes;    // what is deleted is noted for Postgres
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
 void queue_sync_state_clear(struct sync_state *state);
@@ -35,6 +36,11 @@ int queue_sync_refusals(struct db *db, queue_each each, void *payload, struct er
 int queue_sync_begin(struct db *db, const char *node, struct err *e) must_check;
 int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index,
                     struct err *e) must_check;
+// From now on what is deleted is noted in sync_deleted, or not.
+int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) must_check;
+// Of sync_deleted the rows from the first place to the last one are done, and with them what was refused of theirs; at
+// most 10000 of them at once.
+int queue_sync_dropped(struct db *db, int64_t first, int64_t last, struct err *e) must_check;
 // Postgres does not take this row; reason NULL: it does again. What is news goes to the log.
 int queue_sync_refuse(struct db *db, const char *table, const char *key, const char *reason,
                       struct err *e) must_check;

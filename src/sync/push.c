@@ -563,6 +563,7 @@ void push_forget(struct push *p) {
     p->fresh = NULL;
     memset(p->whole, 0, sizeof p->whole);
     p->whole_version = 0;
+    p->dropped = 0;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(p->digests[i]);
         p->digests[i] = NULL;

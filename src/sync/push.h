@@ -21,6 +21,8 @@ struct push_sink {
     int (*on_page)(void *payload, const struct push_position *position, struct err *e);
     // Postgres refuses this row and takes the others; NULL as the reason: it takes it now.
     int (*on_refused)(void *payload, const char *table, const char *key, const char *reason, struct err *e);
+    // These rows of sync_deleted are gone there, from the first place to the last one; drop.h. NULL: it is not used.
+    int (*on_dropped)(void *payload, int64_t first, int64_t last, struct err *e);
     void *payload;
 };
 
@@ -37,6 +39,7 @@ struct push {
     const char *node;
     int page; // events in a page
     struct push_position at;
+    int64_t dropped; // place in sync_deleted that was tried on this connection
     struct push_sink sink;
     bool careful;               // the page was refused: with a savepoint for each statement, down to the row
     int64_t any_refused;        // 1: rows that were refused before are known

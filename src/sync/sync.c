@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "queue/sync.h"
+#include "sync/drop.h"
 #include "sync/init.h"
 #include "sync/order.h"
 #include "sync/push.h"
@@ -17,7 +18,7 @@
 
 struct sync {
     char *url, *schema, *node, *version;
-    bool node_is_given;
+    bool node_is_given, deletes;
     const atomic_bool *ended;
     struct sync_host host;
     struct db *db;
@@ -62,6 +63,25 @@ static int on_refused(void *payload, const char *table, const char *key, const c
     return s->host.write(s->host.payload, refuse, &(struct refusal){table, key, reason}, e);
 }
 
+struct dropped {
+    int64_t first, last;
+};
+
+static int clear_dropped(void *what, struct db *db, struct err *e) {
+    const struct dropped *d = what;
+    return queue_sync_dropped(db, d->first, d->last, e);
+}
+
+static int on_dropped(void *payload, int64_t first, int64_t last, struct err *e) {
+    struct sync *s = payload;
+    return s->host.write(s->host.payload, clear_dropped, &(struct dropped){first, last}, e);
+}
+
+static int set_deletes(void *what, struct db *db, struct err *e) {
+    struct sync *s = what;
+    return queue_sync_set_deletes(db, s->deletes, e);
+}
+
 static int begin(void *what, struct db *db, struct err *e) {
     return queue_sync_begin(db, what, e);
 }
@@ -85,9 +105,10 @@ int sync_open(struct sync **out, const struct sync_options *o, const struct sync
     s->node = mem_copy(o->node);
     s->version = mem_copy(o->version);
     s->node_is_given = o->node_is_given;
+    s->deletes = o->deletes;
     s->ended = o->ended;
     s->host = *host;
-    s->push = (struct push){.db = s->db, .page = o->page, .sink = {on_page, on_refused, s}};
+    s->push = (struct push){.db = s->db, .page = o->page, .sink = {on_page, on_refused, on_dropped, s}};
     *out = s;
     return 0;
 }
@@ -119,11 +140,27 @@ const char *sync_node(const struct sync *s) {
 bool sync_has_news(struct sync *s) {
     struct err ignored;
     int64_t newest = 0;
-    return db_integer(s->db, &ignored, &newest, 0, QUEUE_SYNC_NEWEST, "") != 0 ||
+    bool deleted = false;
+    return (s->deletes && drop_has_news(&s->push, &deleted, &ignored) != 0) || deleted ||
+           db_integer(s->db, &ignored, &newest, 0, QUEUE_SYNC_NEWEST, "") != 0 ||
            newest > s->push.at.log_id || s->push.at.batch_seq != 0;
 }
 
 // ---- connecting ----
+
+// Deletes are noted for the mirror from the first session that is to pass them on; and none is kept for one that is not.
+static int settle_deletes(struct sync *s, const struct sync_state *state, struct err *e) {
+    int64_t any = 1;
+    int result = 0;
+    if (s->deletes)
+        return state->deletes ? 0 : s->host.write(s->host.payload, set_deletes, s, e);
+    if (state->deletes)
+        result = s->host.write(s->host.payload, set_deletes, s, e);
+    while (!result && !(result = db_integer(s->db, e, &any, 0, "SELECT 1 FROM sync_deleted LIMIT 1", "")) &&
+           any)
+        result = on_dropped(s, 0, INT64_MAX, e);
+    return result;
+}
 
 // What stands here: the name that was settled counts, where none other is given.
 static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
@@ -149,7 +186,7 @@ static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
     s->push.node = s->node;
     s->push.at = (struct push_position){state->log_id, state->batch_seq, state->item_index};
     s->offline = state->offline_since != 0;
-    return 0;
+    return settle_deletes(s, state, e);
 }
 
 // Another database under this name would mix its rows with ours. *made: the mirror did not know this box.
@@ -256,6 +293,15 @@ static int push_slice(struct sync *s, bool *more, struct err *e) {
     return result;
 }
 
+static int drop_slice(struct sync *s, bool *more, struct err *e) {
+    int64_t until_ms = clock_monotonic_ms() + SLICE_MS;
+    int result = 0;
+    *more = s->deletes;
+    while (!result && *more && clock_monotonic_ms() < until_ms)
+        result = is_ended(s) ? err_set(e, ERR_CONFLICT, "the sync was ended") : drop_page(&s->push, more, e);
+    return result;
+}
+
 // *more: what came of them is in the log; so the rows, also those that a refusal sets back, go there again.
 static int fetch_orders(struct sync *s, struct sync_result *r, bool *more, struct err *e) {
     int count = 0, result;
@@ -296,9 +342,11 @@ static int pass(struct sync *s, struct sync_result *r, struct err *e) {
         result = lock(s, e);
     if (result)
         return result;
-    for (bool more = true; !result && more;)
-        if (!(result = push_small(&s->push, e)) && !(result = push_slice(s, &more, e)) &&
-            !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, &more, e)))
+    // Deletes go first: an output of a row typed anew under the same id would meet the one that was deleted.
+    for (bool more = true, deletes = false; !result && more; more |= deletes)
+        if (!(result = push_small(&s->push, e)) && !(result = drop_slice(s, &deletes, e)) &&
+            !(result = push_slice(s, &more, e)) && !(result = push_live(&s->push, e)) &&
+            !(result = fetch_orders(s, r, &more, e)))
             result = note_node(s, e);
     // After a failure the connection is given up, and with it the lock.
     return result ? result : unlock(s, &late) ? err_set(e, late.code, "%s", late.message) : 0;

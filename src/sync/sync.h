@@ -28,6 +28,7 @@ struct sync_options {
     const char *node;   // what this box is called
     bool node_is_given; // by a person: then it must be the one that was settled
     int page;           // log rows in a transaction
+    bool deletes;       // what is deleted here is deleted there, from now on
     const char *version;
     const atomic_bool *ended; // set by another thread: whatever waits ends. NULL: never
 };

@@ -71,7 +71,9 @@ static void recall(const char *path, struct push_position *at) {
 
 static int run_push(char **argv) {
     struct err e;
-    struct push p = {.node = argv[2], .page = atoi(argv[3]), .sink = {keep, refused, argv[4]}};
+    struct push p = {.node = argv[2],
+                     .page = atoi(argv[3]),
+                     .sink = {.on_page = keep, .on_refused = refused, .payload = argv[4]}};
     bool more = true;
     recall(argv[4], &p.at);
     int result = open_pg(&p.pg, argv[0], &e);
