@@ -132,7 +132,7 @@ def test_names(place):
     place.sql("INSERT INTO locks (name, user_id, owner, acquired_at, expires_at, reason) "
               "VALUES ('account:ann:1', 'ann', 'another', 1, 4102444800000, 'a test')")
     for line, expected in (
-            ("genrun job ", ["checkpoint", "cleanup_stuck_generation", "expire", "list", "retention"]),
+            ("genrun job ", ["checkpoint", "cleanup_stuck_generation", "expire", "list", "retention", "sync", "webhooks"]),
             ("genrun job clean", ["cleanup_stuck_generation"]),
             ("genrun template show ", ["explain"]),
             ("genrun template remove ex", ["explain"]),
