@@ -95,6 +95,18 @@ int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t it
                   "iiii", log_id, clock_wall_at(), batch_seq, item_index);
 }
 
+int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) {
+    int result =
+        db_run(db, e, "UPDATE sqlite_sequence SET seq=max(seq,?1) WHERE name='event'", "i", newest_there);
+    if (!result)
+        result = queue_sync_move(db, 0, 0, 0, e);
+    return result ? result
+                  : queue_log(db, "warn", "sync.restored", 0, 0,
+                              "this database is older than what it brought to Postgres, as one from a "
+                              "backup is: all of it is brought there anew",
+                              NULL, e);
+}
+
 // ---- what is deleted ----
 
 int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sync/sync.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "queue/sync.h"
 #include "sync/drop.h"
@@ -189,18 +190,20 @@ static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
     return settle_deletes(s, state, e);
 }
 
-// Another database under this name would mix its rows with ours. *made: the mirror did not know this box.
-static int register_node(struct sync *s, const char *database_id, bool *made, struct err *e) {
+// Another database under this name would mix its rows with ours. *made: the mirror did not know this box; *noted: up to
+// where it had read the log, as is noted there.
+static int register_node(struct sync *s, const char *database_id, bool *made, int64_t *noted, struct err *e) {
     struct pg_result *rows = NULL;
     const char *values[] = {s->node, database_id, s->version};
     int result = pg_run(s->pg, &rows, e,
                         "INSERT INTO genrun_nodes AS n (node, database_id, version) VALUES ($1, $2, $3) "
                         "ON CONFLICT (node) DO UPDATE SET version = excluded.version "
-                        "WHERE n.database_id = excluded.database_id RETURNING (xmax = 0)::int",
+                        "WHERE n.database_id = excluded.database_id RETURNING (xmax = 0)::int, sync_version",
                         3, values);
     if (result)
         return result;
     *made = pg_rows(rows) > 0 && pg_integer(rows, 0, 0, 0) != 0;
+    *noted = pg_rows(rows) > 0 ? pg_integer(rows, 0, 1, 0) : 0;
     if (pg_rows(rows) == 0)
         result =
             err_set(e, ERR_CONFLICT,
@@ -224,6 +227,38 @@ static int start_anew(struct sync *s, struct err *e) {
     return result;
 }
 
+static int restored(void *what, struct db *db, struct err *e) {
+    return queue_sync_restored(db, *(int64_t *)what, e);
+}
+
+// The position is written here before it is noted there: one behind it is of a database that was set back (by a backup,
+// or a loss of power), whose log counts again from numbers that are there already.
+static int check_position(struct sync *s, int64_t noted, struct err *e) {
+    struct pg_result *rows = NULL;
+    const char *values[] = {s->node};
+    int64_t log_id = 0, newest_there = 0;
+    int result = db_integer(s->db, e, &log_id, 0, "SELECT log_id FROM cursors WHERE name='sync'", "");
+    if (result || log_id >= noted)
+        return result;
+    result = pg_run(s->pg, &rows, e,
+                    "SELECT greatest((SELECT sync_version FROM genrun_nodes WHERE node = $1), "
+                    "(SELECT max(id) FROM logs WHERE node = $1), "
+                    "(SELECT max(sync_version) FROM generations WHERE node = $1), "
+                    "(SELECT max(sync_version) FROM outputs WHERE node = $1), "
+                    "(SELECT max(sync_version) FROM batch_jobs WHERE node = $1))",
+                    1, values);
+    if (result)
+        return result;
+    newest_there = pg_integer(rows, 0, 0, noted);
+    pg_result_free(rows);
+    log_warn(
+        "sync: this database is older than what it brought to Postgres: all of it is brought there anew");
+    result = s->host.write(s->host.payload, restored, &newest_there, e);
+    if (!result)
+        s->push.at = (struct push_position){0};
+    return result;
+}
+
 static int check_mirror(struct sync *s, struct err *e) {
     int version = 0, result = init_version(s->pg, s->schema, &version, e);
     if (result || version == init_newest())
@@ -239,6 +274,7 @@ static int check_mirror(struct sync *s, struct err *e) {
 static int connect_now(struct sync *s, struct err *e) {
     struct sync_state state = {0};
     bool made = false;
+    int64_t noted = 0;
     int result = take_state(s, &state, e);
     if (!result)
         result = pg_open_until(&s->pg, s->url, s->schema, s->ended, e);
@@ -246,9 +282,11 @@ static int connect_now(struct sync *s, struct err *e) {
     if (!result)
         result = check_mirror(s, e);
     if (!result)
-        result = register_node(s, state.database_id, &made, e);
+        result = register_node(s, state.database_id, &made, &noted, e);
     if (!result && made && state.log_id > 0)
         result = start_anew(s, e);
+    if (!result && !made)
+        result = check_position(s, noted, e);
     s->noted_ms = 0;
     queue_sync_state_clear(&state);
     return result;

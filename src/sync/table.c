@@ -130,7 +130,7 @@ const struct table table_list[TABLE_COUNT] = {
         .source = "FROM outputs t WHERE t.id = ?1"},
     [TABLE_BATCH_JOBS] = {.name = "batch_jobs", .columns = batch_columns, .key = "id", .versioned = true,
         .source = "FROM batch_jobs t WHERE t.seq = ?1"},
-    [TABLE_LOGS] = {.name = "logs", .columns = log_columns, .key = "node, id", .kept = true,
+    [TABLE_LOGS] = {.name = "logs", .columns = log_columns, .key = "node, id",
         .source = "FROM logs t WHERE t.id = ?1"},
     [TABLE_LOCKS] = {.name = "locks", .columns = lock_columns, .key = "node, name", .text_key = true,
         .source = "FROM locks t WHERE t.name = ?1"},
@@ -180,10 +180,6 @@ void table_upsert(const struct table *t, struct buf *out) {
     for (const struct column *c = t->columns; c->name; c++)
         buf_format(out, "%s$%d::%s[]", c == t->columns ? "" : ", ", next++, array_type(c->kind));
     buf_format(out, ") AS u ON CONFLICT (%s) DO ", t->key);
-    if (t->kept) {
-        buf_text(out, "NOTHING");
-        return;
-    }
     buf_format(out, "UPDATE SET (node, %s", version);
     list(t, out, "");
     buf_format(out, ") = ROW(excluded.node, %s", t->versioned ? "excluded.sync_version, " : "");

@@ -33,7 +33,6 @@ struct table {
     bool text_key;                // ?1 is text, not a number
     bool versioned;               // rows carry sync_version, and an older one never replaces a newer
     bool shared;                  // rows belong to no box: the last one to change them has said so
-    bool kept;                    // rows never change: what is there already stays
 };
 
 enum {

@@ -132,7 +132,7 @@ static char *plain_sql(const struct table *t, int rows) {
         buf_char(&sql, ')');
     }
     buf_format(&sql, " ON CONFLICT (%s) DO ", t->key);
-    if (t->kept) {
+    if (t == &table_list[TABLE_LOGS]) { // its rows never change
         buf_text(&sql, "NOTHING");
         return buf_take(&sql);
     }

@@ -166,6 +166,33 @@ def test_new_mirror(place):
     tap.equal(push(place)["ordersApplied"], 1, "and its orders, which count from 1 again")
 
 
+def test_set_back(place):
+    """A database from a backup (or that lost its end with the power) counts on from numbers that are there already."""
+    fresh(place)
+    a = submit(place)
+    push(place)
+    copy = os.path.join(os.path.dirname(place.database), "copy.db")
+    tap.equal(place.run("db", "backup", copy).code, 0, "a backup")
+    lost = [submit(place) for _ in range(9)]
+    push(place)
+    for end in ("-wal", "-shm"):
+        if os.path.exists(place.database + end):
+            os.remove(place.database + end)
+    os.replace(copy, place.database)
+    c = submit(place, "--user", "ann")
+    place.run("cancel", a)
+    r = place.run("sync", "push", "--json")
+    tap.result(r, 0, "a push of a database that was set back", err="older than what it brought")
+    tap.equal([there(a), there(c), there(lost[0])], [["cancelled"], ["queued"], ["queued"]], "what is done since is there")
+    for id, event in place.sql("SELECT id, event FROM logs"):
+        tap.equal(there(id, "event", "logs"), [event], "each row of its log is there")
+    tap.equal(place.value("SELECT count(*) FROM logs WHERE event='sync.restored'"), 1, "it is told in the log")
+    tap.equal(push(place)["rows"], 0, "and once only")
+    place.run("cancel", c)
+    push(place)
+    tap.equal(there(c), ["cancelled"], "later changes come there")
+
+
 def test_status(place):
     fresh(place)
     submit(place)
