@@ -409,7 +409,11 @@ static int settle_failure(struct endpoint *p, const struct going *g, const struc
                                              .http_status = r->status,
                                              .error = r->error};
     int result = delivery_settle(p->all->db, g->ids, g->count, &outcome, now_at, e);
-    p->state.not_before = held_off && asked_ms > 0 ? now_at + asked_ms : 0;
+    // A pause that another one on its way was asked for stands.
+    if (p->state.not_before <= now_at)
+        p->state.not_before = 0;
+    if (held_off && now_at + asked_ms > p->state.not_before && asked_ms > 0)
+        p->state.not_before = now_at + asked_ms;
     const struct delivery_state state = {.not_before = p->state.not_before,
                                          .reason = p->state.not_before ? r->error : NULL};
     if (!result)

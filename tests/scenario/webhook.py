@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -183,6 +184,30 @@ def test_held_off(place):
         tap.equal(place.run("--json", "webhook", "list", env=SECRET).jsonl[0]["state"], "paused", "which is listed")
         again(place)
         delivered(place, 1)
+        runner.stop()
+
+
+def test_held_off_beside_a_failure(place):
+    both, settled = threading.Barrier(2), threading.Event()
+
+    def later(x):
+        both.wait(20)
+        x.answer(429, "", {"Retry-After": "1000"})
+
+    def fail(x):
+        both.wait(20)
+        settled.wait(20)
+        x.answer(500, "")
+    with Receiver(later, fail) as r:
+        configure(place, r.hook, "events = generation.completed")
+        runner = place.start_runner(env=SECRET)
+        for name in "ab":
+            place.submit(name, "--model", "echo")
+        wait_until(lambda: place.value("SELECT not_before FROM endpoint"), what="the pause")
+        settled.set()
+        wait_until(lambda: place.value("SELECT sum(attempts) FROM delivery") == 2, what="the failure")
+        tap.ok((place.value("SELECT not_before FROM endpoint") or 0) > time.time() * 1000 + 900_000,
+               "a failure beside it does not end the pause")
         runner.stop()
 
 
