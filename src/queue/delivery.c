@@ -10,7 +10,9 @@
 #include <string.h>
 
 #define SCAN_ROWS 512
-#define WAIT_MS 50 // of the loop, for the writer lock
+#define WAIT_MS 50    // of the loop, for the writer lock
+#define DROP_ROWS 200 // in one transaction: the loop waits for it
+#define DISABLED "the endpoint is disabled"
 
 void delivery_event_clear(struct delivery_event *event) {
     free(event->level);
@@ -213,11 +215,28 @@ int delivery_open(struct db *db, const char *endpoint, const char *url_digest, i
     return delivery_look(db, endpoint, out, e);
 }
 
-static int drop_pending(struct db *db, const char *endpoint, const char *why, int64_t now_at, struct err *e) {
+// The oldest; limit -1: all of them.
+static int drop_pending(struct db *db, const char *endpoint, const char *why, int64_t limit, int64_t now_at,
+                        struct err *e) {
     return db_run(db, e,
                   "UPDATE delivery SET status='dropped', ended_at=?2, last_error=coalesce(last_error, ?3)"
-                  " WHERE endpoint=?1 AND status='pending'",
-                  "tit", endpoint, now_at, why);
+                  " WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_pending WHERE endpoint=?1"
+                  " AND status='pending' ORDER BY id LIMIT ?4)",
+                  "titi", endpoint, now_at, why, limit);
+}
+
+int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *dropped, struct err *e) {
+    *dropped = 0;
+    int result = db_begin(db, WAIT_MS, e);
+    if (result)
+        return result;
+    result = drop_pending(db, endpoint, DISABLED, DROP_ROWS, now_at, e);
+    if (result) {
+        db_rollback(db);
+        return result;
+    }
+    *dropped = db_changes(db);
+    return db_commit(db, e);
 }
 
 static int forget(struct db *db, const char *endpoint, int64_t now_at, struct err *e) {
@@ -229,7 +248,7 @@ static int forget(struct db *db, const char *endpoint, int64_t now_at, struct er
     buf_format(&message, "webhook %s is no longer configured: what waited for it is dropped", endpoint);
     result = db_run(db, e, "DELETE FROM cursors WHERE name='webhook:' || ?", "t", endpoint);
     if (!result)
-        result = drop_pending(db, endpoint, "the endpoint is no longer configured", now_at, e);
+        result = drop_pending(db, endpoint, "the endpoint is no longer configured", -1, now_at, e);
     if (!result)
         result = db_run(db, e, "DELETE FROM endpoint WHERE name=?", "t", endpoint);
     if (!result)
@@ -258,16 +277,18 @@ int delivery_forget_others(struct db *db, const char *const *names, size_t count
     return result;
 }
 
+// Disabled it stays, whatever comes of those that were on their way.
 int delivery_endpoint_set(struct db *db, const char *endpoint, const struct delivery_state *state,
                           int64_t now_at, struct err *e) {
     int result = db_run(
         db, e,
-        "UPDATE endpoint SET disabled_at=nullif(?2,0), away_since=nullif(?3,0), not_before=nullif(?4,0),"
-        " reason=?5, last_at=CASE WHEN ?6 THEN ?7 ELSE last_at END, updated_at=?7 WHERE name=?1",
+        "UPDATE endpoint SET disabled_at=coalesce(nullif(?2,0), disabled_at), away_since=nullif(?3,0),"
+        " not_before=nullif(?4,0), reason=CASE WHEN ?2=0 AND disabled_at IS NOT NULL THEN reason ELSE ?5 END,"
+        " last_at=CASE WHEN ?6 THEN ?7 ELSE last_at END, updated_at=?7 WHERE name=?1",
         "tiiitii", endpoint, state->disabled_at, state->away_since, state->not_before, state->reason,
         (int64_t)state->took, now_at);
     return result || !state->disabled_at ? result
-                                         : drop_pending(db, endpoint, "the endpoint is disabled", now_at, e);
+                                         : drop_pending(db, endpoint, DISABLED, DROP_ROWS, now_at, e);
 }
 
 int delivery_enable(struct db *db, const char *endpoint, bool *was_disabled, struct err *e) {

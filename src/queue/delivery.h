@@ -53,6 +53,9 @@ int delivery_look(struct db *db, const char *endpoint, struct delivery_endpoint 
 // In a transaction of its own: what is not among `names` has its cursor removed and its pending ones dropped.
 int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at,
                            struct err *e) must_check;
+// Drops the oldest of what still waits for a disabled endpoint, as many as the loop has time for.
+int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *dropped,
+                  struct err *e) must_check;
 // In transactions of their own: ERR_NOT_FOUND when nothing is known of it.
 int delivery_enable(struct db *db, const char *endpoint, bool *was_disabled, struct err *e) must_check;
 

@@ -500,6 +500,17 @@ static int settle(struct webhooks *w, struct err *e) {
 
 // ---- turns ----
 
+static bool has_to_drop(const struct endpoint *p) {
+    return p->opened && p->state.disabled_at && p->state.pending > 0;
+}
+
+static int drop(struct endpoint *p, struct err *e) {
+    int64_t dropped = 0;
+    int result = delivery_drop(p->all->db, p->config->name, clock_wall_at(), &dropped, e);
+    p->state.pending = dropped ? p->state.pending - dropped : 0;
+    return result;
+}
+
 static int turn_endpoint(struct endpoint *p, int64_t now_ms, struct err *e) {
     int result = 0;
     if (!p->opened || (p->unusable && now_ms >= p->config_ms))
@@ -515,6 +526,8 @@ static int turn_endpoint(struct endpoint *p, int64_t now_ms, struct err *e) {
     }
     if (!result && now_ms >= p->cursor_ms)
         result = write_cursor(p, now_ms, e);
+    if (!result && has_to_drop(p))
+        result = drop(p, e);
     return result ? result : send_due(p, now_ms, e);
 }
 
@@ -545,7 +558,7 @@ static int64_t endpoint_due_ms(const struct endpoint *p, int64_t now_ms) {
         due_ms = p->config_ms;
     if (!p->looked)
         due_ms = least(due_ms, p->look_ms);
-    if (p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM)
+    if ((p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM) || has_to_drop(p))
         due_ms = now_ms;
     if (p->written != p->state.position)
         due_ms = least(due_ms, p->cursor_ms);
@@ -576,7 +589,7 @@ bool webhooks_are_idle(const struct webhooks *w) {
     for (size_t i = 0; i < w->count; i++) {
         const struct endpoint *p = &w->list[i];
         bool sends = due_at(p) > 0 && due_at(p) <= soon_at;
-        if (!p->opened || !p->looked || p->going || sends ||
+        if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) ||
             (p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM))
             return false;
     }

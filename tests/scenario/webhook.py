@@ -170,6 +170,22 @@ def test_gone_disables(place):
         runner.stop()
 
 
+def test_gone_drops_many(place):
+    with Receiver(410) as r:
+        configure(place, r.hook, "events = generation.completed")
+        runner = place.start_runner(env=SECRET)
+        runner.stop()
+        place.submit("a", "--model", "echo")
+        place.run("run", "--no-http", "--drain", env={"HOOK_SECRET": None})
+        place.sql("WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO delivery (endpoint, "
+                  "event_id, event, message_id, body, next_at, created_at) SELECT 'app', -i, 'x.y', 'msg_' || i, '{}', 1, 1 FROM n")
+        runner = place.start_runner(env=SECRET)
+        wait_until(lambda: place.value("SELECT count(*) FROM delivery WHERE status='dropped'") >= 990, what="the end of what waited")
+        wait_until(lambda: place.value("SELECT count(*) FROM delivery WHERE status='pending'") == 0, what="the end of all")
+        tap.ok(len(r.had) <= 4, "nothing more is sent to it")
+        runner.stop()
+
+
 def test_held_off(place):
     def later(x):
         x.answer(429, "", {"Retry-After": "1000"})
