@@ -195,91 +195,15 @@ int queue_sync_offline(struct db *db, const char *reason, struct err *e) {
 // A column that was not typed keeps its value; in the law of the views, as if it were typed here.
 #define TYPED(column, value)                                                                                 \
     column "=CASE WHEN json_type(?2,'$." column "') IS NULL THEN " column " ELSE " value " END"
+// clang-format off
 #define CHANGE_GENERATION                                                                                    \
-    "UPDATE generations SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                      \
-        "error_message",                                                                                     \
-        "js"                                                                                                 \
-        "on"                                                                                                 \
-        "_e"                                                                                                 \
-        "xt"                                                                                                 \
-        "ra"                                                                                                 \
-        "ct"                                                                                                 \
-        "(?"                                                                                                 \
-        "2,"                                                                                                 \
-        "'$"                                                                                                 \
-        ".e"                                                                                                 \
-        "rr"                                                                                                 \
-        "or"                                                                                                 \
-        "_m"                                                                                                 \
-        "es"                                                                                                 \
-        "sa"                                                                                                 \
-        "ge"                                                                                                 \
-        "'"                                                                                                  \
-        ")") "," TYPED("parameters",                                                                         \
-                       "json_extract(?2,'$.parameters')") "," TYPED("priority",                              \
-                                                                    "json_extract(?2,'$."                    \
-                                                                    "priority')") "," TYPED("di"             \
-                                                                                            "sm"             \
-                                                                                            "is"             \
-                                                                                            "se"             \
-                                                                                            "d_"             \
-                                                                                            "a"              \
-                                                                                            "t",             \
-                                                                                            "CA"             \
-                                                                                            "SE"             \
-                                                                                            " W"             \
-                                                                                            "HE"             \
-                                                                                            "N "             \
-                                                                                            "js"             \
-                                                                                            "on"             \
-                                                                                            "_"              \
-                                                                                            "ex"             \
-                                                                                            "tr"             \
-                                                                                            "ac"             \
-                                                                                            "t("             \
-                                                                                            "?"              \
-                                                                                            "2,"             \
-                                                                                            "'$"             \
-                                                                                            "."              \
-                                                                                            "di"             \
-                                                                                            "sm"             \
-                                                                                            "is"             \
-                                                                                            "se"             \
-                                                                                            "d_"             \
-                                                                                            "at"             \
-                                                                                            "')"             \
-                                                                                            " I"             \
-                                                                                            "S "             \
-                                                                                            "NU"             \
-                                                                                            "LL"             \
-                                                                                            " T"             \
-                                                                                            "HE"             \
-                                                                                            "N "             \
-                                                                                            "NU"             \
-                                                                                            "LL"             \
-                                                                                            " E"             \
-                                                                                            "LS"             \
-                                                                                            "E "             \
-                                                                                            "co"             \
-                                                                                            "al"             \
-                                                                                            "es"             \
-                                                                                            "ce"             \
-                                                                                            "("              \
-                                                                                            "di"             \
-                                                                                            "sm"             \
-                                                                                            "is"             \
-                                                                                            "se"             \
-                                                                                            "d_"             \
-                                                                                            "at"             \
-                                                                                            ",?"             \
-                                                                                            "3)"             \
-                                                                                            " "              \
-                                                                                            "EN"             \
-                                                                                            "D") " WH"       \
-                                                                                                 "ERE"       \
-                                                                                                 " se"       \
-                                                                                                 "q=?"       \
-                                                                                                 "1"
+    "UPDATE generations SET " TYPED("status", "json_extract(?2,'$.status')") ","                             \
+    TYPED("error_message", "json_extract(?2,'$.error_message')") ","                                         \
+    TYPED("parameters", "json_extract(?2,'$.parameters')") ","                                               \
+    TYPED("priority", "json_extract(?2,'$.priority')") ","                                                   \
+    TYPED("dismissed_at", "CASE WHEN json_extract(?2,'$.dismissed_at') IS NULL THEN NULL"                    \
+        " ELSE coalesce(dismissed_at,?3) END") " WHERE seq=?1"
+// clang-format on
 #define CHANGE_BATCH                                                                                         \
     "UPDATE batch_jobs SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                       \
         "paused_reason", "json_extract(?2,'$.paused_reason')") " WHERE seq=?1"
