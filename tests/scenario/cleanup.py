@@ -195,7 +195,7 @@ def test_counters_that_refuse(place):
         wait_until(lambda: shell.batch(place, batch)["status"] == "completed", 20, "the batch job")
         tap.equal(shell.drift(place), [], "ends that were refused are written, nothing has drifted")
         tap.ok(place.value("SELECT count(*) FROM logs WHERE event='totals.repaired'") >= 1, "the log tells of the repair")
-        tap.equal(place.sql("SELECT outcome, run_by LIKE 'runner, pid %' FROM jobs"), [("done", 1)], "which the runner did")
+        wait_until(lambda: place.sql("SELECT outcome, run_by LIKE 'runner, pid %' FROM jobs") == [("done", 1)], 10, "the end of the repair")
         slow.go.clear()
         more = [place.submit(f"q{i}") for i in range(3)]
         wait_until(lambda: len(slow.prompts) == 6, 10, "three in flight")
