@@ -75,7 +75,8 @@ class Server:
     def journal(self):
         """The last message of each request, in the order in which they came, and the set of statuses answered."""
         with self.get("") as answer:
-            entries = json.load(answer)
+            # A client that was killed while it sent leaves a request without a body, which no model answered.
+            entries = [entry for entry in json.load(answer) if entry["body"]]
         asked = [entry["body"]["messages"][-1]["content"] for entry in entries]
         return asked, {entry["response"]["status"] for entry in entries}
 
