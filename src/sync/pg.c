@@ -7,7 +7,6 @@
 #include <ctype.h>
 #include <libpq-fe.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,8 +18,7 @@
 struct pg {
     PGconn *conn;
     char *place;
-    pthread_mutex_t mutex; // of `cancelled`
-    bool cancelled, broken, refused;
+    bool broken;
     const atomic_bool *ended; // by its owner; NULL: never
 };
 
@@ -148,19 +146,16 @@ static int fail(struct pg *pg, enum err_code code, const char *what, const char 
     return result;
 }
 
-static bool is_cancelled(struct pg *pg) {
-    pthread_mutex_lock(&pg->mutex);
-    bool cancelled = pg->cancelled || (pg->ended && atomic_load(pg->ended));
-    pthread_mutex_unlock(&pg->mutex);
-    return cancelled;
+static bool is_ended(const struct pg *pg) {
+    return pg->ended && atomic_load(pg->ended);
 }
 
-// Waits in short pieces, so that pg_cancel() is seen. False: the time is over, or cancelled.
+// Waits in short pieces, so that its owner's end is seen. False: the time is over, or ended.
 static bool wait_for(struct pg *pg, short events, int64_t until_ms) {
     for (;;) {
         struct pollfd fd = {.fd = PQsocket(pg->conn), .events = events};
         int64_t left_ms = until_ms - clock_monotonic_ms();
-        if (left_ms <= 0 || is_cancelled(pg))
+        if (left_ms <= 0 || is_ended(pg))
             return false;
         if (poll(&fd, 1, left_ms < 100 ? (int)left_ms : 100) > 0)
             return true;
@@ -174,7 +169,7 @@ static int connect_it(struct pg *pg, struct err *e) {
     for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;) {
         if (!wait_for(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ms))
             return fail(pg, ERR_REMOTE, "cannot connect to Postgres",
-                        is_cancelled(pg) ? "ended" : "no answer within 10 s", e);
+                        is_ended(pg) ? "ended" : "no answer within 10 s", e);
         state = PQconnectPoll(pg->conn);
         if (state == PGRES_POLLING_FAILED)
             return fail(pg, ERR_REMOTE, "cannot connect to Postgres", PQerrorMessage(pg->conn), e);
@@ -214,7 +209,6 @@ int pg_open_until(struct pg **out, const char *url, const char *schema, const at
     if (result)
         return result;
     struct pg *pg = mem_alloc(1, sizeof *pg);
-    pthread_mutex_init(&pg->mutex, NULL);
     pg->place = pg_place(url);
     pg->ended = ended;
     pg->conn = start(given);
@@ -239,23 +233,8 @@ void pg_close(struct pg *pg) {
     if (!pg)
         return;
     PQfinish(pg->conn);
-    pthread_mutex_destroy(&pg->mutex);
     free(pg->place);
     free(pg);
-}
-
-void pg_cancel(struct pg *pg) {
-    pthread_mutex_lock(&pg->mutex);
-    pg->cancelled = true;
-    pthread_mutex_unlock(&pg->mutex);
-}
-
-bool pg_is_broken(const struct pg *pg) {
-    return pg->broken;
-}
-
-bool pg_was_refused(const struct pg *pg) {
-    return pg->refused;
 }
 
 // ---- statements ----
@@ -299,18 +278,17 @@ static PGresult *finish(struct pg *pg) {
 static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) {
     PGresult *result = sent ? finish(pg) : NULL;
     ExecStatusType status = result ? PQresultStatus(result) : PGRES_FATAL_ERROR;
-    pg->refused = false;
     if (!result || PQstatus(pg->conn) == CONNECTION_BAD) {
         pg->broken = true;
         PQclear(result);
-        const char *why = is_cancelled(pg)                      ? "ended"
+        const char *why = is_ended(pg)                          ? "ended"
                           : PQstatus(pg->conn) == CONNECTION_OK ? "no answer within 75 s"
                                                                 : PQerrorMessage(pg->conn);
         return fail(pg, ERR_REMOTE, "Postgres", why, e);
     }
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
-        pg->refused = lies_in_values(PQresultErrorField(result, PG_DIAG_SQLSTATE));
-        int code = fail(pg, pg->refused ? ERR_INVALID : ERR_REMOTE, "Postgres",
+        bool refused = lies_in_values(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+        int code = fail(pg, refused ? ERR_INVALID : ERR_REMOTE, "Postgres",
                         PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), e);
         PQclear(result);
         return code;

@@ -21,13 +21,9 @@ int pg_open(struct pg **out, const char *url, const char *schema, struct err *e)
 int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
                   struct err *e) must_check;
 void pg_close(struct pg *pg); // NULL is fine
-// Ends the statement that runs, and makes every later one fail: from another thread.
-void pg_cancel(struct pg *pg);
-bool pg_is_broken(const struct pg *pg); // the connection is gone: close it
-bool pg_was_refused(
-    const struct pg *pg); // the last failure lay in the statement or its values, not in the network
 
-// Runs one statement with text values (NULL is NULL). *out (may be NULL) is for pg_result_free.
+// Runs one statement with text values (NULL is NULL). *out (may be NULL) is for pg_result_free. ERR_INVALID: Postgres
+// refuses the statement or its values; ERR_REMOTE: the network, or the server's state.
 int pg_run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
            const char *const *values) must_check;
 // Several statements without values, such as a migration.

@@ -25,20 +25,6 @@ void pg_close(struct pg *pg) {
     (void)pg;
 }
 
-void pg_cancel(struct pg *pg) {
-    (void)pg;
-}
-
-bool pg_is_broken(const struct pg *pg) {
-    (void)pg;
-    return true;
-}
-
-bool pg_was_refused(const struct pg *pg) {
-    (void)pg;
-    return false;
-}
-
 int pg_run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
            const char *const *values) {
     (void)pg;

@@ -423,25 +423,14 @@ int push_page(struct push *p, bool *more, struct err *e) {
     return result;
 }
 
-static int push_one(struct push *p, int64_t generation, int64_t batch, struct err *e) {
+int push_batch(struct push *p, int64_t batch_seq, struct err *e) {
     struct page page = {0};
-    if (generation)
-        keys_add(&page.generations, generation, NULL);
-    if (batch)
-        keys_add(&page.batches, batch, NULL);
+    keys_add(&page.batches, batch_seq, NULL);
     int result = follow(p, &page, e);
     if (!result)
         result = write_patiently(p, &page, e);
     page_free(&page);
     return result;
-}
-
-int push_generation(struct push *p, int64_t seq, struct err *e) {
-    return push_one(p, seq, 0, e);
-}
-
-int push_batch(struct push *p, int64_t batch_seq, struct err *e) {
-    return push_one(p, 0, batch_seq, e);
 }
 
 int push_live(struct push *p, struct err *e) {

@@ -59,8 +59,7 @@ int push_page(struct push *p, bool *more, struct err *e) must_check;
 // People, places and locks, when they have changed; what is running, for its signs of life.
 int push_small(struct push *p, struct err *e) must_check;
 int push_live(struct push *p, struct err *e) must_check;
-// One row as it is now: what a refused order had changed is set back.
-int push_generation(struct push *p, int64_t seq, struct err *e) must_check;
+// A batch job as it is now.
 int push_batch(struct push *p, int64_t batch_seq, struct err *e) must_check;
 // What it takes for known of the other side may not hold any more: after each new connection.
 void push_forget(struct push *p);
