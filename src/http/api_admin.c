@@ -77,11 +77,7 @@ const struct field api_admin_failures_query[] = {
     {.name = "type", .kind = FIELD_TEXT, .least = 1, .most = API_NAME_MOST, .help = "of this error type"},
     {.name = "by", .kind = FIELD_CHOICE, .choices = groups, .help = "counts of each instead of the failures"},
     {.name = "dismissed", .kind = FIELD_FLAG, .help = "what is dismissed, too"},
-    {.name = "limit",
-     .kind = FIELD_INTEGER,
-     .least = 1,
-     .most = API_LIMIT_MOST,
-     .help = "rows, 100 by default"},
+    API_FIELD_ROWS,
     API_FIELD_END,
 };
 

@@ -76,7 +76,7 @@ static void open_stream(struct exchange *x, genrun *g, const struct live_start *
     }
     exchange_answer_header(x, "Cache-Control", "no-cache");
     // The feed pings by itself: it knows when it is between two events.
-    exchange_stream(x, "text/event-stream", &(struct exchange_stream){live_read, live_close, stream}, 0);
+    exchange_stream(x, "text/event-stream", &(struct exchange_stream){live_read, live_close, stream});
 }
 
 void api_events(struct exchange *x, genrun *g) {

@@ -148,11 +148,7 @@ const struct field api_generations_failed_query[] = {
      .help = "of so many hours, 24 by default"},
     API_FIELD_SESSION,
     API_FIELD_MODEL,
-    {.name = "limit",
-     .kind = FIELD_INTEGER,
-     .least = 1,
-     .most = API_LIMIT_MOST,
-     .help = "rows, 100 by default"},
+    API_FIELD_ROWS,
     API_FIELD_END,
 };
 
@@ -264,11 +260,7 @@ const struct field api_generations_logs_query[] = {
      .least = 0,
      .most = API_NUMBER_MOST,
      .help = "rows behind this id"},
-    {.name = "limit",
-     .kind = FIELD_INTEGER,
-     .least = 1,
-     .most = API_LIMIT_MOST,
-     .help = "rows, 100 by default"},
+    API_FIELD_ROWS,
     API_FIELD_END,
 };
 

@@ -43,6 +43,11 @@
         .name = "limit", .kind = FIELD_INTEGER, .least = 1, .most = API_LIMIT_MOST,                          \
         .help = "rows of a page, 20 by default"                                                              \
     }
+#define API_FIELD_ROWS                                                                                       \
+    {                                                                                                        \
+        .name = "limit", .kind = FIELD_INTEGER, .least = 1, .most = API_LIMIT_MOST,                          \
+        .help = "rows, 100 by default"                                                                       \
+    }
 #define API_FIELD_AFTER                                                                                      \
     { .name = "after", .kind = FIELD_TEXT, .help = "nextCursor of the page before" }
 #define API_FIELD_REASON                                                                                     \

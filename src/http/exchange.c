@@ -34,7 +34,6 @@ struct exchange *exchange_new(struct server *server, struct connection *connecti
     if (x->next)
         x->next->back = &x->next;
     server->exchanges = x;
-    server->exchange_count++;
     return x;
 }
 
@@ -64,7 +63,6 @@ void exchange_free(struct exchange *x) {
     *x->back = x->next;
     if (x->next)
         x->next->back = x->back;
-    x->server->exchange_count--;
     x->server->buffered -= x->buffered;
     x->server->held -= x->held;
     exchange_forget_answer(x);
@@ -105,18 +103,6 @@ const char *exchange_key(const struct exchange *x) {
 }
 
 // ---- the request ----
-
-const char *exchange_id(const struct exchange *x) {
-    return x->id;
-}
-
-const char *exchange_method(const struct exchange *x) {
-    return x->method;
-}
-
-const char *exchange_path(const struct exchange *x) {
-    return x->path;
-}
 
 const char *exchange_segment(const struct exchange *x, const char *name) {
     const char *value = path_segment(&x->segments, name);
@@ -303,11 +289,9 @@ void exchange_after(struct exchange *x, void (*run)(genrun *g, const char *text)
     x->after_text = mem_copy(text);
 }
 
-void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream,
-                     int64_t ping_ms) {
+void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream) {
     begin(x, 200, mime);
     x->stream = *stream;
-    x->ping_ms = ping_ms;
     x->sent_ms = clock_monotonic_ms();
     x->streaming = true;
     x->server->stream_count++;

@@ -31,9 +31,6 @@ const char *exchange_key(const struct exchange *x);
 
 // ---- the request: all texts live as long as the exchange ----
 
-const char *exchange_id(const struct exchange *x);     // of this request, as x-request-id tells it
-const char *exchange_method(const struct exchange *x); // GET also for HEAD
-const char *exchange_path(const struct exchange *x);   // as it came, without the query
 // The part of the path that {name} of the route stands for, decoded; "" when the route has none.
 const char *exchange_segment(const struct exchange *x, const char *name);
 const char *exchange_header(const struct exchange *x, const char *name); // NULL: absent
@@ -94,8 +91,7 @@ struct exchange_stream {
 };
 // Where handlers of streams find the server's live events (http/live.h).
 struct live *exchange_live(const struct exchange *x);
-// Every ping_ms without a byte the comment ": ping" is sent (0: never), by which a client that went away is noticed.
-void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream,
-                     int64_t ping_ms);
+// A client that went away is noticed by the next bytes: whoever gives them pings.
+void exchange_stream(struct exchange *x, const char *mime, const struct exchange_stream *stream);
 
 #endif

@@ -13,7 +13,6 @@
 #define STREAM_BLOCK 16384
 #define LARGE_ANSWER ((size_t)64 << 10)
 #define HELD_MAXIMUM (INT64_C(128) << 20) // bytes of large answers in memory, and one more answer
-#define PING ": ping\n\n"
 
 static int bucket_of(int64_t took_ms) {
     static const int64_t up_to_ms[SERVER_BUCKETS - 1] = {1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000, 30000};
@@ -219,21 +218,16 @@ static ssize_t read_stream(void *payload, uint64_t position, char *buffer, size_
     host_scope(s->g, exchange_user(x));
     ssize_t length = x->stream.read(x->stream.payload, s->g, buffer, size);
     host_scope(s->g, NULL);
-    int64_t now_ms = clock_monotonic_ms();
     if (length < 0) {
         x->stream_ended = true;
         return MHD_CONTENT_READER_END_OF_STREAM;
-    }
-    if (length == 0 && x->ping_ms > 0 && now_ms - x->sent_ms >= x->ping_ms && size > strlen(PING)) {
-        memcpy(buffer, PING, strlen(PING));
-        length = (ssize_t)strlen(PING);
     }
     if (length == 0) {
         x->suspended = true;
         MHD_suspend_connection(x->connection->mhd);
         return 0;
     }
-    x->sent_ms = now_ms;
+    x->sent_ms = clock_monotonic_ms();
     return length;
 }
 

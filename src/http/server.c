@@ -11,9 +11,7 @@
 #include "http/live.h"
 #include "http/state.h"
 #include "http/worker.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,13 +39,9 @@ static void arm(struct server *s) {
 
 static void on_tick(void *payload) {
     struct server *s = payload;
-    int64_t now_ms = clock_monotonic_ms();
     s->timing = false;
-    connection_cut_slow(s, now_ms);
+    connection_cut_slow(s, clock_monotonic_ms());
     dispatch_committed(s);
-    for (struct exchange *x = s->exchanges; x; x = x->next)
-        if (x->streaming && x->suspended && x->ping_ms > 0 && now_ms - x->sent_ms >= x->ping_ms)
-            server_resume(x);
     pump(s);
     arm(s);
 }
@@ -77,14 +71,10 @@ static struct connection *connection_of(struct MHD_Connection *mhd) {
 
 static char *remote_of(struct MHD_Connection *mhd) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    char text[INET6_ADDRSTRLEN] = "";
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    if (address && address->sa_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, text, sizeof text);
-    else if (address && address->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, text,
-                  sizeof text);
-    return mem_copy(text);
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    address_write(&text, info ? info->client_addr : NULL, false);
+    return buf_take(&text);
 }
 
 // The request line as it came, before the library decodes it.

@@ -101,7 +101,7 @@ struct exchange {
     // A stream.
     bool streaming, stream_ended;
     struct exchange_stream stream;
-    int64_t ping_ms, sent_ms;
+    int64_t sent_ms;               // when it gave bytes last
     struct exchange *next, **back; // of the server's list of all
     struct exchange *next_job;     // of a worker's queue
 };
@@ -132,7 +132,7 @@ struct server {
     struct connection *connections;
     int connection_count;
     struct exchange *exchanges;
-    int exchange_count, stream_count, waiting_count;
+    int stream_count, waiting_count;
     struct host_hooks hooks;
     struct host_timer *timer; // each second while there are connections
     struct host_timer *again; // the library has more to do
