@@ -11,11 +11,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define GAP_MS 200 // between two passes at least: commits come in bursts
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS (5 * 60 * 1000)
+#define NICE 10 // of the thread: where there are too few cores, the loop has them first
 
 enum handing { HANDING_NONE, HANDING_ASKED, HANDING_QUEUED, HANDING_DONE };
 
@@ -145,6 +149,8 @@ static void tell(struct sync_thread *t, int result, const struct err *e) {
 
 static void *run(void *payload) {
     struct sync_thread *t = payload;
+    // On Linux a thread has a niceness of its own. Where it is refused, all are equal.
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
     while (!atomic_load(&t->ended)) {
         struct err e = {0};
         int64_t gap_ms = clock_monotonic_ms() + GAP_MS;
