@@ -3,12 +3,16 @@
 #include "base/clock.h"
 #include "lib/handle.h"
 #include "lib/host.h"
+#include "queue/delivery.h"
 #include "run/metrics.h"
+#include "run/webhook.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define MODELS_MOST 1000 // in each of the families by model
+#define WEBHOOKS_MOST 100
+#define WEBHOOKS_LIMIT_MS 50 // counting takes no longer
 
 struct telling {
     genrun *g;
@@ -167,6 +171,78 @@ static void tell_queue(struct telling *t) {
         (double)(age_ms > 0 ? age_ms : 0) / 1000);
 }
 
+// ---- webhooks ----
+
+static void tell_webhook_attempt(void *payload, const char *endpoint, const char *result, int64_t count) {
+    struct telling *t = payload;
+    label(t, 0, "endpoint", endpoint);
+    label(t, 1, "result", result);
+    value(t, (double)count);
+}
+
+static void tell_deliveries(struct telling *t, struct row *const *rows, size_t count) {
+    static const char *const states[] = {"pending", "failed", "dropped"};
+    family(t, HOST_GAUGE, "genrun_webhook_deliveries",
+           "Deliveries by endpoint and state: pending, failed (after all attempts), dropped (unsent).");
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < sizeof states / sizeof *states; k++) {
+            label(t, 0, "endpoint", row_text(rows[i], "name"));
+            label(t, 1, "status", states[k]);
+            value(t, (double)row_integer(rows[i], states[k], 0));
+        }
+    int64_t now_at = clock_wall_at();
+    family(t, HOST_GAUGE, "genrun_webhook_oldest_pending_age_seconds",
+           "Age of the oldest pending delivery of an endpoint; 0: there is none.");
+    for (size_t i = 0; i < count; i++) {
+        int64_t oldest_at = row_integer(rows[i], "oldest_at", 0);
+        label(t, 0, "endpoint", row_text(rows[i], "name"));
+        value(t, oldest_at && oldest_at < now_at ? (double)(now_at - oldest_at) / 1000 : 0);
+    }
+}
+
+// `state`: 1 where the endpoint is in it.
+static void tell_endpoints_in(struct telling *t, struct row *const *rows, size_t count, const char *name,
+                              const char *help, const char *state) {
+    family(t, HOST_GAUGE, name, help);
+    for (size_t i = 0; i < count; i++) {
+        label(t, 0, "endpoint", row_text(rows[i], "name"));
+        value(t, strcmp(row_text(rows[i], "state"), state) == 0);
+    }
+}
+
+static void tell_webhooks(struct telling *t) {
+    const struct config *config = t->g->config;
+    struct row *rows[WEBHOOKS_MOST];
+    size_t count = 0;
+    struct err e;
+    db_limit(t->g->db, WEBHOOKS_LIMIT_MS);
+    for (size_t i = 0; i < config->webhook_count && count < WEBHOOKS_MOST; i++)
+        if (delivery_endpoint_row(t->g->db, config->webhooks[i].name, clock_wall_at(), &rows[count], &e) == 0)
+            count += rows[count] != NULL;
+    db_limit(t->g->db, 0);
+    if (count > 0) {
+        tell_deliveries(t, rows, count);
+        tell_endpoints_in(t, rows, count, "genrun_webhook_disabled",
+                          "1: the endpoint answered 410, and is sent nothing.", "disabled");
+        tell_endpoints_in(t, rows, count, "genrun_webhook_away", "1: the endpoint cannot be reached.",
+                          "away");
+        family(t, HOST_GAUGE, "genrun_webhook_unread_events",
+               "Rows of the log that are not looked at for the endpoint yet.");
+        for (size_t i = 0; i < count; i++) {
+            label(t, 0, "endpoint", row_text(rows[i], "name"));
+            value(t, (double)row_integer(rows[i], "behind", 0));
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        row_free(rows[i]);
+    if (!t->g->runner || config->webhook_count == 0)
+        return;
+    family(t, HOST_COUNTER, "genrun_webhook_attempts_total",
+           "Ended attempts by endpoint and result: taken, failed, held_off (429, 502 to 504), gone (410), "
+           "unreachable, blocked (no public address).");
+    webhooks_counts(runner_webhooks(t->g->runner), tell_webhook_attempt, t);
+}
+
 static void tell_file(struct telling *t, const char *name, const char *help, const char *path) {
     struct stat st;
     one(t, HOST_GAUGE, name, help, stat(path, &st) == 0 ? (double)st.st_size : 0);
@@ -179,6 +255,7 @@ void host_metrics(genrun *g, void (*each)(void *payload, const struct host_metri
     value(&t, 1);
     if (g->db) {
         tell_queue(&t);
+        tell_webhooks(&t);
         tell_file(&t, "genrun_database_bytes", "Size of the database file.", db_path(g->db));
         tell_file(&t, "genrun_wal_bytes", "Size of the write-ahead log.", db_log_path(g->db));
     }

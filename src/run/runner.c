@@ -343,6 +343,10 @@ const struct metrics *runner_metrics(const struct runner *runner) {
     return runner->metrics;
 }
 
+const struct webhooks *runner_webhooks(const struct runner *runner) {
+    return runner->webhooks;
+}
+
 void runner_look(const struct runner *runner, struct runner_view *out) {
     const struct runner *r = runner;
     int64_t now_ms = clock_monotonic_ms();

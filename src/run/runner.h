@@ -55,6 +55,8 @@ void runner_write_cancel(struct runner *runner, struct host_write *write); // no
 int64_t runner_changes(const struct runner *runner);
 struct metrics;
 const struct metrics *runner_metrics(const struct runner *runner);
+struct webhooks;
+const struct webhooks *runner_webhooks(const struct runner *runner); // NULL: it sends none
 // The runner as it is at this moment.
 struct runner_view {
     int64_t started_at; // wall

@@ -2,11 +2,11 @@
 // Reading the log for each endpoint, sending what is due, and writing down what
 // came of it. All state that matters is in the database: killed at any point, a
 // process leaves what is sent again.
-#include "run/webhook.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "run/webhook_state.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,49 +17,7 @@
 #define CURSOR_MS 5000  // a cursor that moves without a delivery is written so often
 #define AGAIN_MS 1000   // after trouble with the database
 #define CONFIG_MS 60000 // a URL or secret that is missing is looked for again
-#define AWAY_MIN_MS 5000
-#define AWAY_MAX_MS (5 * 60 * 1000)
-#define BURST_MS 1000 // of slack: one message in that time
-#define RETRY_MAXIMUM_MS (INT64_C(24) * 3600 * 1000)
-
-struct endpoint;
-struct going { // a message on its way, or ended and not written down yet
-    struct endpoint *endpoint;
-    struct webhook_send *send;
-    int64_t *ids;
-    size_t count;
-    int attempts; // before it
-    bool ended;
-    struct going *next;
-};
-
-struct endpoint {
-    struct webhooks *all;
-    const struct webhook_endpoint *config;
-    struct delivery_endpoint state;
-    bool opened;
-    bool unusable;   // its URL or secret is missing
-    bool more;       // the log goes on behind `state.position`
-    bool looked;     // since the last change
-    int64_t written; // cursor
-    int64_t look_ms, cursor_ms, config_ms, burst_ms;
-    int64_t due_at; // wall: the next delivery; 0: none
-    int away_count; // tries since it is away
-    struct going *going;
-    size_t going_count;
-};
-
-struct webhooks {
-    struct db *db;
-    struct loop *loop;
-    struct endpoint *list;
-    size_t count, going_count;
-    bool swept;       // what is no longer configured is forgotten
-    bool ended;       // something that was on its way has ended
-    int64_t changes;  // seen
-    int64_t again_ms; // trouble with the database: not before
-    int64_t taken;
-};
+#define BURST_MS 1000   // of slack: one message in that time
 
 // ---- pure ----
 
@@ -69,11 +27,13 @@ int64_t webhook_pause_ms(int attempts) {
     return attempts > 0 && attempts < WEBHOOK_ATTEMPTS ? seconds[attempts] * 1000 : 0;
 }
 
+// "batch.*" and "batch." are all that begin so: no name ends with a dot.
 static bool matches(const char *const *patterns, const char *event) {
     for (size_t i = 0; patterns[i]; i++) {
         size_t length = strlen(patterns[i]);
-        bool open = length > 0 && patterns[i][length - 1] == '*';
-        if (open ? strncmp(patterns[i], event, length - 1) == 0 : strcmp(patterns[i], event) == 0)
+        bool open = length > 0 && strchr("*.", patterns[i][length - 1]);
+        size_t fixed = length - (open && patterns[i][length - 1] == '*');
+        if (open ? strncmp(patterns[i], event, fixed) == 0 : strcmp(patterns[i], event) == 0)
             return true;
     }
     return false;
@@ -93,13 +53,9 @@ bool webhook_wants(const struct webhook_endpoint *endpoint, const char *event) {
 
 // As the log is looked at: which of OpenAI's events it becomes is seen later.
 static bool wants(void *payload, const char *event) {
-    const struct endpoint *p = payload;
+    const struct webhook_place *p = payload;
     return p->config->format == WEBHOOK_OPENAI ? text_starts_with(event, "batch.")
                                                : webhook_wants(p->config, event);
-}
-
-static int64_t jittered(int64_t ms) {
-    return ms + (int64_t)(id_random_u64() % (uint64_t)(ms / 5 + 1));
 }
 
 static int64_t least(int64_t a, int64_t b) {
@@ -123,7 +79,7 @@ struct webhooks *webhooks_new(struct db *db, struct loop *loop, const struct web
     return w;
 }
 
-static void free_going(struct going *g) {
+void webhook_going_free(struct webhook_going *g) {
     webhook_send_free(g->send);
     free(g->ids);
     free(g);
@@ -134,21 +90,34 @@ void webhooks_free(struct webhooks *w) {
         return;
     for (size_t i = 0; i < w->count; i++)
         while (w->list[i].going) {
-            struct going *g = w->list[i].going;
+            struct webhook_going *g = w->list[i].going;
             w->list[i].going = g->next;
-            free_going(g);
+            webhook_going_free(g);
         }
     free(w->list);
     free(w);
 }
 
 int64_t webhooks_taken(const struct webhooks *w) {
-    return w->taken;
+    int64_t taken = 0;
+    for (size_t i = 0; i < w->count; i++)
+        taken += w->list[i].ends[WEBHOOK_TAKEN];
+    return taken;
+}
+
+void webhooks_counts(const struct webhooks *w,
+                     void (*each)(void *payload, const char *endpoint, const char *result, int64_t count),
+                     void *payload) {
+    static const char *const results[WEBHOOK_ENDS] = {"taken", "failed",      "held_off",
+                                                      "gone",  "unreachable", "blocked"};
+    for (size_t i = 0; w && i < w->count; i++)
+        for (size_t k = 0; k < WEBHOOK_ENDS; k++)
+            each(payload, w->list[i].config->name, results[k], w->list[i].ends[k]);
 }
 
 // ---- reading ----
 
-static int open_endpoint(struct endpoint *p, int64_t now_ms, struct err *e) {
+static int open_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e) {
     struct buf url, secret;
     char digest[33] = "";
     buf_init(&url, WEBHOOK_SECRET_MAXIMUM);
@@ -182,7 +151,7 @@ static int forget_others(struct webhooks *w, struct err *e) {
     return result;
 }
 
-static int store(struct endpoint *p, struct delivery_event *events, size_t count, int64_t position,
+static int store(struct webhook_place *p, struct delivery_event *events, size_t count, int64_t position,
                  struct err *e) {
     struct delivery_new list[DELIVERY_PAGE];
     size_t kept = 0;
@@ -217,7 +186,7 @@ static int store(struct endpoint *p, struct delivery_event *events, size_t count
 }
 
 // One page of the log.
-static int read_log(struct endpoint *p, int64_t now_ms, struct err *e) {
+static int read_log(struct webhook_place *p, int64_t now_ms, struct err *e) {
     struct delivery_event events[DELIVERY_PAGE];
     size_t count = 0;
     int64_t position = p->state.position;
@@ -235,7 +204,7 @@ static int read_log(struct endpoint *p, int64_t now_ms, struct err *e) {
     return 0;
 }
 
-static int write_cursor(struct endpoint *p, int64_t now_ms, struct err *e) {
+static int write_cursor(struct webhook_place *p, int64_t now_ms, struct err *e) {
     if (p->written == p->state.position)
         return 0;
     int result =
@@ -246,8 +215,7 @@ static int write_cursor(struct endpoint *p, int64_t now_ms, struct err *e) {
     return result;
 }
 
-// What others may have changed: enabled, sent again, the times set.
-static int look(struct endpoint *p, struct err *e) {
+int webhook_look(struct webhook_place *p, struct err *e) {
     int64_t position = p->state.position;
     int result = delivery_look(p->all->db, p->config->name, &p->state, e);
     p->state.position = position;
@@ -261,13 +229,13 @@ static int look(struct endpoint *p, struct err *e) {
 
 static void on_end(void *payload, struct webhook_send *send) {
     (void)send;
-    struct going *g = payload;
+    struct webhook_going *g = payload;
     g->ended = true;
-    g->endpoint->all->ended = true;
+    g->place->all->ended = true;
 }
 
-static bool is_going(const struct endpoint *p, int64_t id) {
-    for (const struct going *g = p->going; g; g = g->next)
+static bool is_going(const struct webhook_place *p, int64_t id) {
+    for (const struct webhook_going *g = p->going; g; g = g->next)
         for (size_t i = 0; i < g->count; i++)
             if (g->ids[i] == id)
                 return true;
@@ -275,11 +243,11 @@ static bool is_going(const struct endpoint *p, int64_t id) {
 }
 
 // Takes over nothing: what cannot be sent now is due again in a minute.
-static void begin(struct endpoint *p, const struct delivery *list, size_t count, int64_t now_ms) {
+static void begin(struct webhook_place *p, const struct delivery *list, size_t count, int64_t now_ms) {
     struct err e;
     struct buf body;
-    struct going *g = mem_alloc(1, sizeof *g);
-    g->endpoint = p;
+    struct webhook_going *g = mem_alloc(1, sizeof *g);
+    g->place = p;
     g->ids = mem_alloc(count, sizeof *g->ids);
     g->count = count;
     g->attempts = list[0].attempts;
@@ -297,7 +265,7 @@ static void begin(struct endpoint *p, const struct delivery *list, size_t count,
         log_debug("%s", e.message);
         p->unusable = true;
         p->config_ms = now_ms + CONFIG_MS;
-        free_going(g);
+        webhook_going_free(g);
         return;
     }
     g->next = p->going;
@@ -306,22 +274,23 @@ static void begin(struct endpoint *p, const struct delivery *list, size_t count,
     p->all->going_count++;
 }
 
-static size_t room(const struct endpoint *p) {
+static size_t room(const struct webhook_place *p) {
     size_t most = p->config->format == WEBHOOK_SLACK || p->state.away_since ? 1 : AT_ONCE;
-    if (p->going_count >= most || p->all->going_count >= AT_ONCE_ALL)
-        return 0;
-    size_t all = AT_ONCE_ALL - p->all->going_count;
-    return most - p->going_count < all ? most - p->going_count : all;
+    size_t own = p->going_count < most ? most - p->going_count : 0;
+    size_t all = p->all->going_count < AT_ONCE_ALL ? AT_ONCE_ALL - p->all->going_count : 0;
+    size_t some = own < all ? own : all;
+    // One may always be on its way: those to others, which hang, must not delay it.
+    return some == 0 && p->going_count == 0 ? 1 : some;
 }
 
 // When something may go out, as the wall clock says; 0: not by itself.
-static int64_t due_at(const struct endpoint *p) {
+static int64_t due_at(const struct webhook_place *p) {
     if (!p->opened || p->unusable || p->state.disabled_at || !p->due_at)
         return 0;
     return p->state.not_before > p->due_at ? p->state.not_before : p->due_at;
 }
 
-static int send_due(struct endpoint *p, int64_t now_ms, struct err *e) {
+static int send_due(struct webhook_place *p, int64_t now_ms, struct err *e) {
     int64_t now_at = clock_wall_at();
     size_t free_slots = room(p), count = 0;
     bool slack = p->config->format == WEBHOOK_SLACK;
@@ -349,174 +318,25 @@ static int send_due(struct endpoint *p, int64_t now_ms, struct err *e) {
     return result;
 }
 
-// ---- what came of it ----
-
-static int tell(struct endpoint *p, const char *level, const char *event, const char *what, const char *why,
-                struct err *e) {
-    char message[320];
-    snprintf(message, sizeof message, "webhook %s %s%s%s", p->config->name, what, why && *why ? ": " : "",
-             why ? why : "");
-    if (strcmp(level, "info") == 0)
-        log_info("%s", message);
-    else
-        log_warn("%s", message);
-    return queue_log(p->all->db, level, event, 0, 0, message, NULL, e);
-}
-
-// It could not be reached: nobody is to blame, so nothing is spent, and nothing more is said than once.
-static int settle_away(struct endpoint *p, const struct going *g, const struct webhook_result *r,
-                       int64_t now_at, struct err *e) {
-    int64_t pause_ms = AWAY_MIN_MS << (p->away_count < 6 ? p->away_count : 6);
-    bool news = p->state.away_since == 0;
-    p->away_count++;
-    p->state.away_since = news ? now_at : p->state.away_since;
-    p->state.not_before = now_at + jittered(least(pause_ms, AWAY_MAX_MS));
-    const struct delivery_outcome outcome = {.status = "pending", .next_at = now_at, .error = r->error};
-    const struct delivery_state state = {
-        .away_since = p->state.away_since, .not_before = p->state.not_before, .reason = r->error};
-    int result = delivery_settle(p->all->db, g->ids, g->count, &outcome, now_at, e);
-    if (!result)
-        result = delivery_endpoint_set(p->all->db, p->config->name, &state, now_at, e);
-    return result || !news ? result : tell(p, "warn", "webhook.away", "cannot be reached", r->error, e);
-}
-
-static int settle_gone(struct endpoint *p, const struct going *g, int64_t now_at, struct err *e) {
-    const struct delivery_outcome outcome = {.status = "failed",
-                                             .counts = true,
-                                             .http_status = 410,
-                                             .error = "HTTP 410: the receiver wants no more"};
-    const struct delivery_state state = {.disabled_at = now_at,
-                                         .reason = "it answered 410: it wants no more events"};
-    p->state.disabled_at = now_at;
-    int result = delivery_settle(p->all->db, g->ids, g->count, &outcome, now_at, e);
-    if (!result)
-        result = delivery_endpoint_set(p->all->db, p->config->name, &state, now_at, e);
-    return result ? result
-                  : tell(p, "warn", "webhook.disabled",
-                         "answered 410 and is disabled: 'genrun webhook enable' sends to it again", NULL, e);
-}
-
-// Refused, or no good answer: again by the schedule, or when the receiver says.
-static int settle_failure(struct endpoint *p, const struct going *g, const struct webhook_result *r,
-                          int64_t now_at, struct err *e) {
-    int64_t pause_ms = jittered(webhook_pause_ms(g->attempts + 1));
-    bool last = webhook_pause_ms(g->attempts + 1) == 0;
-    int64_t asked_ms = least(r->retry_after_ms, RETRY_MAXIMUM_MS);
-    bool held_off = r->status == 429 || r->status == 503;
-    const struct delivery_outcome outcome = {.status = last ? "failed" : "pending",
-                                             .counts = true,
-                                             .next_at = now_at + (asked_ms > pause_ms ? asked_ms : pause_ms),
-                                             .http_status = r->status,
-                                             .error = r->error};
-    int result = delivery_settle(p->all->db, g->ids, g->count, &outcome, now_at, e);
-    // A pause that another one on its way was asked for stands.
-    if (p->state.not_before <= now_at)
-        p->state.not_before = 0;
-    if (held_off && now_at + asked_ms > p->state.not_before && asked_ms > 0)
-        p->state.not_before = now_at + asked_ms;
-    const struct delivery_state state = {.not_before = p->state.not_before,
-                                         .reason = p->state.not_before ? r->error : NULL};
-    if (!result)
-        result = delivery_endpoint_set(p->all->db, p->config->name, &state, now_at, e);
-    return result || !last
-               ? result
-               : tell(p, "error", "webhook.failed", "did not take an event in all attempts", r->error, e);
-}
-
-static int settle_taken(struct endpoint *p, const struct going *g, const struct webhook_result *r,
-                        int64_t now_at, struct err *e) {
-    const struct delivery_outcome outcome = {.status = "delivered", .counts = true, .http_status = r->status};
-    const struct delivery_state state = {.not_before = p->state.not_before > now_at ? p->state.not_before : 0,
-                                         .took = true};
-    int result = delivery_settle(p->all->db, g->ids, g->count, &outcome, now_at, e);
-    if (!result)
-        result = delivery_endpoint_set(p->all->db, p->config->name, &state, now_at, e);
-    p->all->taken += !result;
-    return result;
-}
-
-static int settle_one(struct endpoint *p, const struct going *g, int64_t now_at, struct err *e) {
-    const struct webhook_result *r = webhook_send_result(g->send);
-    int result = 0;
-    if (!r->connected && !r->refused)
-        return settle_away(p, g, r, now_at, e);
-    if (p->state.away_since) {
-        p->state.away_since = p->away_count = 0;
-        p->state.not_before = 0;
-        result = tell(p, "info", "webhook.back", "can be reached again", NULL, e);
-    }
-    if (result)
-        return result;
-    if (!*r->error)
-        return settle_taken(p, g, r, now_at, e);
-    // Someone may have disabled it meanwhile.
-    if (r->status == 410)
-        return settle_gone(p, g, now_at, e);
-    return settle_failure(p, g, r, now_at, e);
-}
-
-static void take_out(struct endpoint *p) {
-    struct going **at = &p->going;
-    while (*at) {
-        struct going *g = *at;
-        if (!g->ended) {
-            at = &g->next;
-            continue;
-        }
-        *at = g->next;
-        p->going_count--;
-        p->all->going_count--;
-        free_going(g);
-    }
-    p->looked = false;
-}
-
-// All that ended, in one transaction.
-static int settle(struct webhooks *w, struct err *e) {
-    int64_t now_at = clock_wall_at();
-    int result = db_begin(w->db, 50, e);
-    if (result)
-        return result;
-    for (size_t i = 0; i < w->count; i++)
-        for (struct going *g = w->list[i].going; !result && g; g = g->next)
-            if (g->ended)
-                result = settle_one(&w->list[i], g, now_at, e);
-    if (result)
-        db_rollback(w->db);
-    else
-        result = db_commit(w->db, e);
-    // What was noted on the way is not so, then.
-    struct err ignored;
-    for (size_t i = 0; result && i < w->count; i++)
-        if (look(&w->list[i], &ignored) != 0)
-            w->list[i].looked = false;
-    if (result)
-        return result;
-    for (size_t i = 0; i < w->count; i++)
-        take_out(&w->list[i]);
-    w->ended = false;
-    return 0;
-}
-
 // ---- turns ----
 
-static bool has_to_drop(const struct endpoint *p) {
+static bool has_to_drop(const struct webhook_place *p) {
     return p->opened && p->state.disabled_at && p->state.pending > 0;
 }
 
-static int drop(struct endpoint *p, struct err *e) {
+static int drop(struct webhook_place *p, struct err *e) {
     int64_t dropped = 0;
     int result = delivery_drop(p->all->db, p->config->name, clock_wall_at(), &dropped, e);
     p->state.pending = dropped ? p->state.pending - dropped : 0;
     return result;
 }
 
-static int turn_endpoint(struct endpoint *p, int64_t now_ms, struct err *e) {
+static int turn_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e) {
     int result = 0;
     if (!p->opened || (p->unusable && now_ms >= p->config_ms))
         result = open_endpoint(p, now_ms, e);
     if (!result && !p->looked && now_ms >= p->look_ms) {
-        result = look(p, e);
+        result = webhook_look(p, e);
         p->more = !result || p->more;
     }
     if (!result && p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM) {
@@ -541,7 +361,7 @@ void webhooks_turn(struct webhooks *w, int64_t changes, int64_t now_ms) {
     w->again_ms = 0;
     int result = w->swept ? 0 : forget_others(w, &e);
     if (!result && w->ended)
-        result = settle(w, &e);
+        result = webhook_settle(w, &e);
     for (size_t i = 0; !result && i < w->count; i++)
         result = turn_endpoint(&w->list[i], now_ms, &e);
     if (result)
@@ -550,7 +370,7 @@ void webhooks_turn(struct webhooks *w, int64_t changes, int64_t now_ms) {
         w->again_ms = now_ms + AGAIN_MS;
 }
 
-static int64_t endpoint_due_ms(const struct endpoint *p, int64_t now_ms) {
+static int64_t endpoint_due_ms(const struct webhook_place *p, int64_t now_ms) {
     int64_t due_ms = INT64_MAX, at = due_at(p);
     if (!p->opened)
         return now_ms;
@@ -587,7 +407,7 @@ bool webhooks_are_idle(const struct webhooks *w) {
     if (!w || w->again_ms)
         return true;
     for (size_t i = 0; i < w->count; i++) {
-        const struct endpoint *p = &w->list[i];
+        const struct webhook_place *p = &w->list[i];
         bool sends = due_at(p) > 0 && due_at(p) <= soon_at;
         if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) ||
             (p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM))

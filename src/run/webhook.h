@@ -3,7 +3,8 @@
 // Whoever owns the database does it: the runner in its turns, or the job `webhooks`
 // without one. Nothing here waits; what is not taken is tried again by schedule.
 //
-//   webhook.c         reading the log, who may send what now, what came of it
+//   webhook.c         reading the log, who may send what now
+//   webhook_settle.c  what came of it
 //   webhook_send.c    one message on its way: request, answer
 //   webhook_body.c    the formats
 //   webhook_sign.c    URL, secret and signature
@@ -26,6 +27,11 @@ int64_t webhooks_due_ms(const struct webhooks *webhooks); // monotonic; NULL: IN
 // The log is read, and nothing is on its way or could be sent at once. NULL is idle.
 bool webhooks_are_idle(const struct webhooks *webhooks);
 int64_t webhooks_taken(const struct webhooks *webhooks); // messages that were taken so far
+// How many attempts have ended, of each endpoint and by what came of them: taken, failed, held_off, gone, unreachable,
+// blocked. NULL: none.
+void webhooks_counts(const struct webhooks *webhooks,
+                     void (*each)(void *payload, const char *endpoint, const char *result, int64_t count),
+                     void *payload);
 
 #define WEBHOOK_ATTEMPTS 10
 // The pause after so many attempts, without jitter; 0: there is no further one.
@@ -49,6 +55,19 @@ bool webhook_write_body(const struct webhook_endpoint *endpoint, const struct de
 void webhook_write_test(const struct webhook_endpoint *endpoint, int64_t now_at, struct buf *body);
 // The message of slack from so many lines.
 void webhook_write_slack(struct buf *out, const struct delivery *lines, size_t count);
+
+// ---- webhook_settle.c ----
+enum webhook_end {
+    WEBHOOK_TAKEN,
+    WEBHOOK_FAILED,      // another answer, or none
+    WEBHOOK_HELD_OFF,    // asked to come later: 429, 502, 503, 504
+    WEBHOOK_GONE,        // wants no more: 410
+    WEBHOOK_UNREACHABLE, // no connection
+    WEBHOOK_BLOCKED,     // an address that must not be reached
+    WEBHOOK_ENDS
+};
+struct webhook_result;
+enum webhook_end webhook_end(const struct webhook_result *result);
 
 // ---- webhook_sign.c ----
 #define WEBHOOK_SECRET_MAXIMUM 4096

@@ -22,7 +22,8 @@ def test_promtool_has_teeth():
 
 
 def test_metrics(place):
-    place.configure('[scheduler]\nconcurrency = 4\n[model gr\u00fc\u00df "e\\1]\nprovider = echo\n')
+    place.configure('[scheduler]\nconcurrency = 4\n[model gr\u00fc\u00df "e\\1]\nprovider = echo\n'
+                    '[webhook app.v1]\nurl = http://127.0.0.1:9/x\nevents = *\n')
     with Web(place) as web:
         tap.equal(judged(web.get("/metrics").body), (0, ""), "a fresh server")
         for n in range(20):
@@ -34,6 +35,7 @@ def test_metrics(place):
         text = web.get("/metrics").body
         tap.equal(judged(text), (0, ""), "one that was used, with a model of an odd name")
         tap.contains(text.decode(), 'gr\u00fc\u00df \\"e\\\\1', "which is there, escaped")
+        tap.contains(text.decode(), 'genrun_webhook_attempts_total{endpoint="app.v1"', "as are webhooks")
 
 
 tap.main(globals())

@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
 from genrun import wait_until
+from server import Server
 from web import Web
 
 SAMPLE = re.compile(r'([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (NaN|[+-]Inf|-?[0-9.]+(?:e[+-]?\d+)?)$')
@@ -112,6 +113,39 @@ def test_metrics(place):
         for family, kind in m.types.items():
             tap.ok(family.startswith("genrun_") and (kind == "counter") == family.endswith("_total"), f"{family}: a good name")
         tap.equal({n: v for n, v in m.lines.items() if v != v or v < 0}, {}, "no number is missing or below 0")
+
+
+def test_webhooks(place):
+    def answer(x):
+        x.answer(answers.pop(0) if answers else 200, "", {"Retry-After": "1000"})
+    answers = [200, 500, 429]
+    with Server(answer) as good, Server(lambda x: x.answer(410, "")) as gone, Server(listening=False) as away:
+        place.configure("".join(f"[webhook {n}]\nurl = {s.url}\nevents = generation.completed\n" for n, s in
+                                (("good", good), ("gone", gone), ("away", away), ("idle", good))).replace(
+                                    "[webhook idle]\nurl", "[webhook idle]\nmodels = none\nurl") +
+                        f"[webhook blocked]\nurl = http://a.localhost:{good.port}/x\nevents = generation.completed\n[model echo]\n")
+        with Web(place) as web:
+            tap.equal(scrape(web).value("genrun_webhook_oldest_pending_age_seconds", endpoint="good"), 0.0, "nothing is pending")
+            for n in range(1, 4):
+                place.submit("x", "--model", "echo")
+                wait_until(lambda: place.value("SELECT sum(attempts) FROM delivery WHERE endpoint='good'") == n, what=f"attempt {n}")
+            wait_until(lambda: place.value("SELECT sum(attempts) FROM delivery WHERE endpoint='blocked'") >= 3, what="attempts")
+            wait_until(lambda: place.value("SELECT count(*) FROM endpoint WHERE disabled_at IS NOT NULL OR away_since IS NOT NULL") == 2,
+                       what="two that take nothing")
+            wait_until(lambda: place.value("SELECT count(*) FROM delivery WHERE endpoint='gone' AND status<>'pending'") >= 1, what="the end")
+            m = scrape(web)
+            ends = {r: int(m.value("genrun_webhook_attempts_total", endpoint="good", result=r)) for r in ("taken", "failed", "held_off", "gone")}
+            tap.equal(ends, {"taken": 1, "failed": 1, "held_off": 1, "gone": 0}, "attempts are counted by what came of them")
+            tap.equal(m.value("genrun_webhook_attempts_total", endpoint="idle", result="taken"), 0.0, "of each endpoint, from 0 on")
+            for endpoint, result, least in (("blocked", "blocked", 3), ("away", "unreachable", 1), ("gone", "gone", 1)):
+                tap.ok(m.value("genrun_webhook_attempts_total", endpoint=endpoint, result=result) >= least, f"{result} ones, too")
+            tap.equal([m.value("genrun_webhook_deliveries", endpoint=e, status="pending") for e in ("good", "away", "idle")],
+                      [2.0, 3.0, 0.0], "what is pending")
+            tap.ok(m.value("genrun_webhook_deliveries", endpoint="gone", status="failed") >= 1, "what failed")
+            tap.ok(m.value("genrun_webhook_oldest_pending_age_seconds", endpoint="away") > 0, "since when")
+            tap.equal([(m.value("genrun_webhook_disabled", endpoint=e), m.value("genrun_webhook_away", endpoint=e))
+                       for e in ("good", "gone", "away")], [(0, 0), (1, 0), (0, 1)], "and who takes nothing")
+            tap.ok(m.value("genrun_webhook_unread_events", endpoint="good") is not None, "how far they have read")
 
 
 def test_roles(place):
