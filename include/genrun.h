@@ -455,12 +455,17 @@ int genrun_webhooks(genrun *g, genrun_each each, void *payload);
 /* What is pending or failed for an endpoint, the newest first, at most `limit` (0: 20): rows of id, endpoint, event, status,
  * attempts, next_at, last_status, last_error, created_at, ended_at, message_id. */
 int genrun_webhook_deliveries(genrun *g, const char *name, int limit, genrun_each each, void *payload);
+/* All deliveries of an endpoint that are still kept, also those that were taken, the newest first, by pages (genrun_cursor());
+ * of the filter count status (pending, delivered, failed, dropped), limit (0: 20) and after. The same rows, which also have
+ * log_id, generation_id, batch_job_id and held (it waits for an earlier one of the same generation). */
+int genrun_webhook_history(genrun *g, const char *name, const genrun_filter *filter, genrun_each each,
+                           void *payload);
 /* Sends a test event now and waits for the answer, for as long as the endpoint's timeout. *answer (may be NULL; the caller
  * frees it): a row of name, message_id, took_ms, status (0: no answer), error. GENRUN_REMOTE when it was not taken,
  * GENRUN_CONFIG when its URL or secret is missing, GENRUN_NOT_FOUND when there is no such endpoint. */
 int genrun_webhook_test(genrun *g, const char *name, genrun_row **answer);
-/* Sends again: the delivery of that id (or message id), or, with `id` NULL, all that failed or was dropped, of the endpoint
- * `name` or (NULL) of all. The runner sends them; *count (may be NULL) is how many they are. */
+/* Sends again: the delivery of that id (or message id), or, with `id` NULL, all that failed or was dropped; of the endpoint
+ * `name` or (NULL) of any. The runner sends them; *count (may be NULL) is how many they are. */
 int genrun_webhook_redeliver(genrun *g, const char *id, const char *name, int64_t *count);
 /* An endpoint that answered 410 is sent to again, from what happens now on. */
 int genrun_webhook_enable(genrun *g, const char *name);

@@ -63,6 +63,7 @@
     ENTRY(cmd_sync_push) \
     ENTRY(cmd_sync_status) \
     ENTRY(cmd_webhook_list) \
+    ENTRY(cmd_webhook_deliveries) \
     ENTRY(cmd_webhook_test) \
     ENTRY(cmd_webhook_redeliver) \
     ENTRY(cmd_webhook_enable) \

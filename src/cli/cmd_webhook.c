@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `webhook list`, `webhook test`, `webhook redeliver`, `webhook enable`.
+// `webhook list`, `webhook deliveries`, `webhook test`, `webhook redeliver`, `webhook enable`.
 #include "base/text.h"
 #include "cli/rows.h"
 #include <stdio.h>
@@ -90,6 +90,42 @@ const struct command cmd_webhook_list = {
     .run = run_list,
 };
 
+// ---- deliveries ----
+
+static const struct args_option deliveries_options[] = {
+    {"status", 0, ARGS_CHOICE, "pending|delivered|failed|dropped", "only those in this state", 0, 0},
+    {"limit", 0, ARGS_INTEGER, "N", "at most so many (20)", 1, ROWS_LIMIT_HIGHEST},
+    {"after", 0, ARGS_TEXT, "CURSOR", "go on where the page before ended", 0, 0},
+    ARGS_END,
+};
+
+static int run_deliveries(struct cli *cli) {
+    genrun_filter filter = GENRUN_FILTER_INIT;
+    struct rows rows;
+    filter.status = args_text(cli->args, "status");
+    filter.limit = (int)args_integer(cli->args, "limit", 20);
+    filter.after = args_text(cli->args, "after");
+    rows_begin(&rows, cli, delivery_columns, sizeof delivery_columns / sizeof delivery_columns[0],
+               fill_delivery);
+    int code = genrun_webhook_history(cli->g, args_operand(cli->args, 0), &filter, rows_each, &rows);
+    return rows_end_page(&rows, code, "no delivery found");
+}
+
+const struct command cmd_webhook_deliveries = {
+    .group = "webhook",
+    .name = "deliveries",
+    .operands = "NAME",
+    .summary = "list what was sent or is to be sent to an endpoint, newest first",
+    .detail =
+        "delivered: it was taken. failed: not in all attempts. dropped: the endpoint was disabled, or is no\n"
+        "longer configured. They are kept for 30 days, of all endpoints together the newest 20,000.",
+    .example = "genrun webhook deliveries app --status failed",
+    .options = deliveries_options,
+    .operands_minimum = 1,
+    .operands_maximum = 1,
+    .run = run_deliveries,
+};
+
 // ---- test ----
 
 static int run_test(struct cli *cli) {
@@ -126,7 +162,10 @@ static const struct args_option redeliver_options[] = {
 };
 
 static int redeliver_one(struct cli *cli, const char *id) {
-    return cli_report(cli, genrun_webhook_redeliver(cli->g, id, NULL, NULL));
+    int code = genrun_webhook_redeliver(cli->g, id, NULL, NULL);
+    if (code == GENRUN_OK && cli->json)
+        printf("{\"count\":1}\n");
+    return cli_report(cli, code);
 }
 
 static int run_redeliver(struct cli *cli) {

@@ -96,6 +96,14 @@ void api_admin_model_resume(struct exchange *x, genrun *g);
 void api_admin_lock_release(struct exchange *x, genrun *g);
 void api_admin_job(struct exchange *x, genrun *g);
 
+// api_webhooks.c
+extern const struct field api_webhooks_deliveries_query[], api_webhooks_redeliver_body[];
+void api_webhooks_list(struct exchange *x, genrun *g);
+void api_webhooks_deliveries(struct exchange *x, genrun *g);
+void api_webhooks_test(struct exchange *x, genrun *g);
+void api_webhooks_redeliver(struct exchange *x, genrun *g);
+void api_webhooks_enable(struct exchange *x, genrun *g);
+
 // api_report.c
 extern const struct field api_report_query[];
 void api_report(struct exchange *x, genrun *g);

@@ -94,13 +94,57 @@ int genrun_webhooks(genrun *g, genrun_each each, void *payload) {
     return handle_result(g, result);
 }
 
-int genrun_webhook_deliveries(genrun *g, const char *name, int limit, genrun_each each, void *payload) {
+// ERR_NOT_FOUND for a name that is neither configured nor was.
+static int look_for(genrun *g, const char *name) {
+    const struct webhook_endpoint *w = NULL;
+    bool known = false;
+    int result = delivery_knows(g->db, name, &known, &g->err);
+    return result || known ? result : find(g, name, &w);
+}
+
+static int list(genrun *g, const char *name, enum delivery_look look, const struct filter *f,
+                genrun_each each, void *payload) {
     struct each e = {each, payload};
+    int64_t next = 0;
+    int result = look_for(g, name);
+    if (!result)
+        result = delivery_list(g->db, name, look, f->after, f->limit > 0 ? f->limit : HANDLE_LIST_ROWS,
+                               handle_each_row, &e, &next, &g->err);
+    handle_cursor(g, next);
+    return result;
+}
+
+int genrun_webhook_deliveries(genrun *g, const char *name, int limit, genrun_each each, void *payload) {
+    const struct filter f = {.limit = limit};
+    int result = handle_database(g);
+    return handle_result(g, result ? result : list(g, name, DELIVERY_OPEN, &f, each, payload));
+}
+
+static int look_of(genrun *g, const char *status, enum delivery_look *look) {
+    static const char *const states[] = {[DELIVERY_PENDING] = "pending",
+                                         [DELIVERY_DELIVERED] = "delivered",
+                                         [DELIVERY_FAILED] = "failed",
+                                         [DELIVERY_DROPPED] = "dropped"};
+    *look = DELIVERY_ALL;
+    for (size_t i = 0; status && i < sizeof states / sizeof *states; i++)
+        if (states[i] && strcmp(states[i], status) == 0)
+            *look = (enum delivery_look)i;
+    return status && *look == DELIVERY_ALL
+               ? err_set(&g->err, ERR_INVALID,
+                         "'%s' is no state of a delivery: use pending, delivered, failed or dropped", status)
+               : 0;
+}
+
+int genrun_webhook_history(genrun *g, const char *name, const genrun_filter *filter, genrun_each each,
+                           void *payload) {
+    struct filter f;
+    enum delivery_look look = DELIVERY_ALL;
     int result = handle_database(g);
     if (!result)
-        result =
-            delivery_list(g->db, name, limit > 0 ? limit : HANDLE_LIST_ROWS, handle_each_row, &e, &g->err);
-    return handle_result(g, result);
+        result = handle_filter(g, filter, &f);
+    if (!result)
+        result = look_of(g, f.status, &look);
+    return handle_result(g, result ? result : list(g, name, look, &f, each, payload));
 }
 
 // ---- doing ----
@@ -174,7 +218,7 @@ int genrun_webhook_redeliver(genrun *g, const char *id, const char *name, int64_
     if (!result)
         result = handle_database(g);
     if (!result && id)
-        result = delivery_redeliver(g->db, id, &g->err);
+        result = delivery_redeliver(g->db, id, name, &g->err);
     else if (!result)
         result = delivery_redeliver_failed(g->db, name, &again, &g->err);
     if (count)

@@ -99,12 +99,25 @@ int delivery_expire(struct db *db, int64_t now_at, int64_t *changed, struct err 
 // rows not read), oldest_at of an endpoint.
 int delivery_endpoint_row(struct db *db, const char *endpoint, int64_t now_at, struct row **out,
                           struct err *e) must_check;
-// Rows of id, endpoint, event, status, attempts, next_at, last_status, last_error, created_at, ended_at, message_id: what
-// is pending or failed, the newest first.
-int delivery_list(struct db *db, const char *endpoint, int limit, queue_each each, void *payload,
-                  struct err *e) must_check;
-// In a transaction of its own: sent again, from the first attempt on. By id or message id; ERR_NOT_FOUND.
-int delivery_redeliver(struct db *db, const char *id, struct err *e) must_check;
+// Is anything known of an endpoint of that name, be it that it is no longer configured?
+int delivery_knows(struct db *db, const char *endpoint, bool *known, struct err *e) must_check;
+// Which deliveries are looked at: those of one state, or more.
+enum delivery_look {
+    DELIVERY_ALL,
+    DELIVERY_OPEN,
+    DELIVERY_PENDING,
+    DELIVERY_DELIVERED,
+    DELIVERY_FAILED,
+    DELIVERY_DROPPED
+};
+// Rows of id, endpoint, event, status, attempts, next_at (NULL: not by itself), last_status, last_error, created_at,
+// ended_at, message_id, log_id (of the event), generation_id, batch_job_id, held: the newest first, those with an id below
+// `after` (0: all). DELIVERY_OPEN: what is pending or failed. *next: where the next page begins; 0: this was the last.
+int delivery_list(struct db *db, const char *endpoint, enum delivery_look look, int64_t after, int limit,
+                  queue_each each, void *payload, int64_t *next, struct err *e) must_check;
+// In a transaction of its own: sent again, from the first attempt on. By id or message id, of the endpoint or (NULL) of
+// any; ERR_NOT_FOUND.
+int delivery_redeliver(struct db *db, const char *id, const char *endpoint, struct err *e) must_check;
 // All that failed or was dropped, of an endpoint or (NULL) of all.
 int delivery_redeliver_failed(struct db *db, const char *endpoint, int64_t *count, struct err *e) must_check;
 

@@ -113,7 +113,7 @@ CALLS = {
     "models check": ["echo"], "models resume": ["echo"], "batch submit": ["prompts.txt"], "template add": ["FRESH", "--file", "body.json"],
     "template show": ["TEMPLATE"], "template remove": ["TEMPLATE"], "db backup": ["FRESH"], "help": [],
     "locks release": ["LOCK"], "key revoke": ["KEY"], "job": ["checkpoint"],
-    "webhook test": ["app"], "webhook redeliver": ["--failed"], "webhook enable": ["app"],
+    "webhook deliveries": ["app"], "webhook test": ["app"], "webhook redeliver": ["--failed"], "webhook enable": ["app"],
 }
 # What is not JSON though --json is given: text for people, and the lines of results, which have a format of their own.
 NOT_JSON = {"help", "template show"}

@@ -573,8 +573,14 @@ static void test_webhooks(void **state) {
     int64_t again = -1;
     int rows = 0;
     ok(g, genrun_webhooks(g, count, &rows));
-    ok(g, genrun_webhook_deliveries(g, "app", 0, count, &rows));
     assert_int_equal(rows, 0);
+    refused(g, genrun_webhook_deliveries(g, "app", 0, count, &rows), GENRUN_NOT_FOUND,
+            "there is no webhook 'app'");
+    refused(g, genrun_webhook_history(g, "app", NULL, count, &rows), GENRUN_NOT_FOUND,
+            "there is no webhook 'app'");
+    genrun_filter filter = GENRUN_FILTER_INIT;
+    filter.status = "lost";
+    refused(g, genrun_webhook_history(g, "app", &filter, count, &rows), GENRUN_INVALID, "'lost' is no state");
     refused(g, genrun_webhook_test(g, "app", &row), GENRUN_NOT_FOUND, "add a section [webhook app]");
     assert_null(row);
     refused(g, genrun_webhook_enable(g, "app"), GENRUN_NOT_FOUND, "there is no webhook 'app'");

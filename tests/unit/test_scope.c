@@ -574,6 +574,7 @@ static void test_rest(void **state) {
     not_for_a_user(g, genrun_lock_release(g, "x", NULL));
     not_for_a_user(g, genrun_webhooks(g, NULL, NULL));
     not_for_a_user(g, genrun_webhook_deliveries(g, "x", 0, NULL, NULL));
+    not_for_a_user(g, genrun_webhook_history(g, "x", NULL, NULL, NULL));
     not_for_a_user(g, genrun_webhook_test(g, "x", NULL));
     not_for_a_user(g, genrun_webhook_redeliver(g, "7", NULL, NULL));
     not_for_a_user(g, genrun_webhook_enable(g, "x"));

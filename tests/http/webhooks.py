@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Webhooks over HTTP: the endpoints, their deliveries page by page, a test, sending again, enabling; the same objects as the
+commands print with --json, and no secret in any of them. (Who may ask is in tests/http/roles.py.)"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import tap
+from genrun import wait_until
+from server import Server
+from web import Web
+
+SLOT, KEY = "T0SECRETSLOT", "s3cret-of-the-signature-012345"
+ENV = {"HOOK": KEY}
+
+
+class Hook(Server):
+    """Answers with the first of `answers`, then with 200."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        super().__init__(lambda x: x.answer(self.answers.pop(0) if self.answers else 200, "ok"))
+
+
+def configure(place, **hooks):
+    place.configure("".join(f"[webhook {n}]\nurl = {h.url}/{SLOT}\nsecret_env = HOOK\nevents = generation.completed\n"
+                            for n, h in hooks.items()) + "[model echo]\n")
+
+
+def states(place, endpoint="app"):
+    return dict(place.sql("SELECT status, count(*) FROM delivery WHERE endpoint=? GROUP BY 1", endpoint))
+
+
+def json_of(place, *args):
+    return place.run("--json", *args, env=ENV).jsonl
+
+
+def quiet(replies):
+    for r in replies:
+        tap.ok(SLOT.encode() not in r.body and KEY.encode() not in r.body, "neither URL nor secret is in it", r)
+
+
+def same_but_time(a, b):
+    """Objects of two looks: what is told of this moment may differ."""
+    return [{k: v for k, v in o.items() if k != "behind"} for o in a] == [{k: v for k, v in o.items() if k != "behind"} for o in b]
+
+
+def test_list(place):
+    with Hook() as app, Hook(410) as gone:
+        configure(place, app=app, gone=gone)
+        with Web(place, env=ENV) as web:
+            tap.equal([(o["name"], o["pending"], o["lastAt"]) for o in web.get("/api/webhooks").json["data"]],
+                      [("app", 0, None), ("gone", 0, None)], "both are listed, and were sent nothing")
+            place.wait_status(place.submit("x", "--model", "echo"), "completed")
+            wait_until(lambda: states(place) == {"delivered": 1} and states(place, "gone") == {"failed": 1}, what="the answers")
+            r = web.get("/api/webhooks")
+            tap.equal([(o["name"], o["state"], o["failed"], o["format"]) for o in r.json["data"]],
+                      [("app", "ok", 0, "standard"), ("gone", "disabled", 1, "standard")], "how they fare")
+            tap.contains(r.json["data"][1]["reason"], "410", "and why")
+            tap.ok(same_but_time(r.json["data"], json_of(place, "webhook", "list")), "the same objects as those of the command", r)
+            quiet([r])
+
+
+def test_deliveries(place):
+    with Hook(500) as app:
+        configure(place, app=app)
+        with Web(place, env=ENV) as web:
+            ids = []
+            for n in range(7):
+                ids.insert(0, place.submit("x", "--model", "echo"))
+                wait_until(lambda: (place.value("SELECT sum(attempts) FROM delivery") or 0) >= n + 1, what=f"delivery {n}")
+            place.sql("UPDATE delivery SET next_at=created_at + 86400000 WHERE status='pending'")
+            path = "/api/webhooks/app/deliveries"
+            whole = web.get(path)
+            tap.equal([o["generationId"] for o in whole.json["data"]], ids, "all, the newest first")
+            last, first = whole.json["data"][-1], whole.json["data"][0]
+            tap.equal((last["status"], last["attempts"], last["lastStatus"], last["lastError"], last["endedAt"], last["held"]),
+                      ("pending", 1, 500, "HTTP 500", None, False), "one that failed and is tried again")
+            tap.ok(last["nextAt"] is not None and first["nextAt"] is None, "and when", whole)
+            tap.equal((first["status"], first["endpoint"], first["event"], first["lastStatus"], first["batchJobId"]),
+                      ("delivered", "app", "generation.completed", 200, None), "one that was taken")
+            tap.equal((first["messageId"], first["logId"]), place.sql("SELECT message_id, event_id FROM delivery ORDER BY id DESC")[0],
+                      "its message, and its row of the log")
+            tap.equal(whole.json["nextCursor"], None, "that is all")
+            tap.equal(whole.json["data"], json_of(place, "webhook", "deliveries", "app"), "the same objects as those of the command")
+            got, cursor = [], None
+            replies = [whole]
+            for _ in range(4):
+                replies.append(web.get(f"{path}?limit=2" + (f"&after={cursor}" if cursor else "")))
+                got += replies[-1].json["data"]
+                cursor = replies[-1].json["nextCursor"]
+                # What comes meanwhile is on no later page.
+                place.submit("y", "--model", "echo")
+            tap.equal((got, cursor), (whole.json["data"], None), "page by page the same")
+            for status, count in (("pending", 1), ("failed", 0), ("dropped", 0)):
+                replies.append(web.get(f"{path}?status={status}"))
+                tap.equal([o["status"] for o in replies[-1].json["data"]], [status] * count, f"only those that are {status}")
+            replies.append(web.get(f"{path}?status=delivered&limit=1"))
+            tap.equal([o["status"] for o in replies[-1].json["data"]], ["delivered"], "or delivered")
+            first, rest = (place.run("--json", "webhook", "deliveries", "app", "--status", "delivered", *more)
+                           for more in (["--limit", "1"], ["--after", replies[-1].json["nextCursor"]]))
+            tap.ok(first.jsonl[0]["id"] > rest.jsonl[0]["id"], "the command takes the same cursor")
+            for bad in ("status=lost", "limit=0", "after=xyz", "other=1"):
+                r = web.get(f"{path}?{bad}")
+                tap.ok(r.status == 400 and r.error["message"], f"{bad}: 400", r)
+            r = web.get("/api/webhooks/apq/deliveries")
+            tap.ok(r.status == 404 and "did you mean 'app'" in r.error["message"], "another name: 404", r)
+            tap.error_line(place.run("webhook", "deliveries", "apq"), 4, "did you mean 'app'", "the command says the same")
+            quiet(replies)
+
+
+def test_deliveries_of_one_that_is_gone(place):
+    with Server(listening=False) as away:
+        configure(place, app=away)
+        runner = place.start_runner(env=ENV)
+        place.wait_status(place.submit("x", "--model", "echo"), "completed")
+        wait_until(lambda: states(place) == {"pending": 1}, what="what waits")
+        runner.stop()
+        place.configure("[model echo]\n")
+        with Web(place) as web:
+            wait_until(lambda: states(place) == {"dropped": 1}, what="the end of what waited")
+            tap.equal(web.get("/api/webhooks").json["data"], [], "what is not configured is not listed")
+            data = web.get("/api/webhooks/app/deliveries").json["data"]
+            tap.equal([(o["status"], o["endedAt"] is None) for o in data], [("dropped", False)], "what it was to get still is")
+
+
+def test_test(place):
+    with Hook() as app:
+        configure(place, app=app)
+        with Web(place, env=ENV) as web:
+            r = web.post("/api/webhooks/app/test")
+            tap.equal((r.status, r.json["name"], r.json["status"], r.json["error"]), (200, "app", 200, None), "it is taken")
+            tap.equal(set(r.json), set(json_of(place, "webhook", "test", "app")[0]), "the same object as that of the command")
+            tap.equal((app.requests[0].json["type"], app.requests[0].header("webhook-id")), ("webhook.test", r.json["messageId"]), "it arrived")
+            app.answers = [500]
+            bad = web.post("/api/webhooks/app/test")
+            tap.ok(bad.status == 503 and "did not take the test: HTTP 500" in bad.error["message"], "one that is not taken is an error", bad)
+            r2 = web.post("/api/webhooks/apq/test")
+            tap.ok(r2.status == 404 and "did you mean 'app'" in r2.error["message"], "another name: 404", r2)
+            quiet([r, bad, r2])
+
+
+def test_redeliver_and_enable(place):
+    with Hook(410) as app, Hook() as other:
+        configure(place, app=app, other=other)
+        with Web(place, env=ENV) as web:
+            place.wait_status(place.submit("x", "--model", "echo"), "completed")
+            wait_until(lambda: states(place) == {"failed": 1}, what="the refusal")
+            wait_until(lambda: states(place, "other") == {"delivered": 1}, what="the other")
+            tap.equal(web.post("/api/webhooks/app/enable").json, {"name": "app", "enabled": True}, "enabled")
+            tap.equal(web.get("/api/webhooks").json["data"][0]["state"], "ok", "it is")
+            tap.equal(json_of(place, "webhook", "enable", "app"), [{"name": "app", "enabled": True}], "again changes nothing")
+            tap.equal(web.post("/api/webhooks/app/redeliver").json, {"count": 1}, "all that failed is sent again")
+            wait_until(lambda: states(place) == {"delivered": 1}, what="its end")
+            had = {x.header("webhook-id") for x in app.requests}
+            tap.equal((len(app.requests), len(had)), (2, 1), "with the same message id")
+            tap.equal(web.post("/api/webhooks/app/redeliver").json, {"count": 0}, "nothing is left")
+            id, message = place.sql("SELECT id, message_id FROM delivery WHERE endpoint='app'")[0]
+            for n, body in enumerate(({"id": id}, {"messageId": message})):
+                tap.equal(web.post("/api/webhooks/app/redeliver", body).json, {"count": 1}, f"one by {list(body)[0]}")
+                wait_until(lambda: len(app.requests) == 3 + n and states(place) == {"delivered": 1}, what="its end")
+            tap.equal(json_of(place, "webhook", "redeliver", str(id)), [{"count": 1}], "the command says the same")
+            for name, body, status in (("other", {"id": id}, 404), ("other", {"messageId": message}, 404), ("app", {"id": 999}, 404),
+                                       ("app", {"id": id, "messageId": message}, 400), ("app", {"id": "x"}, 400), ("none", {}, 404)):
+                r = web.post(f"/api/webhooks/{name}/redeliver", body)
+                tap.ok(r.status == status and r.error["message"], f"{name} {body}: {status}", r)
+            tap.equal(len(other.requests), 1, "the other was sent nothing more")
+
+
+tap.main(globals())
