@@ -208,18 +208,28 @@ int queue_sync_offline(struct db *db, const char *reason, struct err *e) {
     "UPDATE batch_jobs SET " TYPED("status", "json_extract(?2,'$.status')") "," TYPED(                       \
         "paused_reason", "json_extract(?2,'$.paused_reason')") " WHERE seq=?1"
 
-static int is_done(struct db *db, const struct sync_order *o, bool *done, bool *applied, char **reason,
+static int is_done(struct db *db, const struct sync_order *o, bool *done, struct sync_outcome *out,
                    struct err *e) {
     sqlite3_stmt *s = db_ask(db, e, "SELECT outcome, reason FROM sync_order WHERE order_id=? AND typed_at=?",
                              "ii", o->id, o->typed_at);
     int step = s ? db_next(db, s, e) : -1;
     *done = step > 0;
     if (*done) {
-        *applied = strcmp(db_text(s, 0), "applied") == 0;
-        *reason = mem_copy(db_text(s, 1));
+        out->applied = strcmp(db_text(s, 0), "applied") == 0;
+        out->reason = mem_copy(db_text(s, 1));
     }
     db_done(db, s);
     return step < 0 ? ERR_DATABASE : 0;
+}
+
+// seq 0: it is not there.
+static int find_target(struct db *db, const struct sync_order *o, int64_t *seq, struct err *e) {
+    struct err why = {0};
+    int result =
+        o->is_batch ? queue_find_batch(db, o->target, seq, &why) : queue_find_generation(db, o->target, seq, &why);
+    if (result == ERR_NOT_FOUND)
+        return *seq = 0;
+    return result ? err_set(e, why.code, "%s", why.message) : 0;
 }
 
 static int carry_out(struct db *db, const struct sync_order *o, int64_t seq, struct err *e) {
@@ -237,7 +247,7 @@ static int carry_out(struct db *db, const struct sync_order *o, int64_t seq, str
     return result;
 }
 
-static int log_order(struct db *db, const struct sync_order *o, int64_t seq, bool applied, const char *reason,
+static int log_order(struct db *db, const struct sync_order *o, int64_t seq, const struct sync_outcome *out,
                      struct err *e) {
     struct buf data;
     buf_init(&data, BUF_UNLIMITED);
@@ -247,26 +257,27 @@ static int log_order(struct db *db, const struct sync_order *o, int64_t seq, boo
     if (!seq)
         json_write_member_text(&data, "target", o->target);
     buf_char(&data, '}');
-    char *message = applied ? mem_format("typed in Postgres by %s", o->by)
-                            : mem_format("typed in Postgres by %s, and refused: %s", o->by, reason);
-    int result = queue_log(db, applied ? "info" : "warn", applied ? "order.applied" : "order.refused",
+    char *message = out->applied
+                        ? mem_format("typed in Postgres by %s", o->by)
+                        : mem_format("typed in Postgres by %s, and refused: %s", o->by, out->reason);
+    int result = queue_log(db, out->applied ? "info" : "warn", out->applied ? "order.applied" : "order.refused",
                            o->is_batch ? 0 : seq, o->is_batch ? seq : 0, message, buf_borrow(&data), e);
     free(message);
     buf_free(&data);
     return result;
 }
 
-static int note(struct db *db, const struct sync_order *o, bool applied, const char *reason, struct err *e) {
+static int note(struct db *db, const struct sync_order *o, const struct sync_outcome *out, struct err *e) {
     int64_t now_at = clock_wall_at();
     int result = db_run(
         db, e, "INSERT INTO sync_order (order_id, typed_at, outcome, reason, ended_at) VALUES (?,?,?,?,?)",
-        "iitti", o->id, o->typed_at, applied ? "applied" : "refused", reason, now_at);
+        "iitti", o->id, o->typed_at, out->applied ? "applied" : "refused", out->reason, now_at);
     return result ? result
                   : db_run(db, e, "DELETE FROM sync_order WHERE ended_at<?", "i", now_at - ORDERS_KEPT_MS);
 }
 
 // Tries it in a part of the transaction. A failure of the database is one of the whole; all else is a refusal.
-static int try_order(struct db *db, const struct sync_order *o, int64_t seq, bool *applied, char **reason,
+static int try_order(struct db *db, const struct sync_order *o, int64_t seq, struct sync_outcome *out,
                      struct err *e) {
     struct err why = {0};
     int result = db_begin(db, 0, e);
@@ -275,34 +286,31 @@ static int try_order(struct db *db, const struct sync_order *o, int64_t seq, boo
     result = carry_out(db, o, seq, &why);
     bool refused = result && (result != ERR_DATABASE || db_was_refused(db));
     if (!result)
-        return (result = db_commit(db, e)) ? result : (*applied = true, 0);
+        return (result = db_commit(db, e)) ? result : (out->applied = true, 0);
     db_rollback(db);
     if (!refused)
         return err_set(e, why.code, "%s", why.message);
-    *reason = mem_copy(why.message);
+    out->reason = mem_copy(why.message);
     return 0;
 }
 
-int queue_sync_order(struct db *db, const struct sync_order *o, bool *applied, char **reason, struct err *e) {
+int queue_sync_order(struct db *db, const struct sync_order *o, struct sync_outcome *out, struct err *e) {
     bool done = false;
     int64_t seq = 0;
-    struct err why = {0};
-    *applied = false;
-    *reason = NULL;
-    int result = is_done(db, o, &done, applied, reason, e);
-    if (result || done)
-        return result;
-    int found = o->is_batch ? queue_find_batch(db, o->target, &seq, &why)
-                            : queue_find_generation(db, o->target, &seq, &why);
-    if (found == ERR_NOT_FOUND) {
-        seq = 0;
-        *reason = mem_copy("it is not there any more: it was removed from the box");
-    } else if (found) {
-        return err_set(e, why.code, "%s", why.message);
-    } else {
-        result = try_order(db, o, seq, applied, reason, e);
-    }
+    *out = (struct sync_outcome){0};
+    int result = is_done(db, o, &done, out, e);
     if (!result)
-        result = note(db, o, *applied, *reason, e);
-    return result ? result : log_order(db, o, seq, *applied, *reason, e);
+        result = find_target(db, o, &seq, e);
+    if (result)
+        return result;
+    out->gone = !seq && !out->applied;
+    if (done)
+        return 0;
+    if (out->gone)
+        out->reason = mem_copy("it is not there any more: it was removed from the box");
+    else
+        result = try_order(db, o, seq, out, e);
+    if (!result)
+        result = note(db, o, out, e);
+    return result ? result : log_order(db, o, seq, out, e);
 }

@@ -57,10 +57,14 @@ struct sync_order {
     const char *target;   // its id
     const char *change;   // JSON: the columns that were changed
 };
-// Carries an order out, in the law of the views here; one that is done already stays as it is. *applied false: it was
-// refused, for *reason (mem-allocated), and nothing was changed. Whatever came of it is in the log, and the row with it
-// on its way to Postgres again.
-int queue_sync_order(struct db *db, const struct sync_order *order, bool *applied, char **reason,
+struct sync_outcome {
+    bool applied;
+    bool gone;    // refused since there is no such row any more: nothing here brings the row there back to what it was
+    char *reason; // mem-allocated: why it was refused
+};
+// Carries an order out, in the law of the views here; one that is done already stays as it is. What is refused has changed
+// nothing. Whatever came of it is in the log, and the row with it on its way to Postgres again. Free out->reason.
+int queue_sync_order(struct db *db, const struct sync_order *order, struct sync_outcome *out,
                      struct err *e) must_check;
 
 #endif

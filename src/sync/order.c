@@ -9,15 +9,10 @@
 #define PAGE "128"
 #define GROUP 8 // carried out in one transaction
 
-struct outcome {
-    bool applied;
-    char *reason;
-};
-
 struct group {
     const struct pg_result *rows;
     int from, to;
-    struct outcome *outcomes;
+    struct sync_outcome *outcomes;
 };
 
 static struct sync_order read_order(const struct pg_result *r, int row) {
@@ -34,34 +29,49 @@ static int carry_out(void *what, struct db *db, struct err *e) {
     int result = 0;
     for (int i = group->from; i < group->to && !result; i++) {
         const struct sync_order order = read_order(group->rows, i);
-        struct outcome *o = &group->outcomes[i];
-        free(o->reason); // of a transaction that failed
-        o->reason = NULL;
-        result = queue_sync_order(db, &order, &o->applied, &o->reason, e);
+        free(group->outcomes[i].reason); // of a transaction that failed
+        result = queue_sync_order(db, &order, &group->outcomes[i], e);
     }
     return result;
 }
 
-// What came of them, where they were typed.
-static int tell_outcomes(struct pg *pg, const struct pg_result *rows, const struct outcome *outcomes,
-                         struct err *e) {
+static void write_outcomes(struct buf *out, const struct pg_result *rows, const struct sync_outcome *outcomes) {
+    buf_char(out, '[');
+    for (int i = 0; i < pg_rows(rows); i++) {
+        buf_text(out, i ? ",{" : "{");
+        json_write_member_integer(out, "id", pg_integer(rows, i, 0, 0));
+        json_write_member_text(out, "state", outcomes[i].applied ? "applied" : "refused");
+        json_write_member_text(out, "reason", outcomes[i].reason);
+        json_write_member_bool(out, "gone", outcomes[i].gone);
+        buf_char(out, '}');
+    }
+    buf_char(out, ']');
+}
+
+// What came of them, where they were typed. A row that is here comes there again by the log; one that is not, not.
+static int tell_outcomes(struct pg *pg, const char *node, const struct pg_result *rows,
+                         const struct sync_outcome *outcomes, struct err *e) {
     struct buf list;
     buf_init(&list, BUF_UNLIMITED);
-    buf_char(&list, '[');
-    for (int i = 0; i < pg_rows(rows); i++) {
-        buf_text(&list, i ? ",{" : "{");
-        json_write_member_integer(&list, "id", pg_integer(rows, i, 0, 0));
-        json_write_member_text(&list, "state", outcomes[i].applied ? "applied" : "refused");
-        json_write_member_text(&list, "reason", outcomes[i].reason);
-        buf_char(&list, '}');
-    }
-    buf_char(&list, ']');
-    const char *values[] = {buf_borrow(&list)};
-    int result = pg_run(pg, NULL, e,
-                        "UPDATE genrun_orders o SET state = u.state, reason = u.reason, ended_at = now() "
-                        "FROM json_to_recordset($1::json) AS u (id bigint, state text, reason text) "
-                        "WHERE o.id = u.id AND o.state = 'open'",
-                        1, values);
+    write_outcomes(&list, rows, outcomes);
+    const char *values[] = {node, buf_borrow(&list)};
+    int result = pg_begin(pg, e);
+    if (!result)
+        result = pg_run(pg, NULL, e,
+                        "UPDATE genrun_orders o SET state = u.state, reason = u.reason, gone = u.gone, "
+                        "ended_at = now() FROM json_to_recordset($2::json) AS u (id bigint, state text, "
+                        "reason text, gone boolean) WHERE o.id = u.id AND o.node = $1 AND o.state = 'open'",
+                        2, values);
+    if (!result)
+        result = pg_run(pg, NULL, e,
+                        "SELECT genrun_set_back($1, array_agg(DISTINCT o.target)) "
+                        "FROM json_to_recordset($2::json) AS u (id bigint, gone boolean) "
+                        "JOIN genrun_orders o ON o.id = u.id WHERE u.gone HAVING count(*) > 0",
+                        2, values);
+    if (!result)
+        result = pg_commit(pg, e);
+    if (result)
+        pg_rollback(pg);
     buf_free(&list);
     return result;
 }
@@ -70,8 +80,8 @@ static bool cancels(const struct sync_order *order) {
     return order->is_batch && strstr(order->change, "\"cancelled\"") != NULL;
 }
 
-static int do_page(struct pg *pg, const struct pg_result *rows, struct outcome *outcomes,
-                   const struct sync_host *host, struct err *e) {
+static int do_page(struct pg *pg, const char *node, const struct pg_result *rows,
+                   struct sync_outcome *outcomes, const struct sync_host *host, struct err *e) {
     int count = pg_rows(rows), result = 0;
     for (int from = 0; from < count && !result; from += GROUP) {
         struct group group = {rows, from, from + GROUP < count ? from + GROUP : count, outcomes};
@@ -82,7 +92,7 @@ static int do_page(struct pg *pg, const struct pg_result *rows, struct outcome *
         if (outcomes[i].applied && host->on_batch_cancelled && cancels(&order))
             host->on_batch_cancelled(host->payload, order.target);
     }
-    return result ? result : tell_outcomes(pg, rows, outcomes, e);
+    return result ? result : tell_outcomes(pg, node, rows, outcomes, e);
 }
 
 int order_page(struct pg *pg, const char *node, const struct sync_host *host, int *count, int64_t *applied,
@@ -98,9 +108,9 @@ int order_page(struct pg *pg, const char *node, const struct sync_host *host, in
     if (result)
         return result;
     *count = pg_rows(rows);
-    struct outcome *outcomes = mem_alloc((size_t)*count + 1, sizeof *outcomes);
+    struct sync_outcome *outcomes = mem_alloc((size_t)*count + 1, sizeof *outcomes);
     if (*count > 0)
-        result = do_page(pg, rows, outcomes, host, e);
+        result = do_page(pg, node, rows, outcomes, host, e);
     for (int i = 0; i < *count; i++) {
         if (!result)
             *(outcomes[i].applied ? applied : denied) += 1;

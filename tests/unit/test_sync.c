@@ -5,16 +5,16 @@
 #include "unit/queue_ground.h"
 
 static void order(int64_t id, bool is_batch, const char *target, const char *change, const char *refused) {
-    bool applied = false;
-    char *reason = NULL;
+    struct sync_outcome out;
     const struct sync_order o = {id, 1000 + id, "ann", is_batch, target, change};
     OK(db_begin(db, 1000, &error));
-    OK(queue_sync_order(db, &o, &applied, &reason, &error));
+    OK(queue_sync_order(db, &o, &out, &error));
     OK(db_commit(db, &error));
-    assert_int_equal(applied, refused == NULL);
-    if (refused && !strstr(reason, refused))
-        fail_msg("'%s' is not in: %s", refused, reason);
-    free(reason);
+    assert_int_equal(out.applied, refused == NULL);
+    assert_int_equal(out.gone, refused && strstr(refused, "not there") != NULL);
+    if (refused && !strstr(out.reason, refused))
+        fail_msg("'%s' is not in: %s", refused, out.reason);
+    free(out.reason);
 }
 
 static void submit_one(char id[ID_SIZE]) {
