@@ -225,10 +225,10 @@ static int is_done(struct db *db, const struct sync_order *o, bool *done, struct
 // seq 0: it is not there.
 static int find_target(struct db *db, const struct sync_order *o, int64_t *seq, struct err *e) {
     struct err why = {0};
-    int result =
-        o->is_batch ? queue_find_batch(db, o->target, seq, &why) : queue_find_generation(db, o->target, seq, &why);
+    int result = o->is_batch ? queue_find_batch(db, o->target, seq, &why)
+                             : queue_find_generation(db, o->target, seq, &why);
     if (result == ERR_NOT_FOUND)
-        return *seq = 0;
+        *seq = result = 0;
     return result ? err_set(e, why.code, "%s", why.message) : 0;
 }
 
@@ -257,11 +257,11 @@ static int log_order(struct db *db, const struct sync_order *o, int64_t seq, con
     if (!seq)
         json_write_member_text(&data, "target", o->target);
     buf_char(&data, '}');
-    char *message = out->applied
-                        ? mem_format("typed in Postgres by %s", o->by)
-                        : mem_format("typed in Postgres by %s, and refused: %s", o->by, out->reason);
-    int result = queue_log(db, out->applied ? "info" : "warn", out->applied ? "order.applied" : "order.refused",
-                           o->is_batch ? 0 : seq, o->is_batch ? seq : 0, message, buf_borrow(&data), e);
+    char *message = out->applied ? mem_format("typed in Postgres by %s", o->by)
+                                 : mem_format("typed in Postgres by %s, and refused: %s", o->by, out->reason);
+    int result =
+        queue_log(db, out->applied ? "info" : "warn", out->applied ? "order.applied" : "order.refused",
+                  o->is_batch ? 0 : seq, o->is_batch ? seq : 0, message, buf_borrow(&data), e);
     free(message);
     buf_free(&data);
     return result;

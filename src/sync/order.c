@@ -35,7 +35,8 @@ static int carry_out(void *what, struct db *db, struct err *e) {
     return result;
 }
 
-static void write_outcomes(struct buf *out, const struct pg_result *rows, const struct sync_outcome *outcomes) {
+static void write_outcomes(struct buf *out, const struct pg_result *rows,
+                           const struct sync_outcome *outcomes) {
     buf_char(out, '[');
     for (int i = 0; i < pg_rows(rows); i++) {
         buf_text(out, i ? ",{" : "{");
