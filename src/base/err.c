@@ -18,16 +18,33 @@ static void err_store(struct err *e, const char *raw, int n) {
     text_escape_array(e->message, sizeof e->message, raw, length);
 }
 
-int err_set(struct err *e, enum err_code code, const char *format, ...) {
+static int err_format(struct err *e, enum err_code code, const char *field, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+static int err_format(struct err *e, enum err_code code, const char *field, const char *format,
+                      va_list args) {
     if (e) {
         char raw[ERR_RAW_SIZE];
-        va_list args;
-        va_start(args, format);
         int n = vsnprintf(raw, sizeof raw, format, args);
-        va_end(args);
         e->code = code;
+        text_escape_array(e->field, sizeof e->field, field, strlen(field));
         err_store(e, raw, n);
     }
+    return (int)code;
+}
+
+int err_set(struct err *e, enum err_code code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    err_format(e, code, "", format, args);
+    va_end(args);
+    return (int)code;
+}
+
+int err_in(struct err *e, enum err_code code, const char *field, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    err_format(e, code, field, format, args);
+    va_end(args);
     return (int)code;
 }
 
@@ -46,5 +63,13 @@ int err_prefix(struct err *e, const char *format, ...) {
     }
     n = snprintf(raw + length, sizeof raw - length, ": %s", e->message);
     err_store(e, raw, n < 0 ? n : (int)length + n);
+    return (int)e->code;
+}
+
+int err_field(struct err *e, const char *field) {
+    if (!e) {
+        return ERR_OK;
+    }
+    text_escape_array(e->field, sizeof e->field, field, strlen(field));
     return (int)e->code;
 }

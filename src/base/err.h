@@ -21,6 +21,7 @@ enum err_code {
 struct err {
     enum err_code code;
     char message[1024];
+    char field[48]; // what is at fault of what was submitted, as the API names it: modelId; "": not known
 };
 
 #define must_check __attribute__((warn_unused_result))
@@ -32,5 +33,11 @@ int err_set(struct err *e, enum err_code code, const char *format, ...) __attrib
 
 // Puts "context: " in front of the message already in `e`; returns its code.
 int err_prefix(struct err *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// The same of what was submitted: `field` is at fault, as the API names it.
+int err_in(struct err *e, enum err_code code, const char *field, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+// Names the field that is at fault (cut when it is long); returns the error's code.
+int err_field(struct err *e, const char *field);
 
 #endif

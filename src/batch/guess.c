@@ -71,18 +71,18 @@ static int guess_by_line(const struct look *l, size_t length, enum import_format
         return ERR_OK;
     }
     if (l->first == '{')
-        return err_set(e, ERR_INVALID,
-                       "it starts with { but is not JSON (%s): say --format txt if each line is a prompt",
-                       l->broken.message);
+        return err_in(e, ERR_INVALID, "format",
+                      "it starts with { but is not JSON (%s): say --format txt if each line is a prompt",
+                      l->broken.message);
     if (l->first == '[' && (l->is_json || length == 1))
-        return err_set(e, ERR_INVALID,
-                       "a JSON array: write one object in each line, or say --format txt if each line is a "
-                       "prompt");
+        return err_in(e, ERR_INVALID, "format",
+                      "a JSON array: write one object in each line, or say --format txt if each line is a "
+                      "prompt");
     if (l->is_header && l->delimiter != ',')
-        return err_set(e, ERR_INVALID,
-                       "it starts like CSV with %s: save it with commas between the columns, or say "
-                       "--format txt if each line is a prompt",
-                       name_of(l->delimiter));
+        return err_in(e, ERR_INVALID, "format",
+                      "it starts like CSV with %s: save it with commas between the columns, or say "
+                      "--format txt if each line is a prompt",
+                      name_of(l->delimiter));
     *out = l->is_header ? IMPORT_CSV : IMPORT_TEXT;
     *unsure = true;
     return ERR_OK;
@@ -98,7 +98,8 @@ int guess_format(const char *name, const struct buf *line, enum import_format *o
                        "format tsv is not known: save it as CSV, with commas between the columns");
     if (name_ends(name, ".csv")) {
         if (l.is_object)
-            return err_set(e, ERR_INVALID, "a .csv file with a JSON object: say --format jsonl or openai");
+            return err_in(e, ERR_INVALID, "format",
+                          "a .csv file with a JSON object: say --format jsonl or openai");
         if (l.is_header && l.delimiter != ',')
             return err_set(e, ERR_INVALID,
                            "the columns are apart by %s: save the file with commas between them",
@@ -108,16 +109,18 @@ int guess_format(const char *name, const struct buf *line, enum import_format *o
     }
     if (name_ends(name, ".jsonl") || name_ends(name, ".ndjson") || name_ends(name, ".json")) {
         if (l.is_header)
-            return err_set(e, ERR_INVALID,
-                           "a JSON file that starts like CSV: say --format csv or --format txt");
+            return err_in(e, ERR_INVALID, "format",
+                          "a JSON file that starts like CSV: say --format csv or --format txt");
         *out = l.is_openai ? IMPORT_OPENAI : IMPORT_JSONL;
         return ERR_OK;
     }
     bool named_text = name_ends(name, ".txt");
     if (named_text && l.is_object)
-        return err_set(e, ERR_INVALID, "a .txt file with a JSON object: say --format txt or --format jsonl");
+        return err_in(e, ERR_INVALID, "format",
+                      "a .txt file with a JSON object: say --format txt or --format jsonl");
     if (named_text && l.is_header)
-        return err_set(e, ERR_INVALID, "a .txt file that starts like CSV: say --format txt or --format csv");
+        return err_in(e, ERR_INVALID, "format",
+                      "a .txt file that starts like CSV: say --format txt or --format csv");
     int rc = guess_by_line(&l, line->length, out, unsure, e);
     *unsure = *unsure && !named_text;
     return rc;

@@ -203,8 +203,8 @@ static int check_duplicates(struct import *im, int64_t *line, struct err *e) {
     int64_t first = 0;
     int rc = seen_find_duplicate(im->seen, &first, line, e);
     if (!rc && *line)
-        rc = err_set(e, ERR_INVALID, "custom_id is the same as on line %lld: give each line one of its own",
-                     (long long)first);
+        rc = err_in(e, ERR_INVALID, "custom_id",
+                    "custom_id is the same as on line %lld: give each line one of its own", (long long)first);
     return rc ? at_line(im, *line, e) : ERR_OK;
 }
 

@@ -70,7 +70,8 @@ static int take_text(const cJSON *value, const char **out, struct err *e) {
     if (cJSON_IsNull(value))
         return ERR_OK;
     if (!cJSON_IsString(value))
-        return err_set(e, ERR_INVALID, "%s is %s: make it a string", value->string, kind_of(value));
+        return err_in(e, ERR_INVALID, value->string, "%s is %s: make it a string", value->string,
+                      kind_of(value));
     *out = *value->valuestring ? value->valuestring : NULL;
     return ERR_OK;
 }
@@ -86,11 +87,11 @@ static int take_column(const struct item_column *column, const cJSON *value, str
     if (column->kind == ITEM_RESULT || cJSON_IsNull(value))
         return ERR_OK;
     if (!cJSON_IsNumber(value))
-        return err_set(e, ERR_INVALID, "priority is %s: make it a whole number", kind_of(value));
+        return err_in(e, ERR_INVALID, "priority", "priority is %s: make it a whole number", kind_of(value));
     double number = value->valuedouble;
     if (!(number >= -SPEC_PRIORITY_LIMIT && number <= SPEC_PRIORITY_LIMIT) || number != (int)number)
-        return err_set(e, ERR_INVALID, "priority is %g: give a whole number from -%d to %d", number,
-                       SPEC_PRIORITY_LIMIT, SPEC_PRIORITY_LIMIT);
+        return err_in(e, ERR_INVALID, "priority", "priority is %g: give a whole number from -%d to %d",
+                      number, SPEC_PRIORITY_LIMIT, SPEC_PRIORITY_LIMIT);
     spec->priority = (int)number;
     return ERR_OK;
 }
@@ -173,30 +174,31 @@ static const char *merge(struct item_reader *r, const char *text, const cJSON *o
 // The checks of OpenAI's own service, in its order (without: one model and one url for all lines).
 static int check_openai(const cJSON *object, struct spec *spec, const cJSON **body, struct err *e) {
     if (!spec->custom_id)
-        return err_set(e, ERR_INVALID,
-                       "custom_id is missing or empty: every line of the openai format needs one");
+        return err_in(e, ERR_INVALID, "custom_id",
+                      "custom_id is missing or empty: every line of the openai format needs one");
     const cJSON *method = json_get(object, "method");
     if (!cJSON_IsString(method) || strcmp(method->valuestring, "POST") != 0)
-        return err_set(e, ERR_INVALID, "method is %s: it must be \"POST\"",
-                       !method                  ? "missing"
-                       : cJSON_IsString(method) ? "another one"
-                                                : kind_of(method));
+        return err_in(e, ERR_INVALID, "method", "method is %s: it must be \"POST\"",
+                      !method                  ? "missing"
+                      : cJSON_IsString(method) ? "another one"
+                                               : kind_of(method));
     const cJSON *url = json_get(object, "url");
     if (!cJSON_IsString(url))
-        return err_set(e, ERR_INVALID, "url is %s: name the endpoint, such as \"/v1/chat/completions\"",
-                       url ? kind_of(url) : "missing");
+        return err_in(e, ERR_INVALID, "url", "url is %s: name the endpoint, such as \"/v1/chat/completions\"",
+                      url ? kind_of(url) : "missing");
     if (url->valuestring[0] != '/')
-        return err_set(e, ERR_INVALID,
-                       "url does not start with /: name the endpoint, such as "
-                       "\"/v1/chat/completions\"; the server's address belongs to the model");
+        return err_in(e, ERR_INVALID, "url",
+                      "url does not start with /: name the endpoint, such as "
+                      "\"/v1/chat/completions\"; the server's address belongs to the model");
     for (const unsigned char *c = (const unsigned char *)url->valuestring; *c; c++)
         if (*c <= ' ' || *c == 0x7f)
-            return err_set(e, ERR_INVALID, "url has a blank or control character: write it as %%%02X", *c);
+            return err_in(e, ERR_INVALID, "url", "url has a blank or control character: write it as %%%02X",
+                          *c);
     spec->endpoint = url->valuestring;
     *body = json_get(object, "body");
     if (!cJSON_IsObject(*body))
-        return err_set(e, ERR_INVALID, "body is %s: make it the request as an object",
-                       *body ? kind_of(*body) : "missing");
+        return err_in(e, ERR_INVALID, "body", "body is %s: make it the request as an object",
+                      *body ? kind_of(*body) : "missing");
     return ERR_OK;
 }
 
@@ -209,14 +211,15 @@ static int check_body(const cJSON *body, struct spec *spec, bool *has_results, s
     cJSON_ArrayForEach(child, body) {
         const struct item_column *column = NULL;
         if (strcmp(child->string, "stream") == 0 && cJSON_IsTrue(child))
-            return err_set(e, ERR_INVALID, "body.stream is true: leave it out, a batch gives whole answers");
+            return err_in(e, ERR_INVALID, "body.stream",
+                          "body.stream is true: leave it out, a batch gives whole answers");
         if (strcmp(child->string, "model") == 0) {
             if (has_model)
-                return err_set(e, ERR_INVALID, "body.model stands twice: keep one");
+                return err_in(e, ERR_INVALID, "body.model", "body.model stands twice: keep one");
             has_model = true;
             int rc = take_text(child, &spec->model_id, e);
             if (rc)
-                return err_prefix(e, "body");
+                return err_in(e, ERR_INVALID, "body.model", "body.%s", e->message);
         } else if ((column = item_column_find(child->string)) && column->kind == ITEM_RESULT) {
             *has_results = true;
         }
@@ -242,12 +245,12 @@ int item_read_openai(struct item_reader *r, struct buf *line, const cJSON *objec
     if (rc)
         return rc;
     if (r->default_stream && !json_get(body, "stream"))
-        return err_set(e, ERR_INVALID,
-                       "stream is true in the batch's parameters: leave it out, a batch gives whole answers");
+        return err_in(e, ERR_INVALID, "parameters",
+                      "stream is true in the batch's parameters: leave it out, a batch gives whole answers");
     const char *start = NULL;
     size_t length = 0;
     if (!json_raw_member(line->data, "body", &start, &length))
-        return err_set(e, ERR_INVALID, "body is missing: make it the request as an object");
+        return err_in(e, ERR_INVALID, "body", "body is missing: make it the request as an object");
     // The line is ours and at least a } follows the body: end the text there.
     line->data[(size_t)(start - line->data) + length] = '\0';
     spec->parameters = has_results || r->default_count ? merge(r, start, body, item_result_keys) : start;
@@ -273,12 +276,13 @@ int item_read_jsonl(struct item_reader *r, const struct buf *line, const cJSON *
             messages = child;
     }
     if (messages && !cJSON_IsArray(messages))
-        return err_set(e, ERR_INVALID, "messages is %s: make it an array of messages", kind_of(messages));
+        return err_in(e, ERR_INVALID, "messages", "messages is %s: make it an array of messages",
+                      kind_of(messages));
     if (messages && spec->prompt)
-        return err_set(e, ERR_INVALID, "both prompt and messages are given: keep one of them");
+        return err_in(e, ERR_INVALID, "messages", "both prompt and messages are given: keep one of them");
     if (!messages && !spec->prompt && !r->prompt_optional)
-        return err_set(e, ERR_INVALID,
-                       "prompt is missing or empty: give each line a \"prompt\" or \"messages\"");
+        return err_in(e, ERR_INVALID, "prompt",
+                      "prompt is missing or empty: give each line a \"prompt\" or \"messages\"");
     if (parameters || r->default_count)
         spec->parameters = merge(r, line->data, object, not_parameters);
     return ERR_OK;

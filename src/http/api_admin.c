@@ -2,6 +2,7 @@
 // What operators ask: stats, failures, models, locks, periodic jobs.
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "http/api_reply.h"
 #include "http/handlers.h"
 #include <stdio.h>
@@ -31,6 +32,10 @@ static void list(struct exchange *x, genrun *g, lister each_of) {
 
 void api_admin_models(struct exchange *x, genrun *g) {
     list(x, g, genrun_models);
+}
+
+void api_admin_templates(struct exchange *x, genrun *g) {
+    list(x, g, genrun_templates);
 }
 
 void api_admin_locks(struct exchange *x, genrun *g) {
@@ -113,9 +118,44 @@ static int take_finding(void *payload, genrun_row *row) {
     return 0; // the job goes on
 }
 
+struct job_names {
+    const char *wanted;
+    bool known;
+    struct buf list;
+};
+
+static int take_job(void *payload, genrun_row *row) {
+    struct job_names *names = payload;
+    const char *name = genrun_row_text(row, "name");
+    names->known |= strcmp(name, names->wanted) == 0;
+    buf_format(&names->list, "%s%s", names->list.length ? ", " : "", name);
+    return 0;
+}
+
+// False: there is no such job, and that was answered.
+static bool is_job(struct exchange *x, genrun *g, const char *name) {
+    struct job_names names = {.wanted = name};
+    struct buf shown;
+    buf_init(&names.list, BUF_UNLIMITED);
+    int code = genrun_jobs(g, take_job, &names);
+    if (code) {
+        exchange_failed(x, g, code);
+    } else if (!names.known) {
+        buf_init(&shown, 512);
+        text_escape(&shown, name, strlen(name), 80);
+        exchange_error(x, 404, NULL, "not_found", "name", "there is no job '%s': the jobs are %s",
+                       buf_borrow(&shown), buf_borrow(&names.list));
+        buf_free(&shown);
+    }
+    buf_free(&names.list);
+    return !code && names.known;
+}
+
 void api_admin_job(struct exchange *x, genrun *g) {
     struct api_reply_page page;
     genrun_row *summary = NULL;
+    if (!is_job(x, g, exchange_segment(x, "name")))
+        return;
     bool dry_run = json_bool(exchange_body(x), "dryRun", false);
     api_reply_page_begin(&page);
     int code = genrun_job(g, &summary, exchange_segment(x, "name"), dry_run, take_finding, &page);

@@ -2,9 +2,12 @@
 // POST /api/batch-jobs: a batch job from a list of items in JSON, or from an uploaded file of lines. On a worker:
 // the lines are written in short slices beside the runner, all of them or none.
 #include "base/json.h"
+#include "base/text.h"
 #include "http/api_reply.h"
 #include "http/handlers.h"
 #include "http/upload.h"
+#include "http/words.h"
+#include "lib/host.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -185,9 +188,11 @@ static void write_members(struct buf *out, const char *text, const cJSON *object
     }
 }
 
-static bool refuse_item(struct exchange *x, int64_t index, const char *why) {
-    char param[40];
-    snprintf(param, sizeof param, "items[%lld]", (long long)index);
+// member NULL: the item as a whole.
+static bool refuse_item(struct exchange *x, int64_t index, const char *member, const char *why) {
+    char param[96];
+    snprintf(param, sizeof param, "items[%lld]%s%s", (long long)index, member ? "." : "",
+             member ? member : "");
     exchange_error(x, 400, NULL, "invalid_value", param, "items[%lld] %s", (long long)index, why);
     return false;
 }
@@ -203,12 +208,13 @@ static bool write_item(struct exchange *x, struct buf *out, const char *text, in
         return true;
     }
     if (*text != '{')
-        return refuse_item(x, index, "is neither an object nor a string: give objects with a prompt");
+        return refuse_item(x, index, NULL, "is neither an object nor a string: give objects with a prompt");
     if (json_parse_object(text, strlen(text), &object, &e))
-        return refuse_item(x, index, e.message);
-    if (json_get(object, "userId") || json_get(object, "user_id")) {
+        return refuse_item(x, index, NULL, e.message);
+    const char *user = json_get(object, "userId") ? "userId" : "user_id";
+    if (json_get(object, user)) {
         cJSON_Delete(object);
-        return refuse_item(x, index, "names a user: that belongs to the batch job");
+        return refuse_item(x, index, user, "names a user: that belongs to the batch job");
     }
     *openai = json_get(object, "url") && json_get(object, "body");
     if (*openai) {
@@ -230,7 +236,7 @@ static bool write_items(struct exchange *x, struct buf *out, const char **format
     bool fine = true, openai = false;
     buf_init(&item, BUF_UNLIMITED);
     if (!json_raw_member(exchange_body_text(x, &length), "items", &at, &length))
-        return refuse_item(x, 0, "is missing: give one"); // never: the table asks for it
+        return refuse_item(x, 0, NULL, "is missing: give one"); // never: the table asks for it
     at++;
     for (int64_t i = 0; fine && next_entry(&at, &start, &length); i++) {
         buf_clear(&item);
@@ -300,16 +306,19 @@ static bool check_form(struct exchange *x) {
 static void tell_batch(struct exchange *x, genrun *g, const char *id, bool created) {
     char location[64];
     genrun_row *row = NULL;
-    struct buf json;
+    struct buf json, notes;
     int code = genrun_batch_get(g, &row, id);
     if (code) {
         exchange_failed(x, g, code);
         return;
     }
     buf_init(&json, BUF_UNLIMITED);
+    buf_init(&notes, BUF_UNLIMITED);
     buf_char(&json, '{');
     json_write_member_text(&json, "jobId", id);
-    json_write_member_text(&json, "notes", *genrun_notes(g) ? genrun_notes(g) : NULL);
+    words_write(&notes, genrun_notes(g));
+    json_write_member_text(&json, "notes", notes.length ? buf_borrow(&notes) : NULL);
+    buf_free(&notes);
     buf_char(&json, ',');
     buf_text(&json, genrun_row_json(row) + 1);
     snprintf(location, sizeof location, "/api/batch-jobs/%s", id);
@@ -319,18 +328,69 @@ static void tell_batch(struct exchange *x, genrun *g, const char *id, bool creat
     genrun_row_free(row);
 }
 
+static bool names_model(struct exchange *x, int64_t index) {
+    const cJSON *item = cJSON_GetArrayItem(json_get(exchange_body(x), "items"), (int)index);
+    return json_get(item, "modelId") || json_get(item, "model");
+}
+
+// The member of item `index` that the import calls `column`, under the name that the item gives it.
+static const char *member_of(struct exchange *x, int64_t index, const char *column, bool openai) {
+    const cJSON *item = cJSON_GetArrayItem(json_get(exchange_body(x), "items"), (int)index);
+    const char *name = openai ? column : words_member(column);
+    const char *plain = strcmp(name, "modelId") == 0 ? "model" : column;
+    return json_get(item, plain) && !json_get(item, name) ? plain : name;
+}
+
+// A line of ours is an item of the body.
+static void refuse_line(struct exchange *x, int64_t line, const char *column, const char *reason,
+                        const char *format) {
+    char param[96];
+    struct buf text;
+    bool openai = format && strcmp(format, "openai") == 0;
+    const char *member = *column ? member_of(x, line - 1, column, openai) : "";
+    buf_init(&text, BUF_UNLIMITED);
+    words_write_item(&text, reason, openai);
+    snprintf(param, sizeof param, "items[%lld]%s%s", (long long)line - 1, *member ? "." : "", member);
+    exchange_error(x, 400, NULL, "invalid_request", param, "items[%lld]: %s", (long long)line - 1,
+                   buf_borrow(&text));
+    buf_free(&text);
+}
+
+// The import tells where in the file it was: "NAME:LINE: reason".
+static void tell_failure(struct exchange *x, genrun *g, int code, const char *name, const char *format) {
+    char field[48];
+    int64_t line = 0;
+    const char *reason = NULL;
+    bool of_line = words_split_line(genrun_message(g), name, &line, &reason);
+    snprintf(field, sizeof field, "%s", host_field(g));
+    // A model that no item names is that of all of them; so is what the file is read as.
+    bool common = strcmp(field, "format") == 0 || strcmp(field, "parameters") == 0 ||
+                  (of_line && text_starts_with(reason, "no model "));
+    if (code == GENRUN_INVALID && of_line && !exchange_upload(x) && !common &&
+        (strcmp(field, "modelId") != 0 || names_model(x, line - 1)))
+        refuse_line(x, line, field, reason, format);
+    else if (code == GENRUN_INVALID && exchange_upload(x) && !common &&
+             strncmp(genrun_message(g), name, strlen(name)) == 0)
+        exchange_failed_by(x, g, code, "file");
+    else
+        exchange_failed(x, g, code);
+}
+
 static void submit(struct exchange *x, genrun *g, FILE *in, const char *name, genrun_batch_options *options) {
     char id[GENRUN_ID_SIZE];
     int created = 0, code;
     if (option_flag(x, "dryRun")) {
         genrun_row *row = NULL;
         code = genrun_batch_estimate(g, &row, in, name, options, NULL, NULL);
-        api_reply_row(x, g, code, 200, row);
+        if (code)
+            tell_failure(x, g, code, name, options->format);
+        else
+            api_reply_row(x, g, code, 200, row);
         return;
     }
     code = genrun_batch_submit(g, id, &created, in, name, options, NULL, NULL);
     if (code)
-        exchange_failed(x, g, code);
+        tell_failure(x, g, code, name, options->format);
     else
         tell_batch(x, g, id, created != 0);
 }

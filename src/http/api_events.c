@@ -60,7 +60,7 @@ static bool find(struct exchange *x, genrun *g, const char *name,
         return true;
     int code = get(g, row, given);
     if (code != GENRUN_OK) {
-        exchange_failed(x, g, code);
+        exchange_failed_by(x, g, code, name);
         return false;
     }
     *id = genrun_row_text(*row, "id");

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "http/state.h"
+#include "http/words.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,7 +241,30 @@ void exchange_refuse(struct exchange *x, const struct auth_refusal *why) {
     exchange_error(x, why->status, NULL, why->code, NULL, "%s", why->message);
 }
 
+// Some members have two names: the one that the request has.
+static const char *name_of(const struct exchange *x, const char *field) {
+    static const char *const others[][2] = {
+        {"modelId", "model"}, {"userId", "user"}, {"sessionId", "session"}, {"batchId", "batch"}};
+    if (!*field)
+        return NULL;
+    if (strcmp(field, "id") == 0 && !path_segment(&x->segments, "id"))
+        return "generationId";
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const char *name = others[i][0], *other = others[i][1];
+        const struct query *form = x->upload ? upload_fields(x->upload) : &x->query;
+        if (strcmp(field, name) == 0 && !json_get(x->body, name) && !query_get(&x->query, name) &&
+            !query_get(form, name) &&
+            (json_get(x->body, other) || query_get(&x->query, other) || query_get(form, other)))
+            return other;
+    }
+    return field;
+}
+
 void exchange_failed(struct exchange *x, genrun *g, int code) {
+    exchange_failed_by(x, g, code, name_of(x, host_field(g)));
+}
+
+void exchange_failed_by(struct exchange *x, genrun *g, int code, const char *param) {
     static const struct {
         int status;
         const char *code;
@@ -252,7 +276,11 @@ void exchange_failed(struct exchange *x, genrun *g, int code) {
     };
     if (code == GENRUN_CONFLICT)
         exchange_answer_header(x, "x-should-retry", "false");
-    exchange_error(x, answers[code].status, NULL, answers[code].code, NULL, "%s", genrun_message(g));
+    struct buf message;
+    buf_init(&message, BUF_UNLIMITED);
+    words_write(&message, genrun_message(g));
+    exchange_error(x, answers[code].status, NULL, answers[code].code, param, "%s", buf_borrow(&message));
+    buf_free(&message);
 }
 
 // ---- answers that take time ----

@@ -62,7 +62,10 @@ void exchange_file(struct exchange *x, int fd, const char *mime, const char *fil
 void exchange_error(struct exchange *x, int status, const char *type, const char *code, const char *param,
                     const char *format, ...) __attribute__((format(printf, 6, 7)));
 // What a function of genrun.h failed with: GENRUN_INVALID and GENRUN_CONFIG 400, NOT_FOUND 404, CONFLICT 409, DATABASE and REMOTE 503.
+// Its advice is given in the words of this API, and `param` is the member that it is about.
 void exchange_failed(struct exchange *x, genrun *g, int code);
+// The same, of the member `param` of the request.
+void exchange_failed_by(struct exchange *x, genrun *g, int code, const char *param);
 bool exchange_is_answered(const struct exchange *x);
 
 // ---- answers that take time ----

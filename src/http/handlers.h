@@ -90,6 +90,7 @@ extern const struct field api_admin_failures_query[], api_admin_job_body[];
 void api_admin_stats(struct exchange *x, genrun *g);
 void api_admin_failures(struct exchange *x, genrun *g);
 void api_admin_models(struct exchange *x, genrun *g);
+void api_admin_templates(struct exchange *x, genrun *g);
 void api_admin_locks(struct exchange *x, genrun *g);
 void api_admin_jobs(struct exchange *x, genrun *g);
 void api_admin_model_resume(struct exchange *x, genrun *g);

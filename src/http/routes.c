@@ -33,6 +33,7 @@ const struct route route_list[] = {
     {"GET", "/api/failures", ROLE_USER, ROUTE_SLOW, api_admin_failures, api_admin_failures_query, NULL, false, "what failed, or counts of it"},
     {"GET", "/api/models", ROLE_USER, ROUTE_READ, api_admin_models, NULL, NULL, false, "the models and their state"},
     {"POST", "/api/models/{name}/resume", ROLE_ADMIN, ROUTE_WRITE, api_admin_model_resume, NULL, NULL, false, "end a parking"},
+    {"GET", "/api/templates", ROLE_USER, ROUTE_READ, api_admin_templates, NULL, NULL, false, "the templates"},
     {"GET", "/api/stats", ROLE_ADMIN, ROUTE_READ, api_admin_stats, NULL, NULL, false, "counts, throughput, cost"},
     {"GET", "/api/locks", ROLE_ADMIN, ROUTE_READ, api_admin_locks, NULL, NULL, false, "the locks"},
     {"POST", "/api/locks/{name}/release", ROLE_ADMIN, ROUTE_WRITE, api_admin_lock_release, NULL, NULL, false, "take a lock from its owner"},

@@ -32,9 +32,9 @@ static int parse_failures(genrun *g, const char *text, struct batch_spec *out) {
     bool percent = end != text && strcmp(end, "%") == 0;
     if (end == text || errno || value < 0 || (*end && !percent) || (percent && value > 100) ||
         value > INT32_MAX)
-        return err_set(&g->err, ERR_INVALID,
-                       "%s is not a number of failures: use a number such as 10, or a share such as 5%%",
-                       text);
+        return err_in(&g->err, ERR_INVALID, "maxFailures",
+                      "%s is not a number of failures: use a number such as 10, or a share such as 5%%",
+                      text);
     if (percent)
         out->max_failure_share = (double)value / 100.0;
     else
@@ -54,11 +54,14 @@ static int make_spec(genrun *g, const genrun_batch_options *o, struct batch_spec
                                .max_cost = o->max_cost,
                                .paused = o->paused != 0};
     if (o->concurrency < 0)
-        return err_set(&g->err, ERR_INVALID, "concurrency %d is negative: use 1 or more", o->concurrency);
+        return err_in(&g->err, ERR_INVALID, "concurrency", "concurrency %d is negative: use 1 or more",
+                      o->concurrency);
     if (o->priority < -SPEC_PRIORITY_LIMIT || o->priority > SPEC_PRIORITY_LIMIT)
-        return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", o->priority);
+        return err_in(&g->err, ERR_INVALID, "priority", "priority %d is out of range: use -1000 to 1000",
+                      o->priority);
     if (o->max_cost < 0)
-        return err_set(&g->err, ERR_INVALID, "a budget cannot be negative: give 0 (no limit) or more USD");
+        return err_in(&g->err, ERR_INVALID, "maxCost",
+                      "a budget cannot be negative: give 0 (no limit) or more USD");
     if (o->model) {
         int result = config_model(g->config, o->model, &model_id, &model, &g->err);
         if (result)
@@ -185,8 +188,8 @@ static int compare_line(struct submission *s, const struct spec *item, struct er
     bool same = true;
     int result = batch_compare(s->g->db, s->known_id, item ? s->lines - 1 : s->lines, item, &same, e);
     if (!result && !same)
-        result = err_set(
-            e, ERR_CONFLICT,
+        result = err_in(
+            e, ERR_CONFLICT, "clientId",
             "key %s was used for batch job %s with other prompts, models or parameters: use another key",
             s->options->client_id, s->known_id);
     return result;
@@ -345,7 +348,8 @@ static int choose_format(genrun *g, int64_t seq, const char *format, enum export
     struct row *row = NULL;
     *out = EXPORT_JSONL;
     if (format && !export_format_parse(format, out))
-        return err_set(&g->err, ERR_INVALID, "format %s is not known: use openai, jsonl or csv", format);
+        return err_in(&g->err, ERR_INVALID, "format", "format %s is not known: use openai, jsonl or csv",
+                      format);
     if (format)
         return 0;
     int result = queue_batch_get(g->db, seq, &row, &g->err);

@@ -30,11 +30,11 @@ static int refuse_unknown(const struct config *config, const char *name, struct 
     const char *near = text_nearest(name, names, config->model_count);
     free(names);
     if (near != NULL) {
-        return err_set(e, ERR_INVALID, "unknown model '%s': did you mean '%s'?", name, near);
+        return err_in(e, ERR_INVALID, "modelId", "unknown model '%s': did you mean '%s'?", name, near);
     }
-    return err_set(e, ERR_INVALID,
-                   "unknown model '%s': add a section [model %s] to genrun.ini, or [model *] for all names",
-                   name, name);
+    return err_in(e, ERR_INVALID, "modelId",
+                  "unknown model '%s': add a section [model %s] to genrun.ini, or [model *] for all names",
+                  name, name);
 }
 
 // The model of a submission that names none; NULL when that is not decided.
@@ -58,14 +58,12 @@ static const char *unnamed_model(const struct config *config) {
 
 static int refuse_unnamed(const struct config *config, struct err *e) {
     if (config->model_count == 1) { // echo alone
-        return err_set(
-            e, ERR_INVALID,
-            "no model is configured: add a [model NAME] section to genrun.ini, set OPENAI_BASE_URL "
-            "or OPENAI_API_KEY and name a model, or try it with --model echo");
+        return err_in(e, ERR_INVALID, "modelId",
+                      "no model is configured: add a [model NAME] section to genrun.ini, set OPENAI_BASE_URL "
+                      "or OPENAI_API_KEY and name a model, or try it with --model echo");
     }
-    return err_set(
-        e, ERR_INVALID,
-        "no model is named: name one with --model, or set default_model in [genrun] of genrun.ini");
+    return err_in(e, ERR_INVALID, "modelId",
+                  "no model is named: name one with --model, or set default_model in [genrun] of genrun.ini");
 }
 
 int config_model(const struct config *config, const char *name, const char **model_id,
@@ -77,8 +75,9 @@ int config_model(const struct config *config, const char *name, const char **mod
         return refuse_unnamed(config, e);
     }
     if (!is_name(name)) {
-        return err_set(e, ERR_INVALID, "'%.60s' is not the name of a model: give 1 to %d bytes of plain text",
-                       name, NAME_MAXIMUM);
+        return err_in(e, ERR_INVALID, "modelId",
+                      "'%.60s' is not the name of a model: give 1 to %d bytes of plain text", name,
+                      NAME_MAXIMUM);
     }
     const struct model *found = model_find(config->models, config->model_count, name);
     if (found == NULL) {

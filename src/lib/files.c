@@ -210,11 +210,11 @@ int genrun_file_list(genrun *g, const genrun_file_filter *filter, int *more, gen
                             .ascending = filter->ascending != 0};
     int result = handle_scoped_database(g);
     if (!result && filter->after && !text_starts_with(filter->after, PREFIX))
-        result = err_set(&g->err, ERR_INVALID,
-                         "%s is not the id of a file: use the last one of the page before", filter->after);
+        result = err_in(&g->err, ERR_INVALID, "after",
+                        "%s is not the id of a file: use the last one of the page before", filter->after);
     if (!result && f.limit > LIST_MOST)
-        result = err_set(&g->err, ERR_INVALID, "limit %lld is too large: use 1 to %d", (long long)f.limit,
-                         LIST_MOST);
+        result = err_in(&g->err, ERR_INVALID, "limit", "limit %lld is too large: use 1 to %d",
+                        (long long)f.limit, LIST_MOST);
     if (!result)
         result = queue_file_list(g->db, &f, keep, &list, &further, &g->err);
     for (size_t i = 0; i < list.count; i++) {

@@ -124,7 +124,8 @@ static int check_parameters(genrun *g, const char *parameters) {
         return 0;
     int result = json_parse_object(parameters, strlen(parameters), &tree, &e);
     cJSON_Delete(tree);
-    return result ? err_set(&g->err, ERR_INVALID, "the parameters are not usable: %s", e.message) : 0;
+    return result ? err_in(&g->err, ERR_INVALID, "parameters", "the parameters are not usable: %s", e.message)
+                  : 0;
 }
 
 int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struct spec *out) {
@@ -138,14 +139,17 @@ int handle_spec(genrun *g, const genrun_spec *in, const char *batch_model, struc
     if (result)
         return result;
     if (!in->prompt && !in->parameters && !in->template_id && !in->type && !in->tier)
-        return err_set(&g->err, ERR_INVALID, "there is neither a prompt nor a request body: give a prompt");
+        return err_in(&g->err, ERR_INVALID, "prompt",
+                      "there is neither a prompt nor a request body: give a prompt");
     if (in->priority < -SPEC_PRIORITY_LIMIT || in->priority > SPEC_PRIORITY_LIMIT)
-        return err_set(&g->err, ERR_INVALID, "priority %d is out of range: use -1000 to 1000", in->priority);
+        return err_in(&g->err, ERR_INVALID, "priority", "priority %d is out of range: use -1000 to 1000",
+                      in->priority);
     if (in->delay_ms < 0)
-        return err_set(&g->err, ERR_INVALID, "a delay cannot be negative: give 0 or more milliseconds");
+        return err_in(&g->err, ERR_INVALID, "delay",
+                      "a delay cannot be negative: give 0 or more milliseconds");
     if (in->endpoint && in->endpoint[0] != '/')
-        return err_set(&g->err, ERR_INVALID, "endpoint %s must begin with /: write it as in /v1/embeddings",
-                       in->endpoint);
+        return err_in(&g->err, ERR_INVALID, "endpoint",
+                      "endpoint %s must begin with /: write it as in /v1/embeddings", in->endpoint);
     *out = (struct spec){.prompt = in->prompt,
                          .model_id = model_id,
                          .parameters = in->parameters,
@@ -244,8 +248,8 @@ static int parse_cursor(genrun *g, const char *text, int64_t *after) {
     if (text_starts_with(text, CURSOR_MARK))
         value = strtoll(text + strlen(CURSOR_MARK), &end, 36);
     if (!end || errno || *end || value <= 0)
-        return err_set(&g->err, ERR_INVALID, "%s is not a cursor: use the one that the page before gave",
-                       text);
+        return err_in(&g->err, ERR_INVALID, "after",
+                      "%s is not a cursor: use the one that the page before gave", text);
     *after = value;
     return 0;
 }
@@ -272,12 +276,12 @@ static int check_error_type(genrun *g, const char *type) {
     const char *nearest = NULL;
     if (!type || classify_knows(type, &nearest))
         return 0;
-    return nearest
-               ? err_set(&g->err, ERR_INVALID, "unknown error type '%s': did you mean '%s'?", type, nearest)
-               : err_set(&g->err, ERR_INVALID,
-                         "unknown error type '%s': 'genrun failures --by type --since 3650d' lists those "
-                         "that occur",
-                         type);
+    return nearest ? err_in(&g->err, ERR_INVALID, "type", "unknown error type '%s': did you mean '%s'?", type,
+                            nearest)
+                   : err_in(&g->err, ERR_INVALID, "type",
+                            "unknown error type '%s': 'genrun failures --by type --since 3650d' lists those "
+                            "that occur",
+                            type);
 }
 
 int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
@@ -286,7 +290,8 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
     if (result || !in)
         return result;
     if (in->limit < 0)
-        return err_set(&g->err, ERR_INVALID, "limit %d is negative: use a positive number", in->limit);
+        return err_in(&g->err, ERR_INVALID, "limit", "limit %d is negative: use a positive number",
+                      in->limit);
     if ((result = handle_text(g, "the user", in->user)) ||
         (result = handle_text(g, "the session", in->session)) ||
         (result = handle_text(g, "the model", in->model)) || (result = check_error_type(g, in->error_type)))
@@ -304,7 +309,9 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
                            .limit = in->limit};
     if ((result = handle_user(g, &out->user_id)) || (result = parse_cursor(g, in->after, &out->after)))
         return result;
-    return in->batch ? handle_batch(g, in->batch, &out->batch_seq) : 0;
+    if (in->batch && (result = handle_batch(g, in->batch, &out->batch_seq)))
+        err_field(&g->err, "batchId");
+    return result;
 }
 
 int handle_list(genrun *g, const genrun_filter *filter, handle_lister lister, genrun_each each,

@@ -19,6 +19,10 @@ int host_fail(genrun *g, int code, const char *format, ...) {
     return err_set(&g->err, (enum err_code)code, "%s", message);
 }
 
+const char *host_field(const genrun *g) {
+    return g->err.field;
+}
+
 // ---- writes ----
 
 void host_write(genrun *g, struct host_write *w) {

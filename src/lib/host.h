@@ -50,6 +50,9 @@ int host_run(genrun *g, const genrun_run_options *options, const struct host_hoo
 // Remembers a failure for genrun_message() and returns its code.
 int host_fail(genrun *g, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+// The member of what was submitted that the last failure was about, as the API names it: modelId. "": none, or not known.
+const char *host_field(const genrun *g);
+
 // ---- writes -------------------------------------------------------------------
 // struct host_write is in run/write.h. Its on_write is called inside the next tick's transaction, with the handle, and
 // in a savepoint: what it writes is undone when it returns another result than 0, and is on disk when on_done gets 0.

@@ -219,10 +219,11 @@ int genrun_openai_list(genrun *g, const char *after, int limit, int *more, genru
     bool further = false;
     int result = handle_scoped_database(g);
     if (!result && after && !text_starts_with(after, "batch_"))
-        result = err_set(&g->err, ERR_INVALID,
-                         "%s is not the id of a batch: use the last one of the page before", after);
+        result = err_in(&g->err, ERR_INVALID, "after",
+                        "%s is not the id of a batch: use the last one of the page before", after);
     if (!result && (limit < 0 || limit > LIST_MOST))
-        result = err_set(&g->err, ERR_INVALID, "limit %d is out of range: use 1 to %d", limit, LIST_MOST);
+        result =
+            err_in(&g->err, ERR_INVALID, "limit", "limit %d is out of range: use 1 to %d", limit, LIST_MOST);
     if (!result)
         result = queue_openai_list(g->db, g->scope, after, limit ? limit : LIST_DEFAULT, handle_each_row, &e,
                                    &further, &g->err);

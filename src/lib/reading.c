@@ -48,8 +48,8 @@ int reading_run(struct reading *r, const genrun_batch_options *o, const char **f
     int fd = fileno(r->stream);
     buf_clear(&r->g->notes);
     if (o->format && !import_format_parse(o->format, &import.format))
-        return err_set(&r->g->err, ERR_INVALID, "format %s is not known: use openai, jsonl, csv or txt",
-                       o->format);
+        return err_in(&r->g->err, ERR_INVALID, "format",
+                      "format %s is not known: use openai, jsonl, csv or txt", o->format);
     r->size = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : 0;
     r->told_ms = clock_monotonic_ms();
     int result = template_set_load(&r->templates, r->g, o->template_id);

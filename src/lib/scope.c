@@ -36,13 +36,17 @@ int handle_database(genrun *g) {
 int handle_generation(genrun *g, const char *id, int64_t *seq) {
     int result = handle_scoped_database(g);
     *seq = 0;
-    return result ? result : queue_find_own_generation(g->db, g->scope, id, seq, &g->err);
+    if (!result && (result = queue_find_own_generation(g->db, g->scope, id, seq, &g->err)))
+        err_field(&g->err, "id");
+    return result;
 }
 
 int handle_batch(genrun *g, const char *id, int64_t *seq) {
     int result = handle_scoped_database(g);
     *seq = 0;
-    return result ? result : queue_find_own_batch(g->db, g->scope, id, seq, &g->err);
+    if (!result && (result = queue_find_own_batch(g->db, g->scope, id, seq, &g->err)))
+        err_field(&g->err, "id");
+    return result;
 }
 
 // The same word may name either: a generation is looked for first.
@@ -64,7 +68,8 @@ int handle_user(genrun *g, const char **user) {
     if (!g->scope)
         return 0;
     if (*user && strcmp(*user, g->scope) != 0)
-        return err_set(&g->err, ERR_INVALID, "user %s is not yours to name: leave the user out", *user);
+        return err_in(&g->err, ERR_INVALID, "userId", "user %s is not yours to name: leave the user out",
+                      *user);
     *user = g->scope;
     return 0;
 }

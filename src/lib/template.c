@@ -62,8 +62,8 @@ int template_set_load(struct template_set *set, genrun *g, const char *named) {
             result = l.result;
     }
     if (!result && named && !find(set, named))
-        result = err_set(&g->err, ERR_NOT_FOUND, "there is no template %s: 'genrun template list' shows them",
-                         named);
+        result = err_in(&g->err, ERR_NOT_FOUND, "templateId",
+                        "there is no template %s: 'genrun template list' shows them", named);
     return result;
 }
 
@@ -120,18 +120,21 @@ int template_set_apply(struct template_set *set, struct spec *item, struct err *
     if (name && !is_nil) {
         t = find(set, name);
         if (!t)
-            return err_set(e, ERR_INVALID, "there is no template %s: 'genrun template list' shows them",
-                           name);
+            return err_in(e, ERR_INVALID, "templateId",
+                          "there is no template %s: 'genrun template list' shows them", name);
     } else if (is_nil || !has_request(item)) {
         t = match(set, item);
         if (!t && (item->type || item->tier || is_nil))
-            return err_set(
+            return err_in(
                 e, ERR_INVALID,
+                item->type   ? "type"
+                : item->tier ? "tier"
+                             : "templateId",
                 "no template is for type %s and tier %s: 'genrun template add' makes one, or give a prompt",
                 item->type ? item->type : "(none)", item->tier ? item->tier : "(none)");
         if (!t)
-            return err_set(
-                e, ERR_INVALID,
+            return err_in(
+                e, ERR_INVALID, "prompt",
                 "prompt is missing or empty, and no template is named: give a prompt, a template_id, or "
                 "the type and tier of a template");
     }

@@ -56,9 +56,9 @@ static int check_known(struct db *db, const struct batch_spec *spec, char id[ID_
                (db_is_null(s, 2) || !process_may_live(db_text(s, 2), clock_wall_at() - db_int(s, 3)))) {
         *dead = true;
     } else if (code == 1) {
-        result = err_set(e, ERR_CONFLICT,
-                         "key %s: a batch job with it is being submitted just now: wait for that one",
-                         spec->client_id);
+        result = err_in(e, ERR_CONFLICT, "clientId",
+                        "key %s: a batch job with it is being submitted just now: wait for that one",
+                        spec->client_id);
     }
     db_done(db, s);
     return result;

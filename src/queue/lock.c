@@ -138,9 +138,9 @@ static int unknown(struct db *db, const char *name, struct err *e) {
     int result = queue_locks(db, false, add_name, &n, e);
     const char *nearest = result ? NULL : text_nearest(name, n.list, n.count);
     if (!result && nearest)
-        result = err_set(e, ERR_NOT_FOUND, "no lock is named '%s': did you mean '%s'?", name, nearest);
+        result = err_in(e, ERR_NOT_FOUND, "name", "no lock is named '%s': did you mean '%s'?", name, nearest);
     else if (!result)
-        result = err_set(e, ERR_NOT_FOUND, "no lock is named '%s': 'genrun locks' lists them", name);
+        result = err_in(e, ERR_NOT_FOUND, "name", "no lock is named '%s': 'genrun locks' lists them", name);
     for (size_t i = 0; i < n.count; i++)
         free((char *)n.list[i]);
     free(n.list);

@@ -75,8 +75,8 @@ int queue_model_resume(struct db *db, const char *model_id, struct err *e) {
         "SELECT 1 FROM lane WHERE model_id=?1 UNION ALL SELECT 1 FROM model_state WHERE model_id=?1 LIMIT 1",
         "t", model_id);
     if (!result && !known)
-        result =
-            err_set(e, ERR_NOT_FOUND, "model %s is not known here: 'genrun models' lists them", model_id);
+        result = err_in(e, ERR_NOT_FOUND, "name", "model %s is not known here: 'genrun models' lists them",
+                        model_id);
     if (!result)
         result = queue_model_state(db, model_id, &state, e);
     if (!result) {

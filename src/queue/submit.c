@@ -68,8 +68,8 @@ static int find_known(struct db *db, const struct spec *spec, char id[ID_SIZE], 
         *known = true;
         memcpy(id, db_text(s, 0), ID_SIZE);
         if (!db_int(s, 1))
-            result = err_set(
-                e, ERR_CONFLICT,
+            result = err_in(
+                e, ERR_CONFLICT, "clientId",
                 "key %s was used for generation %s with another prompt, model or parameters: use another key",
                 spec->client_id, id);
     }

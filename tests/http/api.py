@@ -241,10 +241,10 @@ def test_batch_of_items(place):
             after = r["nextCursor"]
         tap.equal(seen, events, "in pages, too")
         for body, part, param in (({"items": []}, "it is empty", "items"), ({}, "items", "items"), ({"items": ["a", 5]}, "items[1] is neither", "items[1]"),
-                                  ({"items": ["a", {"topic": "t"}]}, "items:2: prompt is missing", None), ({"items": [{"prompt": "a", "modelId": "ecko"}]}, "did you mean 'echo'?", None),
-                                  ({"items": [{"prompt": "a", "userId": "x"}]}, "belongs to the batch job", "items[0]"),
+                                  ({"items": ["a", {"topic": "t"}]}, "items[1]: prompt is missing", "items[1].prompt"), ({"items": [{"prompt": "a", "modelId": "ecko"}]}, "did you mean 'echo'?", None),
+                                  ({"items": [{"prompt": "a", "userId": "x"}]}, "belongs to the batch job", "items[0].userId"),
                                   ({"items": ["a"], "onError": "go"}, "'continue' or 'stop'", "onError"), ({"items": ["a"], "maxFailures": "many"}, "not a number of failures", None),
-                                  ({"items": [{"prompt": "a", "customId": "1"}, {"prompt": "b", "customId": "1"}]}, "items:2:", None)):
+                                  ({"items": [{"prompt": "a", "customId": "1"}, {"prompt": "b", "customId": "1"}]}, "items[1]: customId", "items[1].customId")):
             refused(web.post("/api/batch-jobs", body), 400, part, f"refused: {body}", param=param)
         tap.equal(len(web.get("/api/batch-jobs").json["data"]), 1, "all items or none: nothing of what was refused is left")
         r = web.post("/api/batch-jobs", {"items": ["a", "b"], "dryRun": True})
@@ -433,7 +433,7 @@ def test_upkeep(place):
         r = web.post("/api/admin/jobs/cleanup_stuck_generation")
         tap.ok(r.status == 200 and r.json["fixed"] == 1, "and a run repairs", r)
         tap.equal(shell.drift(place), [], "nothing has drifted")
-        refused(web.post("/api/admin/jobs/cleanup"), 400, "there is no job", "an unknown job")
+        refused(web.post("/api/admin/jobs/cleanup"), 404, "there is no job", "an unknown job")
         stats = web.get("/api/stats").json
         tap.ok({"queued", "processing", "completed", "failed", "cancelled", "stuck", "oldestQueuedAt", "parkedModels", "costToday", "runnerPid"} <= set(stats), "stats", stats)
 

@@ -91,6 +91,7 @@ ROUTES = {
     "GET /api/failures": Route(),
     "GET /api/models": Route(),
     "POST /api/models/{name}/resume": Route(ADMIN, name="echo"),
+    "GET /api/templates": Route(),
     "GET /api/stats": Route(ADMIN),
     "GET /api/locks": Route(ADMIN),
     "POST /api/locks/{name}/release": Route(ADMIN, admin=404, name="none"),

@@ -21,6 +21,24 @@ static void test_set_and_prefix(void **state) {
     assert_int_equal(err_prefix(NULL, "%s", "x"), ERR_OK);
 }
 
+static void test_field(void **state) {
+    (void)state;
+    struct err e = {0};
+    assert_int_equal(err_in(&e, ERR_INVALID, "modelId", "unknown model '%s'", "x"), ERR_INVALID);
+    assert_string_equal(e.field, "modelId");
+    assert_int_equal(err_prefix(&e, "line %d", 2), ERR_INVALID);
+    assert_string_equal(e.field, "modelId"); // it is still that field
+    assert_string_equal(e.message, "line 2: unknown model 'x'");
+    assert_int_equal(err_field(&e, "batchId"), ERR_INVALID);
+    assert_string_equal(e.field, "batchId");
+    err_set(&e, ERR_CONFLICT, "busy");
+    assert_string_equal(e.field, "");
+    err_field(&e, "a name that is far longer than any field of this API could be");
+    assert_true(strlen(e.field) < sizeof e.field);
+    assert_int_equal(err_in(NULL, ERR_CONFLICT, "x", "%s", "x"), ERR_CONFLICT);
+    assert_int_equal(err_field(NULL, "x"), ERR_OK);
+}
+
 static void test_one_line(void **state) {
     (void)state;
     struct err e;
@@ -82,6 +100,7 @@ static void test_cut(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_and_prefix),
+        cmocka_unit_test(test_field),
         cmocka_unit_test(test_one_line),
         cmocka_unit_test(test_own_message_as_argument),
         cmocka_unit_test(test_cut),
