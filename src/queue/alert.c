@@ -10,6 +10,7 @@
 
 #define WINDOW_MINUTES 60 // of failure_rate
 #define WINDOW_LEAST 10   // fewer ends say nothing
+#define RATE_OVER 0.8     // of the limit: a share that hovers about it must not be told again and again
 #define BEHIND_MS (INT64_C(24) * 3600 * 1000)
 
 struct alert {
@@ -48,10 +49,17 @@ static int write_crossing(struct db *db, const struct alert *a, int64_t now_at, 
     return result ? result : db_commit(db, e);
 }
 
+static int find(struct db *db, const char *name, bool *known, struct err *e) {
+    int64_t found = 0;
+    int result = db_integer(db, e, &found, 0, "SELECT 1 FROM alerts WHERE name=?", "t", name);
+    *known = found != 0;
+    return result;
+}
+
 static int note(struct db *db, const struct alert *a, int64_t now_at, int64_t wait_ms, struct err *e) {
-    int64_t known = 0;
-    int result = db_integer(db, e, &known, 0, "SELECT 1 FROM alerts WHERE name=?", "t", a->name);
-    return result || (known != 0) == a->crossed ? result : write_crossing(db, a, now_at, wait_ms, e);
+    bool known = false;
+    int result = find(db, a->name, &known, e);
+    return result || known == a->crossed ? result : write_crossing(db, a, now_at, wait_ms, e);
 }
 
 static int look_at_stuck(struct db *db, bool runner_is_up, const struct cleanup_rules *rules,
@@ -88,7 +96,10 @@ static int look_at_failures(struct db *db, double rate, int64_t now_at, struct a
         result = db_integer(db, e, &ended, 0, "SELECT sum(failed+completed) FROM throughput WHERE minute>?",
                             "i", from);
     double share = ended > 0 ? (double)failed / (double)ended : 0;
-    a->crossed = rate > 0 && ended >= WINDOW_LEAST && share > rate;
+    bool known = false;
+    if (!result && rate > 0)
+        result = find(db, a->name, &known, e);
+    a->crossed = rate > 0 && (known ? share > rate * RATE_OVER : ended >= WINDOW_LEAST && share > rate);
     a->value = share;
     snprintf(a->message, sizeof a->message, "%lld of the %lld generations that ended in the last hour failed",
              (long long)failed, (long long)ended);

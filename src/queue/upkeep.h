@@ -159,7 +159,8 @@ int queue_waits_for(struct db *db, int64_t seq, int account_concurrency, bool ru
                     struct err *e) must_check;
 
 // ---- alert.c ----
-// Says once that a threshold was crossed, and once that it no longer is: events alert.<name>, alert.<name>_over.
+// Says once that a threshold was crossed, and once that it no longer is: events alert.<name>, alert.<name>_over. (A share
+// of failures is over when it is below four fifths of failure_rate: hovering about it is no news.)
 // Writes, in transactions of its own, only then. 0: that alert is off.
 int queue_check_alerts(struct db *db, bool runner_is_up, const struct cleanup_rules *rules,
                        int64_t stuck_after_ms, double failure_rate, int64_t now_at, struct err *e) must_check;
