@@ -118,7 +118,7 @@ const struct command cmd_webhook_deliveries = {
     .summary = "list what was sent or is to be sent to an endpoint, newest first",
     .detail =
         "delivered: it was taken. failed: not in all attempts. dropped: the endpoint was disabled, or is no\n"
-        "longer configured. They are kept for 30 days, of all endpoints together the newest 20,000.",
+        "longer configured. They are kept for 30 days, of each of these the newest 10,000.",
     .example = "genrun webhook deliveries app --status failed",
     .options = deliveries_options,
     .operands_minimum = 1,

@@ -165,7 +165,7 @@ int delivery_look(struct db *db, const char *endpoint, struct delivery_endpoint 
                " WHERE name='webhook:' || ?1), -1), (SELECT count(*) FROM (SELECT 1 FROM delivery"
                " INDEXED BY delivery_pending WHERE endpoint=?1 AND status='pending' LIMIT ?2))"
                " FROM endpoint WHERE name=?1",
-               "ti", endpoint, (int64_t)DELIVERY_PENDING_MAXIMUM + 1);
+               "ti", endpoint, (int64_t)DELIVERY_MANY + 1);
     int code = s ? db_next(db, s, e) : -1;
     *out = (struct delivery_endpoint){.position = -1};
     if (code == 1)
@@ -176,6 +176,13 @@ int delivery_look(struct db *db, const char *endpoint, struct delivery_endpoint 
                                           .pending = db_int(s, 4)};
     db_done(db, s);
     return code < 0 ? (int)e->code : 0;
+}
+
+int delivery_count(struct db *db, const char *endpoint, int64_t *pending, struct err *e) {
+    return db_integer(db, e, pending, 0,
+                      "SELECT count(*) FROM (SELECT 1 FROM delivery INDEXED BY delivery_pending WHERE "
+                      "endpoint=?1 AND status='pending' LIMIT ?2)",
+                      "ti", endpoint, (int64_t)DELIVERY_PENDING_MAXIMUM + 1);
 }
 
 static int begin_endpoint(struct db *db, const char *endpoint, const char *digest, int64_t now_at,
@@ -215,14 +222,13 @@ int delivery_open(struct db *db, const char *endpoint, const char *url_digest, i
     return delivery_look(db, endpoint, out, e);
 }
 
-// The oldest; limit -1: all of them.
-static int drop_pending(struct db *db, const char *endpoint, const char *why, int64_t limit, int64_t now_at,
-                        struct err *e) {
+// The oldest.
+static int drop_pending(struct db *db, const char *endpoint, const char *why, int64_t now_at, struct err *e) {
     return db_run(db, e,
                   "UPDATE delivery SET status='dropped', ended_at=?2, last_error=coalesce(last_error, ?3)"
                   " WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_pending WHERE endpoint=?1"
                   " AND status='pending' ORDER BY id LIMIT ?4)",
-                  "titi", endpoint, now_at, why, limit);
+                  "titi", endpoint, now_at, why, (int64_t)DROP_ROWS);
 }
 
 int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *dropped, struct err *e) {
@@ -230,7 +236,7 @@ int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *
     int result = db_begin(db, WAIT_MS, e);
     if (result)
         return result;
-    result = drop_pending(db, endpoint, DISABLED, DROP_ROWS, now_at, e);
+    result = drop_pending(db, endpoint, DISABLED, now_at, e);
     if (result) {
         db_rollback(db);
         return result;
@@ -239,7 +245,8 @@ int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *
     return db_commit(db, e);
 }
 
-static int forget(struct db *db, const char *endpoint, int64_t now_at, struct err *e) {
+// Those that wait are dropped first, the endpoint goes with the last.
+static int forget(struct db *db, const char *endpoint, int64_t now_at, bool *more, struct err *e) {
     struct buf message;
     int result = db_begin(db, WAIT_MS, e);
     if (result)
@@ -248,10 +255,11 @@ static int forget(struct db *db, const char *endpoint, int64_t now_at, struct er
     buf_format(&message, "webhook %s is no longer configured: what waited for it is dropped", endpoint);
     result = db_run(db, e, "DELETE FROM cursors WHERE name='webhook:' || ?", "t", endpoint);
     if (!result)
-        result = drop_pending(db, endpoint, "the endpoint is no longer configured", -1, now_at, e);
-    if (!result)
+        result = drop_pending(db, endpoint, "the endpoint is no longer configured", now_at, e);
+    *more = !result && db_changes(db) == DROP_ROWS;
+    if (!result && !*more)
         result = db_run(db, e, "DELETE FROM endpoint WHERE name=?", "t", endpoint);
-    if (!result)
+    if (!result && !*more)
         result = queue_log(db, "warn", "webhook.removed", 0, 0, buf_borrow(&message), NULL, e);
     buf_free(&message);
     if (result)
@@ -259,19 +267,21 @@ static int forget(struct db *db, const char *endpoint, int64_t now_at, struct er
     return result ? result : db_commit(db, e);
 }
 
-int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at,
+int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at, bool *more,
                            struct err *e) {
     struct rows rows = {0};
+    *more = false;
     sqlite3_stmt *s = db_ask(db, e, "SELECT name FROM endpoint ORDER BY name", "");
     int result = rows_take(db, s, &rows, e);
     db_done(db, s);
     for (size_t i = 0; !result && i < rows.count; i++) {
         const char *name = row_text(rows.list[i], "name");
-        bool known = false;
+        bool known = false, rest = false;
         for (size_t k = 0; k < count; k++)
             known = known || strcmp(names[k], name) == 0;
         if (!known)
-            result = forget(db, name, now_at, e);
+            result = forget(db, name, now_at, &rest, e);
+        *more = *more || rest;
     }
     rows_free(&rows);
     return result;
@@ -287,8 +297,7 @@ int delivery_endpoint_set(struct db *db, const char *endpoint, const struct deli
         " last_at=CASE WHEN ?6 THEN ?7 ELSE last_at END, updated_at=?7 WHERE name=?1",
         "tiiitii", endpoint, state->disabled_at, state->away_since, state->not_before, state->reason,
         (int64_t)state->took, now_at);
-    return result || !state->disabled_at ? result
-                                         : drop_pending(db, endpoint, DISABLED, DROP_ROWS, now_at, e);
+    return result || !state->disabled_at ? result : drop_pending(db, endpoint, DISABLED, now_at, e);
 }
 
 int delivery_enable(struct db *db, const char *endpoint, bool *was_disabled, struct err *e) {

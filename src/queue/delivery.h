@@ -9,6 +9,8 @@
 #define DELIVERY_PAGE 64               // events that become deliveries in one transaction
 #define DELIVERY_BURST 200             // deliveries of one message, at most
 #define DELIVERY_PENDING_MAXIMUM 10000 // of an endpoint; beyond them the log keeps what comes
+#define DELIVERY_MANY 500              // pending ones, which are not counted at each look
+#define DELIVERY_KEPT_ROWS 10000       // of an endpoint, in each of the states that are an end
 #define DELIVERY_ID_SIZE 37            // msg_ and 32 hex digits
 
 // ---- reading the log ----
@@ -42,7 +44,7 @@ struct delivery_endpoint {
     int64_t position;    // of its reader
     int64_t disabled_at; // 0: it is not
     int64_t away_since, not_before;
-    int64_t pending;
+    int64_t pending; // beyond DELIVERY_MANY not counted: one more than that
 };
 // In a transaction of its own where something is new: an endpoint begins at the end of the log; another URL lifts what
 // was known of the old one.
@@ -50,8 +52,11 @@ int delivery_open(struct db *db, const char *endpoint, const char *url_digest, i
                   struct delivery_endpoint *out, struct err *e) must_check;
 int delivery_look(struct db *db, const char *endpoint, struct delivery_endpoint *out,
                   struct err *e) must_check;
-// In a transaction of its own: what is not among `names` has its cursor removed and its pending ones dropped.
-int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at,
+// How many are pending; beyond DELIVERY_PENDING_MAXIMUM one more than that. Of many it takes up to a millisecond.
+int delivery_count(struct db *db, const char *endpoint, int64_t *pending, struct err *e) must_check;
+// In transactions of their own, a slice of each: what is not among `names` has its cursor removed and its pending ones
+// dropped. *more: there is more to drop.
+int delivery_forget_others(struct db *db, const char *const *names, size_t count, int64_t now_at, bool *more,
                            struct err *e) must_check;
 // Drops the oldest of what still waits for a disabled endpoint, as many as the loop has time for.
 int delivery_drop(struct db *db, const char *endpoint, int64_t now_at, int64_t *dropped,
@@ -91,8 +96,8 @@ struct delivery_state {
 };
 int delivery_endpoint_set(struct db *db, const char *endpoint, const struct delivery_state *state,
                           int64_t now_at, struct err *e) must_check;
-// In a transaction of its own, a slice: what nobody took for 30 days fails, and what ended 30 days ago, or is beyond the
-// newest 20,000, is removed.
+// In a transaction of its own, a slice: what nobody took for 30 days fails, and what ended 30 days ago is removed, as is
+// what is beyond the newest DELIVERY_KEPT_ROWS of an endpoint and state.
 int delivery_expire(struct db *db, int64_t now_at, int64_t *changed, struct err *e) must_check;
 // ---- for people ----
 // Row of pending, failed, dropped, state ("ok", "away", "paused", "disabled", "new"), reason, since, last_at, behind (log

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define KEPT_MS (INT64_C(30) * 24 * 3600 * 1000)
-#define KEPT_ROWS 20000
 #define SLICE 500
 
 void delivery_clear(struct delivery *delivery) {
@@ -66,27 +65,64 @@ int delivery_settle(struct db *db, const int64_t *ids, size_t count, const struc
     return result;
 }
 
+// The oldest of an endpoint come first: one look tells whether there is any.
+static int expire_pending(struct db *db, const char *endpoint, int64_t now_at, int64_t before,
+                          struct err *e) {
+    return db_run(
+        db, e,
+        "UPDATE delivery SET status='failed', ended_at=?1, last_error='nobody took it for 30 days'"
+        " WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_pending WHERE endpoint=?2 AND"
+        " status='pending' ORDER BY id LIMIT CASE WHEN (SELECT created_at FROM delivery INDEXED BY"
+        " delivery_pending WHERE endpoint=?2 AND status='pending' ORDER BY id LIMIT 1)<?3 THEN ?4 ELSE"
+        " 0 END) AND created_at<?3",
+        "itii", now_at, endpoint, before, (int64_t)SLICE);
+}
+
+// Of each state by itself: many that were taken must not push out the few that were not.
+#define BEYOND(state)                                                                                        \
+    "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_" state                   \
+    " WHERE endpoint=?1 AND status='" state "' AND id<=(SELECT id FROM delivery INDEXED BY delivery_" state  \
+    " WHERE endpoint=?1 AND status='" state "' ORDER BY id DESC LIMIT 1 OFFSET ?2) ORDER BY id LIMIT ?3)"
+
+static int remove_beyond(struct db *db, const char *endpoint, int64_t *changed, struct err *e) {
+    static const char *const states[] = {BEYOND("delivered"), BEYOND("failed"), BEYOND("dropped")};
+    int result = 0;
+    for (size_t i = 0; !result && i < sizeof states / sizeof *states; i++) {
+        result = db_run(db, e, states[i], "tii", endpoint, (int64_t)DELIVERY_KEPT_ROWS, (int64_t)SLICE);
+        *changed += result ? 0 : db_changes(db);
+    }
+    return result;
+}
+
+static int expire(struct db *db, int64_t now_at, int64_t *changed, struct err *e) {
+    int64_t before = now_at - KEPT_MS;
+    struct rows rows = {0};
+    sqlite3_stmt *s = db_ask(db, e, "SELECT name FROM endpoint ORDER BY name", "");
+    int result = rows_take(db, s, &rows, e);
+    db_done(db, s);
+    for (size_t i = 0; !result && i < rows.count; i++) {
+        const char *endpoint = row_text(rows.list[i], "name");
+        result = expire_pending(db, endpoint, now_at, before, e);
+        *changed += result ? 0 : db_changes(db);
+        if (!result)
+            result = remove_beyond(db, endpoint, changed, e);
+    }
+    rows_free(&rows);
+    if (!result)
+        result = db_run(db, e,
+                        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_ended"
+                        " WHERE ended_at IS NOT NULL AND ended_at<?1 ORDER BY ended_at LIMIT ?2)",
+                        "ii", before, (int64_t)SLICE);
+    *changed += result ? 0 : db_changes(db);
+    return result;
+}
+
 int delivery_expire(struct db *db, int64_t now_at, int64_t *changed, struct err *e) {
-    int64_t failed = 0, before = now_at - KEPT_MS;
-    int result = db_begin(db, 50, e);
     *changed = 0;
+    int result = db_begin(db, 50, e);
     if (result)
         return result;
-    result =
-        db_run(db, e,
-               "UPDATE delivery SET status='failed', ended_at=?1, last_error='nobody took it for 30 days'"
-               " WHERE id IN (SELECT id FROM delivery WHERE status='pending' AND created_at<?2 LIMIT ?3)",
-               "iii", now_at, before, (int64_t)SLICE);
-    failed = result ? 0 : db_changes(db);
-    if (!result)
-        result = db_run(
-            db, e,
-            "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_ended WHERE"
-            " ended_at IS NOT NULL AND ended_at<max(?1, coalesce((SELECT ended_at FROM delivery INDEXED BY"
-            " delivery_ended WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1 OFFSET ?2), 0))"
-            " ORDER BY ended_at LIMIT ?3)",
-            "iii", before, (int64_t)KEPT_ROWS, (int64_t)SLICE);
-    *changed = result ? 0 : failed + db_changes(db);
+    result = expire(db, now_at, changed, e);
     if (result || *changed == 0)
         db_rollback(db);
     return result || *changed == 0 ? result : db_commit(db, e);

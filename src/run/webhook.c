@@ -17,6 +17,7 @@
 #define CURSOR_MS 5000  // a cursor that moves without a delivery is written so often
 #define AGAIN_MS 1000   // after trouble with the database
 #define CONFIG_MS 60000 // a URL or secret that is missing is looked for again
+#define COUNT_MS 1000   // between two counts of many that are pending
 #define BURST_MS 1000   // of slack: one message in that time
 
 // ---- pure ----
@@ -145,9 +146,10 @@ static int forget_others(struct webhooks *w, struct err *e) {
     const char **names = mem_alloc(w->count + 1, sizeof *names);
     for (size_t i = 0; i < w->count; i++)
         names[i] = w->list[i].config->name;
-    int result = delivery_forget_others(w->db, names, w->count, clock_wall_at(), e);
+    bool more = false;
+    int result = delivery_forget_others(w->db, names, w->count, clock_wall_at(), &more, e);
     free(names);
-    w->swept = !result;
+    w->swept = !result && !more;
     return result;
 }
 
@@ -215,14 +217,36 @@ static int write_cursor(struct webhook_place *p, int64_t now_ms, struct err *e) 
     return result;
 }
 
+// Many are not counted at each change of the database.
+static int count_many(struct webhook_place *p, int64_t known, struct err *e) {
+    int64_t now_ms = clock_monotonic_ms();
+    p->uncounted = false;
+    if (p->state.pending <= DELIVERY_MANY)
+        return 0;
+    if (known > DELIVERY_MANY && now_ms < p->count_ms) {
+        p->state.pending = known;
+        p->uncounted = true;
+        return 0;
+    }
+    p->count_ms = now_ms + COUNT_MS;
+    return delivery_count(p->all->db, p->config->name, &p->state.pending, e);
+}
+
 int webhook_look(struct webhook_place *p, struct err *e) {
-    int64_t position = p->state.position;
+    int64_t position = p->state.position, known = p->state.pending;
     int result = delivery_look(p->all->db, p->config->name, &p->state, e);
     p->state.position = position;
+    if (!result)
+        result = count_many(p, known, e);
     if (!result)
         result = delivery_next_at(p->all->db, p->config->name, &p->due_at, e);
     p->looked = !result;
     return result;
+}
+
+// It has as many as may be: the log keeps the rest.
+static bool is_full(const struct webhook_place *p) {
+    return p->state.pending >= DELIVERY_PENDING_MAXIMUM;
 }
 
 // ---- sending ----
@@ -335,11 +359,12 @@ static int turn_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e)
     int result = 0;
     if (!p->opened || (p->unusable && now_ms >= p->config_ms))
         result = open_endpoint(p, now_ms, e);
-    if (!result && !p->looked && now_ms >= p->look_ms) {
+    bool counts = p->uncounted && is_full(p) && now_ms >= p->count_ms;
+    if (!result && (counts || (!p->looked && now_ms >= p->look_ms))) {
         result = webhook_look(p, e);
         p->more = !result || p->more;
     }
-    if (!result && p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM) {
+    if (!result && p->more && !is_full(p)) {
         result = read_log(p, now_ms, e);
         if (!result)
             result = delivery_next_at(p->all->db, p->config->name, &p->due_at, e);
@@ -378,8 +403,10 @@ static int64_t endpoint_due_ms(const struct webhook_place *p, int64_t now_ms) {
         due_ms = p->config_ms;
     if (!p->looked)
         due_ms = least(due_ms, p->look_ms);
-    if ((p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM) || has_to_drop(p))
+    if ((p->more && !is_full(p)) || has_to_drop(p))
         due_ms = now_ms;
+    if (p->uncounted && is_full(p))
+        due_ms = least(due_ms, p->count_ms);
     if (p->written != p->state.position)
         due_ms = least(due_ms, p->cursor_ms);
     if (at && room(p) > 0) {
@@ -406,11 +433,12 @@ bool webhooks_are_idle(const struct webhooks *w) {
     int64_t soon_at = clock_wall_at() + BURST_MS;
     if (!w || w->again_ms)
         return true;
+    if (!w->swept)
+        return false;
     for (size_t i = 0; i < w->count; i++) {
         const struct webhook_place *p = &w->list[i];
         bool sends = due_at(p) > 0 && due_at(p) <= soon_at;
-        if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) ||
-            (p->more && p->state.pending < DELIVERY_PENDING_MAXIMUM))
+        if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) || (p->more && !is_full(p)))
             return false;
     }
     return true;

@@ -26,8 +26,10 @@ struct webhook_place {
     bool looked;     // since the last change
     int64_t written; // cursor
     int64_t look_ms, cursor_ms, config_ms, burst_ms;
-    int64_t due_at; // wall: the next delivery; 0: none
-    int away_count; // tries since it is away
+    int64_t due_at;   // wall: the next delivery; 0: none
+    int64_t count_ms; // many are pending: counted anew then
+    bool uncounted;   // since the last look
+    int away_count;   // tries since it is away
     struct webhook_going *going;
     size_t going_count;
     int64_t ends[WEBHOOK_ENDS]; // attempts so far, by what came of them
