@@ -35,7 +35,7 @@ static void look_here(struct doctor *d, const char *place) {
         queue_sync_state_clear(&state);
         return;
     }
-    int64_t behind = state.newest - state.log_id, still_ms = clock_wall_at() - state.moved_at;
+    int64_t behind = state.newest - state.at.log_id, still_ms = clock_wall_at() - state.moved_at;
     if (state.refused > 0)
         doctor_tell(d, "sync", DOCTOR_WRONG, "genrun sync status", "%s does not take %lld row%s", place,
                     (long long)state.refused, state.refused == 1 ? "" : "s");

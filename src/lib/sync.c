@@ -236,9 +236,9 @@ static struct row *describe(genrun *g, const struct buf *url, const struct sync_
                             const char *node, const struct remote *r, int result) {
     struct row *row = row_of_place(g, url);
     row_add_text(row, "node", node);
-    row_add_integer(row, "position", state->log_id);
+    row_add_integer(row, "position", state->at.log_id);
     row_add_integer(row, "behind", state->behind);
-    add_time(row, "moved_at", state->log_id ? state->moved_at : 0);
+    add_time(row, "moved_at", state->at.log_id ? state->moved_at : 0);
     row_add_integer(row, "refused", state->refused);
     add_time(row, "offline_since", state->offline_since);
     row_add_integer(row, "reachable?", result != ERR_REMOTE && !(result == ERR_CONFIG && r->version == 0));

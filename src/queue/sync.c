@@ -11,6 +11,24 @@
 
 // ---- how far it is ----
 
+// Of a walk about: numbers, of which some may be free.
+static int count_behind(struct db *db, struct sync_state *out, struct err *e) {
+    const struct sync_position *at = &out->at;
+    int64_t items = 0;
+    int result = 0;
+    if (at->walk == SYNC_WALK_GENERATIONS)
+        result = db_integer(db, e, &items, 0,
+                            "SELECT max(0, min((SELECT max(seq) FROM generation)+1, ?)"
+                            "-(SELECT min(seq) FROM generation))",
+                            "i", at->walk_before);
+    else if (at->batch_seq)
+        result =
+            db_integer(db, e, &items, 0, "SELECT count(*) FROM generation WHERE batch_seq=? AND item_index>?",
+                       "ii", at->batch_seq, at->item_index);
+    out->behind = out->newest - at->log_id + items;
+    return result;
+}
+
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
     *out = (struct sync_state){0};
     int result = db_integer(db, e, &out->newest, 0, QUEUE_SYNC_NEWEST, "");
@@ -18,37 +36,33 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         result = db_integer(db, e, &out->refused, 0, "SELECT count(*) FROM sync_refused", "");
     if (result)
         return result;
-    sqlite3_stmt *s =
-        db_ask(db, e,
-               "SELECT log_id, updated_at, json_extract(data,'$.node'), json_extract(data,'$.databaseId'),"
-               " json_extract(data,'$.batchSeq'), json_extract(data,'$.itemIndex'),"
-               " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason'),"
-               " json_extract(data,'$.deletes')"
-               " FROM cursors WHERE name='sync'",
-               "");
+    sqlite3_stmt *s = db_ask(
+        db, e,
+        "SELECT log_id, updated_at, json_extract(data,'$.node'), json_extract(data,'$.databaseId'),"
+        " json_extract(data,'$.batchSeq'), json_extract(data,'$.itemIndex'),"
+        " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason'),"
+        " json_extract(data,'$.deletes'),"
+        " json_extract(data,'$.walk'), json_extract(data,'$.walkBefore'), json_extract(data,'$.walked')"
+        " FROM cursors WHERE name='sync'",
+        "");
     int step = s ? db_next(db, s, e) : -1;
     if (step > 0 && !db_is_null(s, 2) && !db_is_null(s, 3)) {
         out->begun = true;
-        out->log_id = db_int(s, 0);
+        out->at.log_id = db_int(s, 0);
         out->moved_at = db_int(s, 1);
         out->node = mem_copy(db_text(s, 2));
         strncpy(out->database_id, db_text(s, 3), ID_SIZE - 1);
-        out->batch_seq = db_int(s, 4);
-        out->item_index = db_int(s, 5);
+        out->at.batch_seq = db_int(s, 4);
+        out->at.item_index = db_int(s, 5);
         out->offline_since = db_int(s, 6);
         out->reason = mem_copy(db_text(s, 7));
         out->deletes = db_int(s, 8) != 0;
+        out->at.walk = db_int(s, 9);
+        out->at.walk_before = db_int(s, 10);
+        out->at.walked = db_int(s, 11);
     }
     db_done(db, s);
-    out->behind = out->newest - out->log_id;
-    if (step < 0 || !out->batch_seq)
-        return step < 0 ? ERR_DATABASE : 0;
-    int64_t items = 0;
-    result =
-        db_integer(db, e, &items, 0, "SELECT count(*) FROM generation WHERE batch_seq=? AND item_index>?",
-                   "ii", out->batch_seq, out->item_index);
-    out->behind += items;
-    return result;
+    return step < 0 ? ERR_DATABASE : count_behind(db, out, e);
 }
 
 void queue_sync_state_clear(struct sync_state *state) {
@@ -58,7 +72,7 @@ void queue_sync_state_clear(struct sync_state *state) {
 }
 
 bool queue_sync_is_settled(const struct sync_state *state) {
-    return state->begun && state->log_id > 0;
+    return state->begun && (state->at.log_id > 0 || state->at.walk != SYNC_WALK_NONE);
 }
 
 int queue_sync_runner(struct db *db, int64_t *seq, int64_t *timeout_ms, struct err *e) {
@@ -84,22 +98,25 @@ int queue_sync_begin(struct db *db, const char *node, struct err *e) {
                   "INSERT INTO cursors (name, log_id, updated_at, data) VALUES ('sync', 0, ?1,"
                   " json_object('node',?2,'databaseId',?3,'batchSeq',0,'itemIndex',0))"
                   " ON CONFLICT (name) DO UPDATE SET data=json_set(coalesce(data,'{}'),'$.node',?2,"
-                  "'$.databaseId',coalesce(json_extract(data,'$.databaseId'),?3)) WHERE log_id=0",
+                  "'$.databaseId',coalesce(json_extract(data,'$.databaseId'),?3)) WHERE log_id=0"
+                  " AND coalesce(json_extract(data,'$.walk'),0)=0",
                   "itt", clock_wall_at(), node, id);
 }
 
-int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index, struct err *e) {
+int queue_sync_move(struct db *db, const struct sync_position *to, struct err *e) {
     return db_run(db, e,
                   "UPDATE cursors SET log_id=?1, updated_at=?2,"
-                  " data=json_set(data,'$.batchSeq',?3,'$.itemIndex',?4) WHERE name='sync'",
-                  "iiii", log_id, clock_wall_at(), batch_seq, item_index);
+                  " data=json_set(data,'$.batchSeq',?3,'$.itemIndex',?4,'$.walk',?5,'$.walkBefore',?6,"
+                  "'$.walked',?7) WHERE name='sync'",
+                  "iiiiiii", to->log_id, clock_wall_at(), to->batch_seq, to->item_index, to->walk,
+                  to->walk_before, to->walked);
 }
 
 int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) {
     int result =
         db_run(db, e, "UPDATE sqlite_sequence SET seq=max(seq,?1) WHERE name='event'", "i", newest_there);
     if (!result)
-        result = queue_sync_move(db, 0, 0, 0, e);
+        result = queue_sync_move(db, &(struct sync_position){0}, e);
     return result ? result
                   : queue_log(db, "warn", "sync.restored", 0, 0,
                               "this database is older than what it brought to Postgres, as one from a "
@@ -163,14 +180,19 @@ static int log_refused(struct db *db, const char *table, const char *key, const 
 }
 
 int queue_sync_refuse(struct db *db, const char *table, const char *key, const char *reason, struct err *e) {
-    if (!reason)
-        return db_run(db, e, "DELETE FROM sync_refused WHERE table_name=? AND row_key=?", "tt", table, key);
     int result = db_run(db, e,
                         "INSERT INTO sync_refused (table_name, row_key, reason, since) VALUES (?1,?2,?3,?4)"
                         " ON CONFLICT (table_name, row_key) DO UPDATE SET reason=excluded.reason"
                         " WHERE reason<>excluded.reason",
                         "ttti", table, key, reason, clock_wall_at());
     return result || db_changes(db) == 0 ? result : log_refused(db, table, key, reason, e);
+}
+
+int queue_sync_taken(struct db *db, const char *table, const char *keys, struct err *e) {
+    return db_run(
+        db, e,
+        "DELETE FROM sync_refused WHERE table_name=?1 AND row_key IN (SELECT value FROM json_each(?2))", "tt",
+        table, keys);
 }
 
 // ---- away, and back ----

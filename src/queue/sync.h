@@ -10,18 +10,30 @@
 // The newest row that the log ever had: it also counts while retention has left none of it.
 #define QUEUE_SYNC_NEWEST "SELECT seq FROM sqlite_sequence WHERE name='event'"
 
+// How far it has come. Before the log is followed, all rows that are there are walked through, from the newest on: what was
+// done to them may not stand in the log any more.
+struct sync_position {
+    int64_t log_id;
+    int64_t batch_seq, item_index; // the batch job whose items are on their way; batch_seq 0: none is
+    int64_t walk;                  // enum sync_walk
+    int64_t walk_before;           // the number of the last row walked through
+    int64_t
+        walked; // all rows are there as they were when the log stood here, or newer; 0: the log was read so far
+};
+enum sync_walk { SYNC_WALK_NONE, SYNC_WALK_GENERATIONS, SYNC_WALK_BATCH_JOBS, SYNC_WALK_DONE };
+
 struct sync_state {
     bool begun; // false: it never synced, and all below is empty
     char *node; // what this box is called there, for good
     char database_id[ID_SIZE];
-    int64_t log_id, batch_seq, item_index; // how far it has come; of a batch job whose items are on their way
-    int64_t moved_at;                      // when it came there
-    int64_t offline_since;                 // 0: it is not, as far as is known
-    char *reason;                          // why it is; NULL: it is not
-    int64_t newest;                        // the newest row of the log
-    int64_t behind;  // rows of the log, and items of that batch job, that are not there yet
-    int64_t refused; // rows that Postgres does not take
-    bool deletes;    // what is deleted is noted for Postgres
+    struct sync_position at;
+    int64_t moved_at;      // when it came there
+    int64_t offline_since; // 0: it is not, as far as is known
+    char *reason;          // why it is; NULL: it is not
+    int64_t newest;        // the newest row of the log
+    int64_t behind;        // rows of the log, and what is on its way beside them, that are not there yet
+    int64_t refused;       // rows that Postgres does not take
+    bool deletes;          // what is deleted is noted for Postgres
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
 void queue_sync_state_clear(struct sync_state *state);
@@ -34,8 +46,7 @@ int queue_sync_refusals(struct db *db, queue_each each, void *payload, struct er
 // ---- inside the caller's transaction ----
 // Before the first page, after which the node's name stays: from now on the log is kept for this reader.
 int queue_sync_begin(struct db *db, const char *node, struct err *e) must_check;
-int queue_sync_move(struct db *db, int64_t log_id, int64_t batch_seq, int64_t item_index,
-                    struct err *e) must_check;
+int queue_sync_move(struct db *db, const struct sync_position *to, struct err *e) must_check;
 // The mirror has more of this box than the box itself, whose log went on to `newest_there` before it was set back: what is
 // done from now on is newer than all of that, and everything goes there anew.
 int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) must_check;
@@ -44,9 +55,11 @@ int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) must_chec
 // Of sync_deleted the rows from the first place to the last one are done, and with them what was refused of theirs; at
 // most 10000 of them at once.
 int queue_sync_dropped(struct db *db, int64_t first, int64_t last, struct err *e) must_check;
-// Postgres does not take this row; reason NULL: it does again. What is news goes to the log.
+// Postgres does not take this row. What is news goes to the log.
 int queue_sync_refuse(struct db *db, const char *table, const char *key, const char *reason,
                       struct err *e) must_check;
+// It takes these again: their keys, as an array of JSON.
+int queue_sync_taken(struct db *db, const char *table, const char *keys, struct err *e) must_check;
 // Postgres went away (with the reason), or is back (NULL). What is news goes to the log.
 int queue_sync_offline(struct db *db, const char *reason, struct err *e) must_check;
 
@@ -59,7 +72,8 @@ struct sync_order {
 };
 struct sync_outcome {
     bool applied;
-    bool gone;    // refused since there is no such row any more: nothing here brings the row there back to what it was
+    bool
+        gone; // refused since there is no such row any more: nothing here brings the row there back to what it was
     char *reason; // mem-allocated: why it was refused
 };
 // Carries an order out, in the law of the views here; one that is done already stays as it is. What is refused has changed

@@ -1,207 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "sync/push.h"
-#include "base/digest.h"
 #include "base/mem.h"
 #include "queue/sync.h"
-#include <stdio.h>
+#include "sync/send.h"
 #include <stdlib.h>
 #include <string.h>
-
-#define STATEMENT_KEYS 500
-#define STATEMENT_BYTES (4u << 20)
-
-// What rows are asked for by: numbers, or the texts of a small table.
-struct keys {
-    int64_t *numbers;
-    char **texts;
-    size_t count, room;
-};
-
-static void keys_add(struct keys *k, int64_t number, const char *text) {
-    if (k->count == k->room) {
-        k->room = k->room ? k->room * 2 : 256;
-        k->numbers = mem_resize(k->numbers, k->room, sizeof *k->numbers);
-        k->texts = mem_resize(k->texts, k->room, sizeof *k->texts);
-    }
-    k->numbers[k->count] = number;
-    k->texts[k->count++] = mem_copy(text);
-}
-
-static void keys_free(struct keys *k) {
-    for (size_t i = 0; i < k->count; i++)
-        free(k->texts[i]);
-    free(k->numbers);
-    free(k->texts);
-    *k = (struct keys){0};
-}
-
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-// Numbers in order, each once: a row may stand only once in a statement.
-static void keys_unique(struct keys *k) {
-    size_t n = 0;
-    if (k->count)
-        qsort(k->numbers, k->count, sizeof *k->numbers, compare);
-    for (size_t i = 0; i < k->count; i++)
-        if (n == 0 || k->numbers[i] != k->numbers[n - 1])
-            k->numbers[n++] = k->numbers[i];
-    k->count = n; // the texts are NULL
-}
-
-// ---- reading ----
-
-static const char *select_of(struct push *p, size_t table) {
-    if (!p->selects[table]) {
-        struct buf sql;
-        buf_init(&sql, BUF_UNLIMITED);
-        table_select(&table_list[table], &sql);
-        p->selects[table] = buf_take(&sql);
-    }
-    return p->selects[table];
-}
-
-static const char *upsert_of(struct push *p, size_t table) {
-    if (!p->upserts[table]) {
-        struct buf sql;
-        buf_init(&sql, BUF_UNLIMITED);
-        table_upsert(&table_list[table], &sql);
-        p->upserts[table] = buf_take(&sql);
-    }
-    return p->upserts[table];
-}
-
-static int read_key(struct push *p, size_t table, const struct keys *k, size_t i, struct rowset *rows,
-                    struct err *e) {
-    const char *sql = select_of(p, table);
-    sqlite3_stmt *statement = table_list[table].text_key ? db_ask(p->db, e, sql, "t", k->texts[i])
-                                                         : db_ask(p->db, e, sql, "i", k->numbers[i]);
-    if (!statement)
-        return ERR_DATABASE;
-    int step;
-    while ((step = db_next(p->db, statement, e)) > 0)
-        rowset_add(rows, statement);
-    db_done(p->db, statement);
-    return step < 0 ? ERR_DATABASE : 0;
-}
-
-// Reads the rows of so many keys from `from` on as fit into a statement; *to is the first that does not. All in one
-// snapshot, at which the log stood at *version; it is given up before anything is sent, since it holds back the log file.
-static int read_rows(struct push *p, size_t table, const struct keys *k, size_t from, size_t *to,
-                     struct rowset *rows, int64_t *version, struct err *e) {
-    size_t i = from, end = *to;
-    int result = db_run(p->db, e, "BEGIN", "");
-    if (result)
-        return result;
-    result = db_integer(p->db, e, version, 0, QUEUE_SYNC_NEWEST, "");
-    for (; !result && i < end && i - from < STATEMENT_KEYS && rows->bytes < STATEMENT_BYTES; i++)
-        result = read_key(p, table, k, i, rows, e);
-    *to = i;
-    struct err ended;
-    int closed = db_run(p->db, &ended, "COMMIT", "");
-    if (!result && closed)
-        *e = ended;
-    return result ? result : closed;
-}
-
-// ---- writing ----
-
-// ERR_INVALID: the rows are refused, for what is in them.
-static int send(struct push *p, size_t table, struct rowset *rows, int64_t version, struct err *e) {
-    const struct table *t = &table_list[table];
-    if (rows->wrong)
-        return err_set(e, ERR_INVALID, "%s holds a NUL, which no text of Postgres can", rows->wrong);
-    const char *values[ROWSET_COLUMNS + 2];
-    char number[24];
-    struct pg_result *answer = NULL;
-    int n = 0;
-    snprintf(number, sizeof number, "%lld", (long long)version);
-    values[n++] = p->node;
-    if (t->versioned)
-        values[n++] = number;
-    rowset_values(rows, values + n);
-    int result = pg_run(p->pg, &answer, e, upsert_of(p, table), n + (int)table_width(t), values);
-    if (!result)
-        p->rows += pg_changed(answer);
-    pg_result_free(answer);
-    return result;
-}
-
-static int tell_refused(struct push *p, size_t table, const struct keys *k, size_t i, const struct err *why,
-                        struct err *e) {
-    char number[24];
-    snprintf(number, sizeof number, "%lld", (long long)k->numbers[i]);
-    p->refused++;
-    return p->sink.on_refused(p->sink.payload, table_list[table].name,
-                              table_list[table].text_key ? k->texts[i] : number, why->message, e);
-}
-
-// These went through: what had been refused of them is not any more.
-static int tell_taken(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
-                      struct err *e) {
-    const char *name = table_list[table].name;
-    int result = 0;
-    for (size_t i = from; i < to && !result; i++) {
-        char number[24];
-        int64_t was = 0;
-        snprintf(number, sizeof number, "%lld", (long long)k->numbers[i]);
-        const char *key = table_list[table].text_key ? k->texts[i] : number;
-        result =
-            db_integer(p->db, e, &was, 0, "SELECT 1 FROM sync_refused WHERE table_name = ?1 AND row_key = ?2",
-                       "tt", name, key);
-        if (!result && was)
-            result = p->sink.on_refused(p->sink.payload, name, key, NULL, e);
-    }
-    return result;
-}
-
-static int push_range(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
-                      struct err *e);
-
-// The statement was refused: its rows one half at a time, until it is known which one it is.
-static int push_halves(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
-                       struct err *e) {
-    struct err why = *e;
-    int result = pg_script(p->pg, "ROLLBACK TO SAVEPOINT statement", e);
-    if (result)
-        return result;
-    if (to - from == 1)
-        return tell_refused(p, table, k, from, &why, e);
-    size_t middle = from + (to - from) / 2;
-    result = push_range(p, table, k, from, middle, e);
-    return result ? result : push_range(p, table, k, middle, to, e);
-}
-
-static int push_range(struct push *p, size_t table, const struct keys *k, size_t from, size_t to,
-                      struct err *e) {
-    int result = 0;
-    while (!result && from < to) {
-        struct rowset rows;
-        size_t end = to;
-        int64_t version = 0;
-        rowset_begin(&rows, &table_list[table]);
-        result = read_rows(p, table, k, from, &end, &rows, &version, e);
-        if (!result && rows.count) {
-            if (p->careful)
-                result = pg_script(p->pg, "SAVEPOINT statement", e);
-            if (!result)
-                result = send(p, table, &rows, version, e);
-            if (result == ERR_INVALID && p->careful)
-                result = push_halves(p, table, k, from, end, e);
-            else if (!result && p->any_refused)
-                result = tell_taken(p, table, k, from, end, e);
-        }
-        rowset_free(&rows);
-        from = end;
-    }
-    return result;
-}
-
-static int push_keys(struct push *p, size_t table, const struct keys *k, struct err *e) {
-    return push_range(p, table, k, 0, k->count, e);
-}
 
 // ---- what is fresh there ----
 
@@ -216,6 +19,8 @@ static void set_fresh(struct push *p, int64_t seq, int64_t version) {
 }
 
 static bool is_fresh(struct push *p, int64_t seq, int64_t event_id) {
+    if (event_id <= p->at.walked)
+        return true;
     return p->fresh && fresh_place(p, seq)->seq == seq && event_id <= fresh_place(p, seq)->version;
 }
 
@@ -230,7 +35,7 @@ static bool is_whole(const struct push *p, int64_t batch_seq, int64_t event_id) 
 
 struct page {
     struct keys generations, outputs, retried, batches, logs;
-    struct push_position next;
+    struct sync_position next;
     int64_t version; // the log had come so far, or further, when its rows were read
     bool full;
 };
@@ -300,8 +105,8 @@ static int read_events(struct push *p, struct page *page, struct err *e) {
         if (batch && !is_fresh(p, -batch, id))
             keys_add(&page->batches, batch, NULL);
         page->full = page->logs.count == (size_t)p->page;
-        if (db_int(s, 3)) { // its items are the next pages
-            page->next.batch_seq = db_int(s, 2);
+        if (db_int(s, 3) && id > p->at.walked) { // its items are the next pages
+            page->next.batch_seq = batch;
             page->next.item_index = -1;
             page->full = true;
             break;
@@ -331,23 +136,70 @@ static int read_items(struct push *p, struct page *page, struct err *e) {
     return step < 0 ? ERR_DATABASE : 0;
 }
 
+// ---- the walk through all rows, before the log ----
+
+// A walk brings what the log does not tell any more: once for each mirror, and again when somebody set the position to 0.
+static int begin_walk(struct push *p, struct err *e) {
+    int64_t newest = 0;
+    bool anew = p->at.walk == SYNC_WALK_DONE && p->at.log_id == 0 && p->at.walked == 0;
+    if (p->at.walk != SYNC_WALK_NONE && !anew)
+        return 0;
+    int result = db_integer(p->db, e, &newest, 0, QUEUE_SYNC_NEWEST, "");
+    if (!result && newest > 0)
+        p->at = (struct sync_position){.log_id = p->at.log_id,
+                                       .walk = SYNC_WALK_GENERATIONS,
+                                       .walk_before = INT64_MAX,
+                                       .walked = newest};
+    return result;
+}
+
+static bool is_walking(const struct push *p) {
+    return p->at.walk == SYNC_WALK_GENERATIONS || p->at.walk == SYNC_WALK_BATCH_JOBS;
+}
+
+// From the newest on: what is new since the walk began is none of its business, and stands in the log.
+static int read_walk(struct push *p, struct page *page, struct err *e) {
+    bool jobs = p->at.walk == SYNC_WALK_BATCH_JOBS;
+    struct keys *keys = jobs ? &page->batches : &page->generations;
+    sqlite3_stmt *s = db_ask(p->db, e,
+                             jobs ? "SELECT seq FROM batch_job WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
+                                  : "SELECT seq FROM generation WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+                             "ii", p->at.walk_before, (int64_t)p->page);
+    int step = s ? 1 : -1;
+    while (s && (step = db_next(p->db, s, e)) > 0) {
+        keys_add(keys, db_int(s, 0), NULL);
+        page->next.walk_before = db_int(s, 0);
+    }
+    db_done(p->db, s);
+    page->full = true;
+    if (step < 0 || keys->count == (size_t)p->page)
+        return step < 0 ? ERR_DATABASE : 0;
+    page->next.walk++;
+    page->next.walk_before = jobs ? 0 : INT64_MAX;
+    // The log begins where retention has left it.
+    return !jobs ? 0
+                 : db_integer(p->db, e, &page->next.log_id, 0,
+                              "SELECT max(?1, coalesce((SELECT min(id) FROM event),"
+                              " (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'event')) - 1)",
+                              "i", p->at.log_id);
+}
+
 static int read_page(struct push *p, struct page *page, struct err *e) {
+    int result = begin_walk(p, e);
     page->next = p->at;
-    int result = db_integer(p->db, e, &page->version, 0, QUEUE_SYNC_NEWEST, "");
+    if (!result)
+        result = db_integer(p->db, e, &page->version, 0, QUEUE_SYNC_NEWEST, "");
     if (!result)
         result = db_integer(p->db, e, &p->any_refused, 0, "SELECT 1 FROM sync_refused LIMIT 1", "");
     if (!result)
-        result = p->at.batch_seq ? read_items(p, page, e) : read_events(p, page, e);
+        result = is_walking(p)     ? read_walk(p, page, e)
+                 : p->at.batch_seq ? read_items(p, page, e)
+                                   : read_events(p, page, e);
+    if (page->next.log_id >= page->next.walked && page->next.walk == SYNC_WALK_DONE)
+        page->next.walked = 0;
     keys_unique(&page->generations);
     keys_unique(&page->batches);
     return result ? result : follow(p, page, e);
-}
-
-static void write_numbers(struct buf *out, const int64_t *numbers, size_t count) {
-    buf_char(out, '{');
-    for (size_t i = 0; i < count; i++)
-        buf_format(out, "%s%lld", i ? "," : "", (long long)numbers[i]);
-    buf_char(out, '}');
 }
 
 // Outputs that are there and not here any more.
@@ -361,8 +213,8 @@ static int drop_outputs(struct push *p, const struct keys *generations, struct e
         result = find_outputs(p, generations->numbers[i], &outputs, e);
     buf_init(&seqs, BUF_UNLIMITED);
     buf_init(&ids, BUF_UNLIMITED);
-    write_numbers(&seqs, generations->numbers, generations->count);
-    write_numbers(&ids, outputs.numbers, outputs.count);
+    keys_write_numbers(generations, &seqs);
+    keys_write_numbers(&outputs, &ids);
     const char *values[] = {p->node, buf_borrow(&seqs), buf_borrow(&ids)};
     if (!result)
         result = pg_run(p->pg, NULL, e,
@@ -375,34 +227,64 @@ static int drop_outputs(struct push *p, const struct keys *generations, struct e
     return result;
 }
 
-static int write_page(struct push *p, const struct page *page, struct err *e) {
+static int write_page(struct push *p, const struct page *page, bool careful, struct err *e) {
     int result = pg_begin(p->pg, e);
+    p->careful = careful;
     if (!result)
-        result = push_keys(p, TABLE_GENERATIONS, &page->generations, e);
+        result = send_keys(p, TABLE_GENERATIONS, &page->generations, e);
     if (!result)
         result = drop_outputs(p, &page->retried, e);
     if (!result)
-        result = push_keys(p, TABLE_OUTPUTS, &page->outputs, e);
+        result = send_keys(p, TABLE_OUTPUTS, &page->outputs, e);
     if (!result)
-        result = push_keys(p, TABLE_BATCH_JOBS, &page->batches, e);
+        result = send_keys(p, TABLE_BATCH_JOBS, &page->batches, e);
     if (!result)
-        result = push_keys(p, TABLE_LOGS, &page->logs, e);
-    return result ? result : pg_commit(p->pg, e);
+        result = send_keys(p, TABLE_LOGS, &page->logs, e);
+    if (!result)
+        result = send_commit(p, true, e);
+    p->careful = false;
+    if (result)
+        send_rollback(p);
+    return result;
+}
+
+static int drop_outputs_of(struct push *p, const struct keys *generations, size_t i, struct err *e) {
+    struct keys one = {0};
+    struct err why = {0};
+    keys_add(&one, generations->numbers[i], NULL);
+    int result = pg_begin(p->pg, &why);
+    if (!result)
+        result = drop_outputs(p, &one, &why);
+    if (!result)
+        result = send_commit(p, false, &why);
+    if (result)
+        send_rollback(p);
+    if (result == ERR_INVALID)
+        result = send_refused(p, TABLE_GENERATIONS, &one, 0, why.message, e);
+    else if (result)
+        *e = why;
+    keys_free(&one);
+    return result;
+}
+
+// What the commit refuses. What others may point to goes first.
+static int write_apart(struct push *p, const struct page *page, struct err *e) {
+    int result = send_apart(p, TABLE_BATCH_JOBS, &page->batches, e);
+    if (!result)
+        result = send_apart(p, TABLE_GENERATIONS, &page->generations, e);
+    for (size_t i = 0; i < page->retried.count && !result; i++)
+        result = drop_outputs_of(p, &page->retried, i, e);
+    if (!result)
+        result = send_apart(p, TABLE_OUTPUTS, &page->outputs, e);
+    return result ? result : send_apart(p, TABLE_LOGS, &page->logs, e);
 }
 
 // Without savepoints first: they cost a way to the server each, and are needed once in a lifetime.
 static int write_patiently(struct push *p, const struct page *page, struct err *e) {
-    int result = write_page(p, page, e);
-    if (result)
-        pg_rollback(p->pg);
-    if (result != ERR_INVALID)
-        return result;
-    p->careful = true;
-    result = write_page(p, page, e);
-    p->careful = false;
-    if (result)
-        pg_rollback(p->pg);
-    return result;
+    int result = write_page(p, page, false, e);
+    if (result == ERR_INVALID)
+        result = write_page(p, page, true, e);
+    return result == ERR_INVALID ? write_apart(p, page, e) : result;
 }
 
 int push_page(struct push *p, bool *more, struct err *e) {
@@ -423,13 +305,26 @@ int push_page(struct push *p, bool *more, struct err *e) {
     return result;
 }
 
-int push_batch(struct push *p, int64_t batch_seq, struct err *e) {
+int push_rows(struct push *p, size_t table, const struct keys *keys, struct err *e) {
     struct page page = {0};
-    keys_add(&page.batches, batch_seq, NULL);
+    struct keys *of_page = table == TABLE_GENERATIONS  ? &page.generations
+                           : table == TABLE_OUTPUTS    ? &page.outputs
+                           : table == TABLE_BATCH_JOBS ? &page.batches
+                                                       : &page.logs;
+    for (size_t i = 0; i < keys->count; i++)
+        keys_add(of_page, keys->numbers[i], NULL);
     int result = follow(p, &page, e);
     if (!result)
         result = write_patiently(p, &page, e);
     page_free(&page);
+    return result;
+}
+
+int push_batch(struct push *p, int64_t batch_seq, struct err *e) {
+    struct keys one = {0};
+    keys_add(&one, batch_seq, NULL);
+    int result = push_rows(p, TABLE_BATCH_JOBS, &one, e);
+    keys_free(&one);
     return result;
 }
 
@@ -448,111 +343,13 @@ int push_live(struct push *p, struct err *e) {
     return result;
 }
 
-// ---- small tables ----
-
-static int list_keys(struct push *p, const char *sql, struct keys *k, struct err *e) {
-    sqlite3_stmt *s = db_ask(p->db, e, sql, "");
-    int step = s ? 1 : -1;
-    while (s && (step = db_next(p->db, s, e)) > 0)
-        keys_add(k, 0, db_text(s, 0));
-    db_done(p->db, s);
-    return step < 0 ? ERR_DATABASE : 0;
-}
-
-// The content of the table in one digest.
-static int digest_of(struct push *p, size_t table, const struct keys *k, char out[DIGEST_HEX_SIZE],
-                     struct err *e) {
-    struct buf all;
-    int result = 0;
-    buf_init(&all, BUF_UNLIMITED);
-    for (size_t from = 0, to; from < k->count && !result; from = to) {
-        struct rowset rows;
-        const char *values[ROWSET_COLUMNS];
-        int64_t version;
-        to = k->count;
-        rowset_begin(&rows, &table_list[table]);
-        result = read_rows(p, table, k, from, &to, &rows, &version, e);
-        rowset_values(&rows, values);
-        for (size_t i = 0; i < table_width(&table_list[table]); i++)
-            buf_text(&all, values[i]);
-        rowset_free(&rows);
-    }
-    digest_text(out, buf_borrow(&all));
-    buf_free(&all);
-    return result;
-}
-
-static int drop_locks(struct push *p, const struct keys *k, struct err *e) {
-    struct buf names;
-    buf_init(&names, BUF_UNLIMITED);
-    buf_char(&names, '{');
-    for (size_t i = 0; i < k->count; i++) {
-        buf_text(&names, i ? ",\"" : "\"");
-        for (const char *c = k->texts[i]; *c; c++) {
-            if (*c == '"' || *c == '\\')
-                buf_char(&names, '\\');
-            buf_char(&names, *c);
-        }
-        buf_char(&names, '"');
-    }
-    buf_char(&names, '}');
-    const char *values[] = {p->node, buf_borrow(&names)};
-    int result =
-        pg_run(p->pg, NULL, e, "DELETE FROM locks WHERE node = $1 AND name <> ALL ($2::text[])", 2, values);
-    buf_free(&names);
-    return result;
-}
-
-static int write_small(struct push *p, size_t table, const struct keys *k, struct err *e) {
-    int result = pg_begin(p->pg, e);
-    if (!result)
-        result = push_keys(p, table, k, e);
-    if (!result && table == TABLE_LOCKS)
-        result = drop_locks(p, k, e);
-    return result ? result : pg_commit(p->pg, e);
-}
-
-static int push_table(struct push *p, size_t table, const char *sql, struct err *e) {
-    struct keys k = {0};
-    char digest[DIGEST_HEX_SIZE];
-    int result = list_keys(p, sql, &k, e);
-    if (!result)
-        result = digest_of(p, table, &k, digest, e);
-    if (!result && (!p->digests[table] || strcmp(p->digests[table], digest) != 0)) {
-        result = write_small(p, table, &k, e);
-        if (result)
-            pg_rollback(p->pg);
-        if (result == ERR_INVALID) {
-            p->careful = true;
-            result = write_small(p, table, &k, e);
-            p->careful = false;
-            if (result)
-                pg_rollback(p->pg);
-        }
-        if (!result) {
-            free(p->digests[table]);
-            p->digests[table] = mem_copy(digest);
-        }
-    }
-    keys_free(&k);
-    return result;
-}
-
-int push_small(struct push *p, struct err *e) {
-    int result = push_table(p, TABLE_PROFILES, "SELECT id FROM profiles ORDER BY id", e);
-    if (!result)
-        result = push_table(p, TABLE_SESSIONS, "SELECT id FROM sessions ORDER BY id", e);
-    if (!result)
-        result = push_table(p, TABLE_PROJECTS, "SELECT id FROM projects ORDER BY id", e);
-    return result ? result : push_table(p, TABLE_LOCKS, "SELECT name FROM locks ORDER BY name", e);
-}
-
 void push_forget(struct push *p) {
     free(p->fresh);
     p->fresh = NULL;
     memset(p->whole, 0, sizeof p->whole);
     p->whole_version = 0;
     p->dropped = 0;
+    p->mark = 0;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(p->digests[i]);
         p->digests[i] = NULL;
@@ -561,7 +358,10 @@ void push_forget(struct push *p) {
 
 void push_clear(struct push *p) {
     push_forget(p);
+    free(p->retry.key);
+    p->retry.key = NULL;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
+        keys_free(&p->taken[i]);
         free(p->selects[i]);
         free(p->upserts[i]);
     }

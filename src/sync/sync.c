@@ -6,8 +6,11 @@
 #include "queue/sync.h"
 #include "sync/drop.h"
 #include "sync/init.h"
+#include "sync/mark.h"
 #include "sync/order.h"
 #include "sync/push.h"
+#include "sync/retry.h"
+#include "sync/small.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,15 +40,15 @@ static bool is_ended(const struct sync *s) {
 // ---- writing here ----
 
 struct move {
-    const struct push_position *to;
+    const struct sync_position *to;
 };
 
 static int move(void *what, struct db *db, struct err *e) {
-    const struct push_position *to = ((struct move *)what)->to;
-    return queue_sync_move(db, to->log_id, to->batch_seq, to->item_index, e);
+    const struct sync_position *to = ((struct move *)what)->to;
+    return queue_sync_move(db, to, e);
 }
 
-static int on_page(void *payload, const struct push_position *position, struct err *e) {
+static int on_page(void *payload, const struct sync_position *position, struct err *e) {
     struct sync *s = payload;
     return s->host.write(s->host.payload, move, &(struct move){position}, e);
 }
@@ -71,6 +74,20 @@ struct dropped {
 static int clear_dropped(void *what, struct db *db, struct err *e) {
     const struct dropped *d = what;
     return queue_sync_dropped(db, d->first, d->last, e);
+}
+
+struct taken {
+    const char *table, *keys;
+};
+
+static int take_back(void *what, struct db *db, struct err *e) {
+    const struct taken *t = what;
+    return queue_sync_taken(db, t->table, t->keys, e);
+}
+
+static int on_taken(void *payload, const char *table, const char *keys, struct err *e) {
+    struct sync *s = payload;
+    return s->host.write(s->host.payload, take_back, &(struct taken){table, keys}, e);
 }
 
 static int on_dropped(void *payload, int64_t first, int64_t last, struct err *e) {
@@ -109,7 +126,10 @@ int sync_open(struct sync **out, const struct sync_options *o, const struct sync
     s->deletes = o->deletes;
     s->ended = o->ended;
     s->host = *host;
-    s->push = (struct push){.db = s->db, .page = o->page, .sink = {on_page, on_refused, on_dropped, s}};
+    s->push = (struct push){.db = s->db,
+                            .page = o->page,
+                            .sink = {on_page, on_refused, on_taken, on_dropped, s},
+                            .retry.thorough = !o->ended};
     *out = s;
     return 0;
 }
@@ -185,7 +205,7 @@ static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
         s->node = mem_copy(state->node);
     }
     s->push.node = s->node;
-    s->push.at = (struct push_position){state->log_id, state->batch_seq, state->item_index};
+    s->push.at = state->at;
     s->offline = state->offline_since != 0;
     return settle_deletes(s, state, e);
 }
@@ -216,7 +236,7 @@ static int register_node(struct sync *s, const char *database_id, bool *made, in
 
 // A mirror that does not know this box has nothing of it: all is brought there anew.
 static int start_anew(struct sync *s, struct err *e) {
-    const struct push_position start = {0};
+    const struct sync_position start = {0};
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         free(s->push.digests[i]);
         s->push.digests[i] = NULL;
@@ -231,14 +251,14 @@ static int restored(void *what, struct db *db, struct err *e) {
     return queue_sync_restored(db, *(int64_t *)what, e);
 }
 
-// The position is written here before it is noted there: one behind it is of a database that was set back (by a backup,
-// or a loss of power), whose log counts again from numbers that are there already.
+// A database that was set back (by a backup, or a loss of power) counts its log again from numbers that are there already.
 static int check_position(struct sync *s, int64_t noted, struct err *e) {
     struct pg_result *rows = NULL;
     const char *values[] = {s->node};
-    int64_t log_id = 0, newest_there = 0;
-    int result = db_integer(s->db, e, &log_id, 0, "SELECT log_id FROM cursors WHERE name='sync'", "");
-    if (result || log_id >= noted)
+    int64_t newest_there = 0;
+    bool same = false;
+    int result = mark_check(&s->push, noted, &same, e);
+    if (result || same)
         return result;
     result = pg_run(s->pg, &rows, e,
                     "SELECT greatest((SELECT sync_version FROM genrun_nodes WHERE node = $1), "
@@ -255,7 +275,7 @@ static int check_position(struct sync *s, int64_t noted, struct err *e) {
         "sync: this database is older than what it brought to Postgres: all of it is brought there anew");
     result = s->host.write(s->host.payload, restored, &newest_there, e);
     if (!result)
-        s->push.at = (struct push_position){0};
+        s->push.at = (struct sync_position){0};
     return result;
 }
 
@@ -283,7 +303,7 @@ static int connect_now(struct sync *s, struct err *e) {
         result = check_mirror(s, e);
     if (!result)
         result = register_node(s, state.database_id, &made, &noted, e);
-    if (!result && made && state.log_id > 0)
+    if (!result && made && queue_sync_is_settled(&state))
         result = start_anew(s, e);
     if (!result && !made)
         result = check_position(s, noted, e);
@@ -381,10 +401,10 @@ static int pass(struct sync *s, struct sync_result *r, struct err *e) {
     if (result)
         return result;
     // Deletes go first: an output of a row typed anew under the same id would meet the one that was deleted.
-    for (bool more = true, deletes = false; !result && more; more |= deletes)
-        if (!(result = push_small(&s->push, e)) && !(result = drop_slice(s, &deletes, e)) &&
-            !(result = push_slice(s, &more, e)) && !(result = push_live(&s->push, e)) &&
-            !(result = fetch_orders(s, r, &more, e)))
+    for (bool more = true, deletes = false, again = false; !result && more; more |= deletes || again)
+        if (!(result = small_push(&s->push, e)) && !(result = retry_page(&s->push, &again, e)) &&
+            !(result = drop_slice(s, &deletes, e)) && !(result = push_slice(s, &more, e)) &&
+            !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, &more, e)))
             result = note_node(s, e);
     // After a failure the connection is given up, and with it the lock.
     return result ? result : unlock(s, &late) ? err_set(e, late.code, "%s", late.message) : 0;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "sync/init.h"
+#include "sync/small.h"
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -42,12 +43,12 @@ static int run_init(char **argv, int argc) {
 
 // ---- run ----
 
-static int keep(void *payload, const struct push_position *at, struct err *e) {
+static int keep(void *payload, const struct sync_position *at, struct err *e) {
     char *next = mem_format("%s.next", (const char *)payload);
     FILE *f = fopen(next, "w");
     if (!f)
         return err_set(e, ERR_DATABASE, "cannot write the cursor: look at the folder");
-    fprintf(f, "%" PRId64 " %" PRId64 " %" PRId64 "\n", at->log_id, at->batch_seq, at->item_index);
+    fwrite(at, sizeof *at, 1, f);
     fclose(f);
     rename(next, payload);
     free(next);
@@ -57,23 +58,28 @@ static int keep(void *payload, const struct push_position *at, struct err *e) {
 static int refused(void *payload, const char *table, const char *key, const char *reason, struct err *e) {
     (void)payload;
     (void)e;
-    printf("%s %s %s: %s\n", reason ? "refused" : "taken", table, key, reason ? reason : "");
+    printf("refused %s %s: %s\n", table, key, reason);
     return 0;
 }
 
-static void recall(const char *path, struct push_position *at) {
+static int taken(void *payload, const char *table, const char *keys, struct err *e) {
+    (void)payload;
+    (void)e;
+    printf("taken %s %s\n", table, keys);
+    return 0;
+}
+
+static void recall(const char *path, struct sync_position *at) {
     FILE *f = fopen(path, "r");
-    if (f && fscanf(f, "%" SCNd64 " %" SCNd64 " %" SCNd64, &at->log_id, &at->batch_seq, &at->item_index) != 3)
-        *at = (struct push_position){0};
+    if (f && fread(at, sizeof *at, 1, f) != 1)
+        *at = (struct sync_position){0};
     if (f)
         fclose(f);
 }
 
 static int run_push(char **argv) {
     struct err e;
-    struct push p = {.node = argv[2],
-                     .page = atoi(argv[3]),
-                     .sink = {.on_page = keep, .on_refused = refused, .payload = argv[4]}};
+    struct push p = {.node = argv[2], .page = atoi(argv[3]), .sink = {keep, refused, taken, NULL, argv[4]}};
     bool more = true;
     recall(argv[4], &p.at);
     int result = open_pg(&p.pg, argv[0], &e);
@@ -83,7 +89,7 @@ static int run_push(char **argv) {
     while (!result && more)
         result = push_page(&p, &more, &e);
     if (!result)
-        result = push_small(&p, &e);
+        result = small_push(&p, &e);
     if (!result)
         result = push_live(&p, &e);
     if (!result)

@@ -181,7 +181,7 @@ def test_poison(place):
     pg.psql(f"ALTER TABLE {schema}.generations DROP CONSTRAINT c")
     place.sql("UPDATE generations SET status = 'cancelled' WHERE seq = 8")
     r = push(place, schema)
-    tap.contains(r.out, "taken generations 8", "a refused row that changed is tried again, and told when it is taken")
+    tap.contains(r.out, 'taken generations ["8"]', "a refused row that changed is tried again, and told when it is taken")
     tap.equal(pg.value(f"SELECT status FROM {schema}.generations WHERE seq = 8"), "cancelled", "and is there")
 
 

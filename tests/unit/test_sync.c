@@ -64,7 +64,8 @@ static void test_state(void **state) {
     assert_string_equal(s.node, "two");
     assert_string_equal(s.reason, "no route");
     queue_sync_state_clear(&s);
-    OK(queue_sync_move(db, 7, 3, -1, &error));
+    const struct sync_position to = {7, 3, -1, SYNC_WALK_DONE, 5, 6};
+    OK(queue_sync_move(db, &to, &error));
     OK(queue_sync_begin(db, "three", &error));
     OK(queue_sync_offline(db, NULL, &error));
     OK(queue_sync_offline(db, NULL, &error));
@@ -73,14 +74,17 @@ static void test_state(void **state) {
     OK(queue_sync_state(db, &s, &error));
     assert_true(queue_sync_is_settled(&s) && s.offline_since == 0 && !s.reason);
     assert_string_equal(s.node, "two");
-    assert_int_equal(s.log_id * 100 + s.batch_seq * 10 + s.item_index, 729);
+    assert_memory_equal(&s.at, &to, sizeof to);
     assert_int_equal(s.refused, 1);
     queue_sync_state_clear(&s);
-    OK(queue_sync_refuse(db, "logs", "12", NULL, &error));
+    OK(queue_sync_refuse(db, "outputs", "12", "too odd", &error));
+    OK(queue_sync_taken(db, "logs", "[\"11\",\"12\"]", &error));
+    assert_string_equal(text("SELECT group_concat(table_name) FROM sync_refused"), "outputs");
+    OK(queue_sync_taken(db, "outputs", "[\"12\"]", &error));
     assert_int_equal(number("SELECT count(*) FROM sync_refused"), 0);
     assert_string_equal(text("SELECT group_concat(event) FROM (SELECT event FROM logs WHERE event LIKE "
                              "'sync.%%' ORDER BY id)"),
-                        "sync.offline,sync.online,sync.refused");
+                        "sync.offline,sync.online,sync.refused,sync.refused");
 }
 
 static void test_library(void **state) {
