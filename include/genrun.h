@@ -184,7 +184,8 @@ int genrun_stuck(genrun *g, const genrun_filter *filter, int64_t slow_after_ms, 
 /* What failed from filter->since to filter->until, the newest first, with the names of user, session and project
  * where they are known. Or, `by` "model", "user", "type" or "hour" (of UTC), counts of it: rows of failure_count,
  * latest_failure, affected_users or affected_models, and what they are of, the largest (of hours the newest)
- * first. Dismissed ones are left out unless filter->dismissed is set. filter->status and after do not hold. */
+ * first. Dismissed ones are left out unless filter->dismissed is set. filter->status does not hold. What failed comes in
+ * pages as lists do (genrun_cursor()), whose cursors no other list takes; counts have none, and no filter->after. */
 int genrun_failures(genrun *g, const genrun_filter *filter, const char *by, genrun_each each, void *payload);
 
 /* ---- people and places -------------------------------------------------------- */

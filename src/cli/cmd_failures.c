@@ -101,6 +101,7 @@ static const struct args_option options[] = {
     {"by", 0, ARGS_CHOICE, "model|user|type|hour", "count them by this", 0, 0},
     {"all", 0, ARGS_FLAG, NULL, "those that are dismissed, too", 0, 0},
     {"limit", 0, ARGS_INTEGER, "N", "at most so many rows (20, of counts all)", 1, ROWS_LIMIT_HIGHEST},
+    {"after", 0, ARGS_TEXT, "CURSOR", "go on where the page before ended", 0, 0},
     ARGS_END,
 };
 
@@ -114,12 +115,13 @@ static int run(struct cli *cli) {
     filter.since = clock_wall_at() - args_integer(cli->args, "since", SINCE_MS);
     filter.limit = (int)args_integer(cli->args, "limit", 0);
     filter.dismissed = args_has(cli->args, "all");
+    filter.after = args_text(cli->args, "after");
     size_t i = 0;
     while (by != NULL && (tables[i].by == NULL || strcmp(tables[i].by, by) != 0))
         i++;
     struct rows rows;
     rows_begin(&rows, cli, tables[i].columns, tables[i].column_count, tables[i].fill);
-    return rows_end(&rows, genrun_failures(cli->g, &filter, by, rows_each, &rows), "nothing failed");
+    return rows_end_page(&rows, genrun_failures(cli->g, &filter, by, rows_each, &rows), "nothing failed");
 }
 
 const struct command cmd_failures = {

@@ -83,6 +83,7 @@ const struct field api_admin_failures_query[] = {
     {.name = "by", .kind = FIELD_CHOICE, .choices = groups, .help = "counts of each instead of the failures"},
     {.name = "dismissed", .kind = FIELD_FLAG, .help = "what is dismissed, too"},
     API_FIELD_ROWS,
+    API_FIELD_AFTER,
     API_FIELD_END,
 };
 
@@ -97,10 +98,6 @@ void api_admin_failures(struct exchange *x, genrun *g) {
     filter.dismissed = (int)exchange_query_integer(x, "dismissed", 0);
     api_reply_page_begin(&page);
     int code = genrun_failures(g, &filter, exchange_query(x, "by"), api_reply_page_row, &page);
-    if (!code) {
-        api_reply_page_end(x, &page, NULL);
-        return;
-    }
     api_reply_list(x, g, code, &page);
 }
 

@@ -149,6 +149,7 @@ const struct field api_generations_failed_query[] = {
     API_FIELD_SESSION,
     API_FIELD_MODEL,
     API_FIELD_ROWS,
+    API_FIELD_AFTER,
     API_FIELD_END,
 };
 
@@ -161,10 +162,7 @@ void api_generations_failed(struct exchange *x, genrun *g) {
     filter.since = api_reply_hours_ago(x);
     api_reply_page_begin(&page);
     int code = genrun_failures(g, &filter, NULL, api_reply_page_row, &page);
-    if (!code)
-        api_reply_page_end(x, &page, NULL);
-    else
-        api_reply_list(x, g, code, &page);
+    api_reply_list(x, g, code, &page);
 }
 
 // ---- one ----

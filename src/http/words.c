@@ -27,6 +27,8 @@ static const struct {
     {"retry", "POST /api/generations/*/retry"},
     {"show", "GET /api/generations/*"},
     {"template list", "GET /api/templates"},
+    {"webhook deliveries NAME", "GET /api/webhooks/{name}/deliveries"},
+    {"webhook deliveries", "GET /api/webhooks/*/deliveries"},
     // No request does what these do: they are the operator's.
     {"key add", "the operator of the server"},
     {"key list", "the operator of the server"},

@@ -235,43 +235,6 @@ int genrun_get(genrun *g, genrun_row **out, const char *id) {
     return handle_result(g, result);
 }
 
-// A mark keeps a cursor from being taken for an id or a word, and the other way round.
-#define CURSOR_MARK "c_"
-
-static int parse_cursor(genrun *g, const char *text, int64_t *after) {
-    char *end = NULL;
-    long long value = 0;
-    *after = 0;
-    if (!text)
-        return 0;
-    errno = 0;
-    if (text_starts_with(text, CURSOR_MARK))
-        value = strtoll(text + strlen(CURSOR_MARK), &end, 36);
-    if (!end || errno || *end || value <= 0)
-        return err_in(&g->err, ERR_INVALID, "after",
-                      "%s is not a cursor: use the one that the page before gave", text);
-    *after = value;
-    return 0;
-}
-
-void handle_cursor(genrun *g, int64_t next) {
-    char digits[32];
-    size_t n = 0, i = 0;
-    g->cursor[0] = 0;
-    if (next <= 0)
-        return;
-    i = strlen(strcpy(g->cursor, CURSOR_MARK));
-    for (int64_t rest = next; rest > 0; rest /= 36)
-        digits[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36];
-    while (n > 0)
-        g->cursor[i++] = digits[--n];
-    g->cursor[i] = 0;
-}
-
-const char *genrun_cursor(const genrun *g) {
-    return g->cursor[0] ? g->cursor : NULL;
-}
-
 static int check_error_type(genrun *g, const char *type) {
     const char *nearest = NULL;
     if (!type || classify_knows(type, &nearest))
@@ -307,7 +270,7 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) {
                            .since = in->since,
                            .until = in->until,
                            .limit = in->limit};
-    if ((result = handle_user(g, &out->user_id)) || (result = parse_cursor(g, in->after, &out->after)))
+    if ((result = handle_user(g, &out->user_id)) || (result = handle_parse_cursor(g, in->after, &out->after)))
         return result;
     if (in->batch && (result = handle_batch(g, in->batch, &out->batch_seq)))
         err_field(&g->err, "batchId");
@@ -451,30 +414,6 @@ int genrun_stats(genrun *g, genrun_row **out) {
     int result = handle_database(g);
     if (!result)
         result = queue_stats(g->db, handle_runner_is_up(g), (struct row **)out, &g->err);
-    return handle_result(g, result);
-}
-
-int genrun_stuck(genrun *g, const genrun_filter *filter, int64_t slow_after_ms, genrun_each each,
-                 void *payload) {
-    struct each e = {each, payload};
-    struct filter f;
-    int result = handle_filter(g, filter, &f);
-    if (!result)
-        (void)handle_runner_is_up(g);
-    if (!result)
-        result = queue_stuck(g->db, &f, slow_after_ms, handle_each_row, &e, &g->err);
-    return handle_result(g, result);
-}
-
-int genrun_failures(genrun *g, const genrun_filter *filter, const char *by, genrun_each each, void *payload) {
-    struct each e = {each, payload};
-    struct filter f;
-    int result = handle_filter(g, filter, &f);
-    f.dismissed = filter && filter->dismissed ? 0 : -1;
-    if (f.limit == 0 && !by)
-        f.limit = HANDLE_LIST_ROWS;
-    if (!result)
-        result = queue_failures(g->db, &f, by, handle_each_row, &e, &g->err);
     return handle_result(g, result);
 }
 

@@ -26,7 +26,7 @@ struct genrun {
     atomic_int stop;           // how often genrun_stop() was called, until what it ends has ended
     struct watched *watched;   // descriptors of the host
     struct wake *wake;         // notices other processes' writes, for waits without a runner
-    char cursor[32];           // of the last list; "" at the end
+    char cursor[40];           // of the last list; "" at the end
     int64_t looked;            // up to which id of the log the last page of events looked
     struct buf notes;          // of the last import, for genrun_notes()
     char *scope;               // the user whose own is all that it sees; NULL: it sees all
@@ -71,6 +71,8 @@ int handle_filter(genrun *g, const genrun_filter *in, struct filter *out) must_c
 // The row of queue_stats(), at most a second old; older when the database would take long to count. The handle's; NULL:
 // not known.
 struct row *handle_stats(genrun *g);
+// The keyset of a cursor (NULL: 0); and the cursor of the list that has just been given, 0 at its end.
+int handle_parse_cursor(genrun *g, const char *text, int64_t *after) must_check;
 void handle_cursor(genrun *g, int64_t next);
 struct upkeep;
 // One pass of the sync, for its job.

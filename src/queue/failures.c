@@ -37,10 +37,10 @@ int queue_stuck(struct db *db, const struct filter *filter, int64_t slow_after_m
 
 // ---- failures ----
 
-// The failed ones of a time, newest first; ?1 to ?4 are user, session, model and error type, ?5 and ?6 the time.
+// The failed ones since a time; ?1 to ?4 are user, session, model and error type, ?5 the time.
 static void write_window(struct buf *sql, const struct filter *f) {
     buf_text(sql, " FROM generation g INDEXED BY generation_failed WHERE g.status='failed'"
-                  " AND g.completed_at>=?5 AND g.completed_at<?6");
+                  " AND g.completed_at>=?5");
     if (f->dismissed < 0)
         buf_text(sql, " AND g.dismissed_at IS NULL");
     if (f->user_id)
@@ -56,49 +56,74 @@ static void write_window(struct buf *sql, const struct filter *f) {
 }
 
 static sqlite3_stmt *ask_window(struct db *db, const struct buf *sql, const struct filter *f, int64_t limit,
-                                int64_t before_at, int64_t before_seq, struct err *e) {
-    return db_ask_text(db, e, sql->data, "ttttiiiii", f->user_id, f->session_id, f->model_id, f->error_type,
-                       f->since, f->until ? f->until : INT64_MAX, limit, before_at, before_seq);
+                                const struct queue_failed_key *before, struct err *e) {
+    return db_ask_text(db, e, sql->data, "ttttiiii", f->user_id, f->session_id, f->model_id, f->error_type,
+                       f->since, limit, before->at, before->seq);
 }
 
-// Page by page, so that a long list stays flat in memory.
-static int give_failed(struct db *db, const struct filter *f, queue_each each, void *payload, struct err *e) {
-    struct buf sql;
-    int64_t left = f->limit > 0 ? f->limit : INT64_MAX, at = INT64_MAX, seq = INT64_MAX;
-    int result = 0;
-    bool go_on = true;
-    buf_init(&sql, BUF_UNLIMITED);
-    buf_text(&sql,
+// The newest first before a key. Very many may have ended in the same moment: these are sought by their numbers.
+static void write_page(struct buf *sql, const struct filter *f) {
+    buf_text(sql, "(SELECT seq, completed_at FROM (SELECT * FROM (SELECT g.seq, g.completed_at");
+    write_window(sql, f);
+    buf_text(sql, " AND g.completed_at=?7 AND g.seq<?8 ORDER BY g.seq DESC LIMIT ?6)"
+                  " UNION ALL SELECT * FROM (SELECT g.seq, g.completed_at");
+    write_window(sql, f);
+    buf_text(sql, " AND g.completed_at<?7 ORDER BY g.completed_at DESC, g.seq DESC LIMIT ?6))"
+                  " ORDER BY completed_at DESC, seq DESC LIMIT ?6)");
+}
+
+static void write_failed(struct buf *sql, const struct filter *f) {
+    buf_text(sql,
              "SELECT v.id, v.status, v.prompt, v.model_id, v.user_id, p.display_name AS user_display_name,"
              " p.username, p.email, v.session_id, s.name AS session_name, j.name AS project_name,"
              " v.batch_job_id, v.custom_id, v.attempts, v.starts, v.error_type, v.error_message,"
-             " v.created_at, v.started_at, v.completed_at, v.dismissed_at, w.seq AS _seq"
-             " FROM (SELECT g.seq, g.completed_at");
-    write_window(&sql, f);
-    buf_text(&sql,
-             " AND (g.completed_at, g.seq) < (?8, ?9) ORDER BY g.completed_at DESC, g.seq DESC LIMIT ?7) w"
-             " CROSS JOIN generations v ON v.seq=w.seq LEFT JOIN profiles p ON p.id=v.user_id"
-             " LEFT JOIN sessions s ON s.id=v.session_id");
-    buf_text(&sql, f->own ? " AND (s.user_id IS NULL OR s.user_id=v.user_id)" : "");
-    buf_text(&sql, " LEFT JOIN projects j ON j.id=s.project_id");
-    buf_text(&sql, f->own ? " AND (j.user_id IS NULL OR j.user_id=v.user_id)" : "");
-    buf_text(&sql, " ORDER BY w.completed_at DESC, w.seq DESC");
-    while (!result && go_on && left > 0) {
+             " v.created_at, v.started_at, v.completed_at, v.dismissed_at, w.seq AS _seq FROM ");
+    write_page(sql, f);
+    buf_text(sql, " w CROSS JOIN generations v ON v.seq=w.seq LEFT JOIN profiles p ON p.id=v.user_id"
+                  " LEFT JOIN sessions s ON s.id=v.session_id");
+    buf_text(sql, f->own ? " AND (s.user_id IS NULL OR s.user_id=v.user_id)" : "");
+    buf_text(sql, " LEFT JOIN projects j ON j.id=s.project_id");
+    buf_text(sql, f->own ? " AND (j.user_id IS NULL OR j.user_id=v.user_id)" : "");
+    buf_text(sql, " ORDER BY w.completed_at DESC, w.seq DESC");
+}
+
+// Gives up to `most` of the rows; *key is then that of the last one given. *go_on false: the receiver ended it.
+static size_t give_some(struct rows *rows, size_t most, queue_each each, void *payload,
+                        struct queue_failed_key *key, bool *go_on) {
+    size_t given = 0;
+    while (*go_on && given < rows->count && given < most) {
+        struct row *row = rows->list[given];
+        rows->list[given++] = NULL;
+        *key = (struct queue_failed_key){row_integer(row, "completed_at", 0), row_integer(row, "_seq", 0)};
+        *go_on = each(payload, row) == 0;
+    }
+    return given;
+}
+
+int queue_failures(struct db *db, const struct filter *filter, const struct queue_failed_key *after,
+                   queue_each each, void *payload, struct queue_failed_key *next, struct err *e) {
+    struct buf sql;
+    int64_t left = filter->limit > 0 ? filter->limit : INT64_MAX;
+    struct queue_failed_key key = {filter->until ? filter->until : INT64_MAX, 0};
+    int result = 0;
+    bool more = true, go_on = true;
+    if (after && after->seq && after->at < key.at)
+        key = *after;
+    buf_init(&sql, BUF_UNLIMITED);
+    write_failed(&sql, filter);
+    // Page by page, so that a long list stays flat in memory; one more row tells whether more follow.
+    while (!result && more && go_on && left > 0) {
         struct rows rows;
         int64_t want = left < PAGE_ROWS ? left : PAGE_ROWS;
-        sqlite3_stmt *s = ask_window(db, &sql, f, want, at, seq, e);
+        sqlite3_stmt *s = ask_window(db, &sql, filter, want + 1, &key, e);
         result = rows_take(db, s, &rows, e);
         db_drop(db, s);
-        go_on = (int64_t)rows.count == want;
-        if (rows.count > 0) {
-            at = row_integer(rows.list[rows.count - 1], "completed_at", 0);
-            seq = row_integer(rows.list[rows.count - 1], "_seq", 0);
-        }
-        left -= (int64_t)rows.count;
-        go_on = rows_give(&rows, each, payload) && go_on;
+        more = give_some(&rows, (size_t)want, each, payload, &key, &go_on) < rows.count;
+        left -= want;
         rows_free(&rows);
     }
     buf_free(&sql);
+    *next = !result && more ? key : (struct queue_failed_key){0, 0};
     return result;
 }
 
@@ -132,8 +157,9 @@ static int give_groups(struct db *db, const struct filter *f, const struct group
                " max(g.completed_at) AS latest_failure",
                by->columns, by->key);
     write_window(&sql, f);
-    buf_format(&sql, " GROUP BY 1) w%s ORDER BY %s LIMIT ?7", by->people, by->order);
-    sqlite3_stmt *s = ask_window(db, &sql, f, f->limit > 0 ? f->limit : -1, 0, 0, e);
+    buf_format(&sql, " AND g.completed_at<?7 GROUP BY 1) w%s ORDER BY %s LIMIT ?6", by->people, by->order);
+    const struct queue_failed_key until = {f->until ? f->until : INT64_MAX, 0};
+    sqlite3_stmt *s = ask_window(db, &sql, f, f->limit > 0 ? f->limit : -1, &until, e);
     int result = rows_take(db, s, &rows, e);
     db_drop(db, s);
     buf_free(&sql);
@@ -143,10 +169,8 @@ static int give_groups(struct db *db, const struct filter *f, const struct group
     return result;
 }
 
-int queue_failures(struct db *db, const struct filter *filter, const char *by, queue_each each, void *payload,
-                   struct err *e) {
-    if (!by)
-        return give_failed(db, filter, each, payload, e);
+int queue_failures_by(struct db *db, const struct filter *filter, const char *by, queue_each each,
+                      void *payload, struct err *e) {
     for (size_t i = 0; i < sizeof groupings / sizeof *groupings; i++)
         if (strcmp(by, groupings[i].name) == 0)
             return give_groups(db, filter, &groupings[i], each, payload, e);

@@ -385,9 +385,17 @@ int queue_results(struct db *db, int64_t batch_seq, bool errors, bool by_end, qu
 // longer than slow_after_ms (negative: none) without being stuck. Of the filter user, session, model, batch and limit hold.
 int queue_stuck(struct db *db, const struct filter *filter, int64_t slow_after_ms, queue_each each,
                 void *payload, struct err *e) must_check;
-// What failed from filter->since to filter->until, newest first; or counts of it `by` model, user, type or hour.
-int queue_failures(struct db *db, const struct filter *filter, const char *by, queue_each each, void *payload,
-                   struct err *e) must_check;
+// The keyset of what failed: when it ended, and its number.
+struct queue_failed_key {
+    int64_t at, seq; // seq 0: none
+};
+// What failed from filter->since to filter->until, newest first, behind `after` (NULL: all). *next: the last one given,
+// its seq 0 at the end.
+int queue_failures(struct db *db, const struct filter *filter, const struct queue_failed_key *after,
+                   queue_each each, void *payload, struct queue_failed_key *next, struct err *e) must_check;
+// Counts of it by "model", "user", "type" or "hour".
+int queue_failures_by(struct db *db, const struct filter *filter, const char *by, queue_each each,
+                      void *payload, struct err *e) must_check;
 
 // ---- people.c ----
 enum people { PEOPLE_USER, PEOPLE_SESSION, PEOPLE_PROJECT };

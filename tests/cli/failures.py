@@ -3,6 +3,7 @@
 """failures: who, what, when and why, by a command; counts by model, user, type and hour; what is left out.
 (That the numbers are right is compared with plain SQL in tests/sql/reports.py.)"""
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -76,6 +77,31 @@ def test_counts(place):
     o = place.run("failures", "--by", "hour", "--json").jsonl
     tap.ok(len(o) >= 2 and o[0]["hourAt"] > o[-1]["hourAt"] and o[-1]["hourAt"].endswith(":00:00.000Z"), "the newest hour first", o)
     tap.equal(place.run("failures", "--by", "hour", "--since", "1h", "--type", "ContentFilterError", "--json").out, "", "filters hold")
+
+
+def test_pages(place):
+    """Pages neither repeat nor skip, also where many ended in one moment, and while rows come and go."""
+    for i in range(7):
+        fail(place, f"p{i}", "InvalidRequestError")
+    place.sql("UPDATE generation SET completed_at = (SELECT max(completed_at) FROM generation) WHERE seq BETWEEN 2 AND 5")
+    whole = [o["id"] for o in place.run("failures", "--json", "--limit", "100").jsonl]
+    got, more, pages = [], [], 0
+    while pages < 10:
+        r = place.run("failures", "--json", "--limit", "2", *more)
+        got += [o["id"] for o in r.jsonl]
+        pages += 1
+        if pages == 1:
+            fail(place, "newer", "InvalidRequestError")
+        if pages == 2:  # the row that the cursor names is gone from the list
+            place.run("retry", got[-1])
+        said = re.findall(r"there are more: go on with --after (\S+)$", r.err.strip())
+        if not said:
+            break
+        more = ["--after", said[0]]
+    tap.ok(len(whole) == 7 and got == whole and pages == 4, "each once, the newest first", f"{whole}\n{got}\n{pages}")
+    tap.error_line(place.run("failures", "--after", "c_5"), 2, "not a cursor of what failed", "another list's cursor is none")
+    tap.error_line(place.run("list", *more), 2, "is not a cursor", "nor is this one another list's")
+    tap.error_line(place.run("failures", "--by", "model", *more), 2, "counts have no pages", "counts have no pages")
 
 
 def test_dismissed(place):

@@ -409,6 +409,16 @@ def test_reports(place):
         tap.equal([(o["userId"], o["failureCount"]) for o in r], [("ann", 3), (None, 2)], "failures by user")
         shown = place.run("failures", "--json").jsonl
         tap.equal(web.get("/api/failures").json["data"], shown, "failures as the command gives them")
+        for path, name in (("/api/failures", "failures"), ("/api/generations/failed", "what failed")):
+            got, cursor = [], ""
+            while cursor is not None and len(got) < 10:
+                page = web.get(f"{path}?limit=2{cursor and '&after=' + cursor}").json
+                got += [o["id"] for o in page["data"]]
+                cursor = page["nextCursor"]
+            tap.equal(got, [o["id"] for o in shown], f"{name}, page by page")
+        other = web.get("/api/generations?limit=1").json["nextCursor"]
+        refused(web.get(f"/api/failures?after={other}"), 400, "not a cursor of what failed", "another list's cursor", param="after")
+        refused(web.get("/api/failures?by=type&after=c_5.5"), 400, "counts have no pages", "pages of counts", param="after")
         refused(web.get("/api/failures?by=moon"), 400, "'hour'", "by something else")
 
 

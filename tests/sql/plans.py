@@ -44,6 +44,10 @@ PLANS = {
     "SELECT * FROM logs WHERE id=5": ["e USING INTEGER PRIMARY KEY (rowid=?)"],
     "SELECT * FROM batch_job_logs WHERE batch_job_id='b' ORDER BY id": ["event_batch (batch_seq=?)"],
     "SELECT * FROM stuck_generations": ["g USING INDEX generation_processing"],
+    "SELECT seq FROM generation INDEXED BY generation_failed WHERE status='failed' AND completed_at>=5 AND completed_at=9 AND seq<7 ORDER BY seq DESC LIMIT 20":
+        ["generation_failed (completed_at=? AND rowid<?)"],  # pages of failures: those of one moment, then those before it
+    "SELECT seq FROM generation INDEXED BY generation_failed WHERE status='failed' AND completed_at>=5 AND completed_at<9 ORDER BY completed_at DESC, seq DESC LIMIT 20":
+        ["generation_failed (completed_at>? AND completed_at<?)"],
     "SELECT * FROM failure_stats": ["generation_failed (completed_at>?)"],
     "SELECT * FROM failed_generations_view WHERE completed_at>5 ORDER BY completed_at DESC LIMIT 20": ["generation_failed (completed_at>?)"],
     "SELECT * FROM failed_generations_view WHERE user_id='u'": ["generation_user (user_id=?)|generation_failed"],

@@ -328,7 +328,12 @@ static void pause_batch(void) {
 
 static void failures_by(const char *by, int64_t since) {
     const struct filter filter = {.since = since, .limit = 20, .dismissed = -1};
-    OK(queue_failures(db, &filter, by, drop, NULL, &error));
+    struct queue_failed_key next = {0, 0};
+    if (by)
+        OK(queue_failures_by(db, &filter, by, drop, NULL, &error));
+    // The page behind it, too.
+    for (int page = 0; !by && page < 2; page++)
+        OK(queue_failures(db, &filter, &next, drop, NULL, &next, &error));
 }
 static void failures(void) {
     failures_by(NULL, w.scope.now_at - 60000);
