@@ -46,6 +46,7 @@ node   nodejs                cmd:node        runs the mock model server of tests
 node   npm                   cmd:npm         installs it
 http   wrk                   cmd:wrk         asks as fast as it can: the numbers of the server in make bench
 postgres  postgresql         cmd:pg_createcluster  the server that tests/postgres syncs into
+postgres  pgbouncer          cmd:pgbouncer   a pooler between: the sync through one
 browser  chromium            cmd:chromium    shows the dashboard
 browser  fonts-dejavu-core   file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf  it needs letters for that
 container  debootstrap       cmd:debootstrap  makes the base of the container that tests/scenario/slow builds
