@@ -52,6 +52,9 @@ static int run_init(struct cli *cli) {
             printf("%lld table%s taken over, %lld column%s added\n", number(row, "adopted"),
                    number(row, "adopted") == 1 ? "" : "s", number(row, "added"),
                    number(row, "added") == 1 ? "" : "s");
+        if (number(row, "mended") > 0)
+            printf("%lld table%s of the mirror had been dropped: every box brings its rows there anew\n",
+                   number(row, "mended"), number(row, "mended") == 1 ? "" : "s");
     }
     genrun_row_free(row);
     return cli_out_end(cli, code);
@@ -65,7 +68,9 @@ const struct command cmd_sync_init = {
     .detail =
         "Where it is stands in the environment variable GENRUN_SYNC_URL, or as [sync] says. Tables of the\n"
         "same names that are not genrun's are never touched without --adopt (5), which checks their columns\n"
-        "first. Harmless when repeated.",
+        "first. Harmless when repeated: a table of the mirror that was dropped is made anew. While others "
+        "use\n"
+        "the tables it waits, for a minute at most (5).",
     .example = "genrun sync init",
     .options = init_options,
     .create = true,
@@ -102,9 +107,12 @@ const struct command cmd_sync_push = {
     .name = "push",
     .operands = "",
     .summary = "bring what is new to Postgres now, and carry out the orders typed there",
-    .detail =
-        "A runner does the same all the time where [sync] is configured. Exits with 7 when Postgres cannot\n"
-        "be reached, with 3 when none is configured. What was brought there stays; again goes on behind it.",
+    .detail = "A runner does the same all the time where [sync] is configured; it gives way to this command, "
+              "which\n"
+              "waits for that a minute at most (5). Exits with 7 when Postgres cannot be reached, with 3 "
+              "when none is\n"
+              "configured or the mirror is not as it should be. What was brought there stays; again goes on "
+              "behind it.",
     .example = "genrun sync push",
     .run = run_push,
 };
@@ -121,25 +129,37 @@ static int each_refused(void *payload, genrun_row *row) {
     return !cli_out_ok(cli);
 }
 
-static void print_age(const char *what, int64_t at, int64_t now) {
+static void print_age(const char *what, int64_t at, int64_t now, const char *why) {
     char age[32];
     if (at == 0)
         return;
     terminal_format_age(at, now, age, sizeof age);
-    printf(strcmp(age, "now") == 0 ? "%s %s\n" : "%s %s ago\n", what, age);
+    printf(strcmp(age, "now") == 0 ? "%s %s" : "%s %s ago", what, age);
+    if (why[0] != '\0') {
+        fputs(": ", stdout);
+        print_safe(why);
+    }
+    putchar('\n');
 }
 
 static void print_status(const genrun_row *row) {
     int64_t now = clock_wall_at();
     long long behind = number(row, "behind");
     bool reachable = number(row, "reachable") != 0;
-    printf("%s, schema %s, node ", text_of(row, "place"), text_of(row, "schema"));
+    const char *way = text_of(row, "connection");
+    printf("%s%s, schema %s, node ", text_of(row, "place"),
+           strcmp(way, "pooler") == 0   ? " (through a pooler)"
+           : strcmp(way, "direct") == 0 ? " (direct)"
+                                        : "",
+           text_of(row, "schema"));
     print_safe(text_of(row, "node"));
     printf("\n%lld row%s of the log behind\n", behind, behind == 1 ? "" : "s");
-    print_age("moved on", genrun_row_integer(row, "moved_at", 0), now);
-    print_age("last contact", genrun_row_integer(row, "synced_at", 0), now);
+    print_age("moved on", genrun_row_integer(row, "moved_at", 0), now, "");
+    print_age("last contact", genrun_row_integer(row, "synced_at", 0), now, "");
     if (!reachable)
-        print_age("away since", genrun_row_integer(row, "offline_since", 0), now);
+        print_age("away since", genrun_row_integer(row, "offline_since", 0), now, "");
+    print_age("failing since", genrun_row_integer(row, "failed_since", 0), now, "");
+    print_age("last error", genrun_row_integer(row, "last_error_at", 0), now, text_of(row, "last_error"));
     if (reachable)
         printf("%lld order%s to carry out\n", number(row, "orders_open"),
                number(row, "orders_open") == 1 ? "" : "s");

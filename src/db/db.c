@@ -271,7 +271,8 @@ void db_close(struct db *db) {
         sqlite3_close(db->checkpointer);
     if (db->owner) {
         owner_unlock(db->owner, db);
-        owner_unserve(db->owner, db);
+        for (int right = 0; right < OWNER_RIGHTS; right++)
+            owner_give(db->owner, (enum owner_right)right, db);
         owner_close(db->owner);
     }
     free(db->path);
@@ -397,15 +398,37 @@ void db_disown(struct db *db) {
 }
 
 int db_serve(struct db *db, struct err *e) {
-    return owner_serve(db->owner, db, e);
+    return owner_take(db->owner, OWNER_SERVE, db)
+               ? 0
+               : err_set(e, ERR_CONFLICT,
+                         "another runner has this database: stop it first, or use another database");
 }
 
 void db_unserve(struct db *db) {
-    owner_unserve(db->owner, db);
+    owner_give(db->owner, OWNER_SERVE, db);
 }
 
 bool db_is_served(struct db *db) {
-    return owner_is_served(db->owner, db);
+    return owner_is_taken(db->owner, OWNER_SERVE, db);
+}
+
+bool db_sync_take(struct db *db, bool is_next) {
+    if (!owner_take(db->owner, OWNER_SYNC, db)) {
+        if (is_next)
+            (void)owner_take(db->owner, OWNER_SYNC_NEXT, db); // or another is, and gives it up
+        return false;
+    }
+    owner_give(db->owner, OWNER_SYNC_NEXT, db);
+    return true;
+}
+
+void db_sync_give(struct db *db) {
+    owner_give(db->owner, OWNER_SYNC_NEXT, db);
+    owner_give(db->owner, OWNER_SYNC, db);
+}
+
+bool db_sync_is_wanted(struct db *db) {
+    return owner_is_taken(db->owner, OWNER_SYNC_NEXT, db);
 }
 
 bool db_is_owner(const struct db *db) {

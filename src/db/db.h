@@ -98,6 +98,11 @@ bool db_is_owner(const struct db *db);
 int db_serve(struct db *db, struct err *e) must_check;
 void db_unserve(struct db *db);
 bool db_is_served(struct db *db); // by another handle or process
+// The right to sync with Postgres: one session of all handles and processes at a time; it is gone with its process, also
+// a killed one. False: another has it; is_next: and is told that this one waits for it, until db_sync_give().
+bool db_sync_take(struct db *db, bool is_next);
+void db_sync_give(struct db *db);      // not had: fine
+bool db_sync_is_wanted(struct db *db); // by one that is to be next
 // Pages in the write-ahead log after the last own commit.
 int db_wal_pages(const struct db *db);
 // Owner only: copies the log into the database while holding the writer lock, so that no commit can meet

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// The byte that serving locks: beyond SQLite's own (at 1 GiB) and beyond any database. An OFD lock, which like
-// the flock belongs to the descriptor.
-#define SERVE_BYTE (INT64_C(1) << 60)
+// From this byte on each right locks one: beyond SQLite's own (at 1 GiB) and beyond any database. OFD locks, which like
+// the flock belong to the descriptor.
+#define FIRST_BYTE (INT64_C(1) << 60)
 
 struct owner {
     struct owner *next;
@@ -23,7 +23,7 @@ struct owner {
     int fd;
     int users;
     const void *holder;
-    const void *server;
+    const void *holders[OWNER_RIGHTS];
 };
 
 // POSIX locks belong to the process, so the list of descriptors must, too.
@@ -151,40 +151,37 @@ void owner_unlock(struct owner *owner, const void *holder) {
     pthread_mutex_unlock(&list_mutex);
 }
 
-static struct flock serve_lock(short type) {
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = SERVE_BYTE, .l_len = 1};
+static struct flock byte_lock(enum owner_right right, short type) {
+    return (struct flock){
+        .l_type = type, .l_whence = SEEK_SET, .l_start = FIRST_BYTE + (int64_t)right, .l_len = 1};
 }
 
-int owner_serve(struct owner *owner, const void *holder, struct err *e) {
-    struct flock lock = serve_lock(F_WRLCK);
-    int result = 0;
+bool owner_take(struct owner *owner, enum owner_right right, const void *holder) {
+    struct flock lock = byte_lock(right, F_WRLCK);
     pthread_mutex_lock(&list_mutex);
-    if (owner->server != holder) {
-        if (owner->server || fcntl(owner->fd, F_OFD_SETLK, &lock) != 0)
-            result = err_set(e, ERR_CONFLICT,
-                             "another runner has this database: stop it first, or use another database");
-        else
-            owner->server = holder;
-    }
+    const void **had = &owner->holders[right];
+    if (!*had && fcntl(owner->fd, F_OFD_SETLK, &lock) == 0)
+        *had = holder;
+    bool taken = *had == holder;
     pthread_mutex_unlock(&list_mutex);
-    return result;
+    return taken;
 }
 
-void owner_unserve(struct owner *owner, const void *holder) {
-    struct flock lock = serve_lock(F_UNLCK);
+void owner_give(struct owner *owner, enum owner_right right, const void *holder) {
+    struct flock lock = byte_lock(right, F_UNLCK);
     pthread_mutex_lock(&list_mutex);
-    if (owner->server == holder) {
+    if (owner->holders[right] == holder) {
         fcntl(owner->fd, F_OFD_SETLK, &lock);
-        owner->server = NULL;
+        owner->holders[right] = NULL;
     }
     pthread_mutex_unlock(&list_mutex);
 }
 
-bool owner_is_served(struct owner *owner, const void *holder) {
-    struct flock lock = serve_lock(F_WRLCK);
+bool owner_is_taken(struct owner *owner, enum owner_right right, const void *holder) {
+    struct flock lock = byte_lock(right, F_WRLCK);
     pthread_mutex_lock(&list_mutex);
-    bool served = owner->server ? owner->server != holder
-                                : fcntl(owner->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    const void *had = owner->holders[right];
+    bool taken = had ? had != holder : fcntl(owner->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     pthread_mutex_unlock(&list_mutex);
-    return served;
+    return taken;
 }

@@ -20,10 +20,15 @@ bool owner_has_moved(const struct owner *owner, const char *path); // the path n
 int owner_lock(struct owner *owner, const void *holder, struct err *e) must_check;
 void owner_unlock(struct owner *owner, const void *holder);
 
-// The right to serve the whole queue: one runner has it, also while it waits for a command that owns the database
-// for a moment. ERR_CONFLICT when another has it.
-int owner_serve(struct owner *owner, const void *holder, struct err *e) must_check;
-void owner_unserve(struct owner *owner, const void *holder);
-bool owner_is_served(struct owner *owner, const void *holder); // by another
+// Rights beside that lock, each had by one holder of one process, and gone with it.
+enum owner_right {
+    OWNER_SERVE, // to serve the whole queue: one runner, also while it waits for a command that owns the database
+    OWNER_SYNC,     // to sync with Postgres
+    OWNER_SYNC_NEXT // to be the next one that does: whoever has the one before gives it up
+};
+#define OWNER_RIGHTS 3
+bool owner_take(struct owner *owner, enum owner_right right, const void *holder);     // false: another has it
+void owner_give(struct owner *owner, enum owner_right right, const void *holder);     // not had: fine
+bool owner_is_taken(struct owner *owner, enum owner_right right, const void *holder); // by another
 
 #endif

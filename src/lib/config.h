@@ -31,9 +31,10 @@ struct sync_settings { // [sync]
     char *url_file;    // file of it; then the variable does not count. NULL: none
     char *schema;
     int64_t every_ms;
-    int batch;    // log rows in a page
-    char *node;   // NULL: the host's name
-    bool deletes; // what is removed here is removed there
+    int batch;          // log rows in a page
+    char *node;         // NULL: the host's name
+    bool deletes;       // what is removed here is removed there
+    int64_t timeout_ms; // of a statement there
 };
 
 struct config {

@@ -5,47 +5,77 @@
 #include "base/mem.h"
 #include "lib/config_sync.h"
 #include "lib/doctor.h"
+#include "lib/sync_look.h"
 #include "queue/sync.h"
-#include "sync/init.h"
-#include "sync/pg.h"
+#include "sync/dial.h"
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LATE_MS (24LL * 3600 * 1000) // a reader that holds the log back for longer is told of
 
-static int look_there(struct doctor *d, const char *url, struct err *e) {
-    struct pg *pg = NULL;
-    int version = 0;
-    int result = pg_open(&pg, url, d->config->sync.schema, e);
-    if (!result)
-        result = init_version(pg, d->config->sync.schema, &version, e);
-    pg_close(pg);
-    if (!result && version != init_newest())
-        return err_set(e, ERR_CONFIG,
-                       "the mirror in schema %s has version %d, not %d: run 'genrun sync init'",
-                       d->config->sync.schema, version, init_newest());
-    return result;
+static void tell_time(char out[CLOCK_ISO_SIZE + 16], const char *what, int64_t at) {
+    char time[CLOCK_ISO_SIZE];
+    out[0] = 0;
+    if (!at)
+        return;
+    clock_format_iso(at, time);
+    snprintf(out, CLOCK_ISO_SIZE + 16, ", %s %s", what, time);
 }
 
-static void look_here(struct doctor *d, const char *place) {
-    struct sync_state state = {0};
-    struct err e = {0};
-    if (d->db == NULL || queue_sync_state(d->db, &state, &e) != 0 || !state.begun) {
+// What the last tries came to, where nobody has asked just now.
+static void tell_last(struct doctor *d, const struct sync_state *state) {
+    char since[CLOCK_ISO_SIZE + 16];
+    int64_t since_at = state->offline_since ? state->offline_since : state->failed_since;
+    tell_time(since, "since", since_at);
+    if (since_at)
+        doctor_tell(d, "sync", DOCTOR_WRONG, "genrun sync status", "the last tries failed%s: %s", since,
+                    state->reason ? state->reason : "");
+}
+
+static void look_here(struct doctor *d, const struct sync_state *state, const char *place,
+                      const struct sync_look *there, bool failed) {
+    char contact[CLOCK_ISO_SIZE + 16];
+    if (!state->begun) {
         doctor_tell(d, "sync", DOCTOR_OK, NULL, "%s; nothing was brought there yet", place);
-        queue_sync_state_clear(&state);
         return;
     }
-    int64_t behind = state.newest - state.at.log_id, still_ms = clock_wall_at() - state.moved_at;
-    if (state.refused > 0)
+    int64_t behind = state->behind, still_ms = clock_wall_at() - state->moved_at;
+    tell_time(contact, "last contact", there->synced_at ? there->synced_at : state->contact_at);
+    if (!failed)
+        tell_last(d, state);
+    if (state->refused > 0)
         doctor_tell(d, "sync", DOCTOR_WRONG, "genrun sync status", "%s does not take %lld row%s", place,
-                    (long long)state.refused, state.refused == 1 ? "" : "s");
+                    (long long)state->refused, state->refused == 1 ? "" : "s");
     if (behind > 0 && still_ms > LATE_MS)
         doctor_tell(d, "sync", DOCTOR_WRONG, "genrun sync push",
-                    "%s is %lld log rows behind for %lld hours: retention keeps them, and their rows, for it",
-                    place, (long long)behind, (long long)(still_ms / 3600000));
+                    "%s is %lld rows behind for %lld hours: retention keeps them for it", place,
+                    (long long)behind, (long long)(still_ms / 3600000));
     else
-        doctor_tell(d, "sync", DOCTOR_OK, NULL, "%s, node %s, %lld log row%s behind", place, state.node,
-                    (long long)behind, behind == 1 ? "" : "s");
+        doctor_tell(d, "sync", DOCTOR_OK, NULL, "%s, node %s, %lld row%s behind%s", place, state->node,
+                    (long long)behind, behind == 1 ? "" : "s", contact);
+}
+
+static void look(struct doctor *d, const char *url, bool offline) {
+    struct sync_state state = {0};
+    struct sync_look there = {0};
+    struct err e = {0};
+    char *own = config_sync_node(d->config), *place = dial_place(url);
+    if (d->db == NULL || queue_sync_state(d->db, &state, &e) != 0)
+        state.begun = false;
+    int result = offline ? 0 : sync_look(d->config, url, state.begun ? state.node : own, &there, &e);
+    if (result == ERR_REMOTE && !there.connected)
+        doctor_tell(d, "sync", DOCTOR_WRONG, "check the server, the network and the connection string", "%s",
+                    e.message);
+    else if (result)
+        doctor_tell_message(d, "sync", DOCTOR_WRONG, e.message);
+    char *way = mem_format("%s%s", place,
+                           !there.connected ? ""
+                           : there.pooled   ? " (through a pooler)"
+                                            : " (direct)");
+    look_here(d, &state, way, &there, result != 0);
+    free(way);
+    free(place);
+    free(own);
     queue_sync_state_clear(&state);
 }
 
@@ -59,18 +89,9 @@ void doctor_look_at_sync(struct doctor *d, bool offline) {
         return;
     }
     buf_init(&url, BUF_UNLIMITED);
-    if (config_sync_url(d->config, &url, &e) != 0) {
+    if (config_sync_url(d->config, &url, &e) != 0)
         doctor_tell_message(d, "sync", DOCTOR_WRONG, e.message);
-    } else {
-        char *place = pg_place(buf_borrow(&url));
-        int result = offline ? 0 : look_there(d, buf_borrow(&url), &e);
-        if (result == ERR_CONFIG)
-            doctor_tell_message(d, "sync", DOCTOR_WRONG, e.message);
-        else if (result)
-            doctor_tell(d, "sync", DOCTOR_WRONG, "check the server, the network and the connection string",
-                        "%s", e.message);
-        look_here(d, place);
-        free(place);
-    }
+    else
+        look(d, buf_borrow(&url), offline);
     config_wipe(&url);
 }

@@ -183,6 +183,9 @@ static const struct option rows[] = {
     {{"sync", "deletes", "no", "", NULL,
       "Whether what retention or a person removes here is removed there, too."},
      OPTION_FLAG, IN_SYNC(deletes), 0, 0, no_yes},
+    {{"sync", "timeout", "60s", "", NULL,
+      "A statement there may take so long; when a quarter more has passed without an answer, the connection is given up."},
+     OPTION_DURATION, IN_SYNC(timeout_ms), SECONDS(1), HOURS(1), NULL},
 
     {{WEBHOOK_SECTION, "url", "", "none", "url = https://app.example.org/hooks/genrun",
       "Where events are sent: POST, http or https. It may be a secret, and is never shown."},

@@ -18,6 +18,7 @@
 #define LOOK_MS 250            // between two looks at what is waited for
 #define SERVE_PATIENCE_MS 1000 // with another runner's right, which may be that of a dead one
 #define OWNER_LOOK_MS 20       // between two tries to get the owner's lock
+#define SYNC_LEAST_MS 2000     // for the last push, when live work has taken all of the grace
 #define TURN_MS 60000          // a turn's longest wait: the runner's own timers end it sooner
 
 int handle_loop(genrun *g) {
@@ -96,7 +97,6 @@ static void begin_stop(struct running *run) {
         return;
     run->grace_end_ms = clock_monotonic_ms() + grace_ms + 1;
     service_stops(run->service, grace_ms);
-    sync_thread_stop(run->sync);
     if (hooks->on_stopping)
         hooks->on_stopping(hooks->payload);
 }
@@ -237,8 +237,7 @@ static int run_up(struct running *run, const char **reason) {
         result = sync_thread_start(&run->sync, g);
     if (!result)
         result = run_until_end(run, reason);
-    sync_thread_end(run->sync);
-    run->sync = NULL;
+    sync_thread_leave(run->sync);
     if (hooks->on_down)
         hooks->on_down(hooks->payload);
     if (run->options->watchdog)
@@ -246,6 +245,27 @@ static int run_up(struct running *run, const char **reason) {
     log_info("runner %s: %lld completed, %lld failed", *reason, (long long)runner_completed(g->runner),
              (long long)runner_failed(g->runner));
     return result;
+}
+
+// What ended is in Postgres, too, when the run is over: in the rest of the grace, or for a moment after all of it.
+static void end_sync(struct running *run, bool well) {
+    genrun *g = run->g;
+    struct err why = g->err, ignored;
+    int64_t grace_ms = g->config->scheduler.shutdown_grace_ms, now_ms = clock_monotonic_ms(),
+            until_ms = now_ms + (grace_ms < SYNC_LEAST_MS ? grace_ms : SYNC_LEAST_MS);
+    if (!run->sync)
+        return;
+    if (!run->grace_end_ms)
+        run->grace_end_ms = now_ms + grace_ms;
+    if (well && g->stop < 2)
+        sync_thread_last(run->sync, run->grace_end_ms > until_ms ? run->grace_end_ms : until_ms);
+    sync_thread_end(run->sync);
+    run->sync = NULL;
+    if (db_own(g->db, &ignored) == 0) {
+        db_checkpoint_final(g->db);
+        db_disown(g->db);
+    }
+    g->err = why;
 }
 
 static int run(struct running *run) {
@@ -257,6 +277,7 @@ static int run(struct running *run) {
     run->changes = runner_changes(g->runner);
     result = run_up(run, &reason);
     result = close_runner(g, reason, result);
+    end_sync(run, result == 0 || result == ERR_WORK || result == ERR_CONFLICT);
     db_unserve(g->db);
     return result;
 }

@@ -2,10 +2,12 @@
 // The sync with Postgres of the public API: the mirror made, one push, and how it stands.
 #include "sync/sync.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/config_sync.h"
 #include "lib/handle.h"
+#include "lib/sync_look.h"
 #include "queue/sync.h"
 #include "queue/upkeep.h"
 #include "sync/init.h"
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PATIENCE_MS 60000 // with another sync
 #define OUTSIDE "the runner's own transaction is no place to speak to Postgres: call it outside"
 
 // The connection string; wipe it in any case.
@@ -27,7 +30,7 @@ static int take_url(genrun *g, struct buf *url) {
 
 static struct row *row_of_place(genrun *g, const struct buf *url) {
     struct row *row = row_new();
-    char *place = pg_place(buf_borrow(url));
+    char *place = dial_place(buf_borrow(url));
     row_add_text(row, "place", place);
     row_add_text(row, "schema", g->config->sync.schema);
     free(place);
@@ -44,24 +47,45 @@ static int give(genrun *g, genrun_row **out, struct row *row, int result) {
 
 // ---- init ----
 
+static void tell_waiting(void *payload) {
+    (void)payload;
+    log_warn("waiting for others that use the tables of the mirror: a push, another 'sync init', or a "
+             "transaction that somebody left open there");
+}
+
+static int init(genrun *g, const struct buf *url, bool adopt, struct init_report *report) {
+    struct pg *pg = NULL;
+    const struct sync_settings *settings = &g->config->sync;
+    // Making an index on a table that was there may take its time.
+    const struct pg_options options = {.url = buf_borrow(url),
+                                       .schema = settings->schema,
+                                       .timeout_ms = settings->timeout_ms > PATIENCE_MS ? settings->timeout_ms
+                                                                                        : PATIENCE_MS};
+    int result = pg_open(&pg, &options, &g->err);
+    if (!result)
+        result = init_mirror(
+            pg, settings->schema,
+            &(struct init_options){.adopt = adopt, .patience_ms = PATIENCE_MS, .on_waiting = tell_waiting},
+            report, &g->err);
+    pg_close(pg);
+    return result;
+}
+
 int genrun_sync_init(genrun *g, genrun_row **out, int adopt) {
     struct buf url;
-    struct pg *pg = NULL;
     struct init_report report = {0};
     struct row *row = NULL;
     int result = take_url(g, &url);
     if (!result)
-        result = pg_open(&pg, buf_borrow(&url), g->config->sync.schema, &g->err);
-    if (!result)
-        result = init_mirror(pg, g->config->sync.schema, adopt != 0, &report, &g->err);
+        result = init(g, &url, adopt != 0, &report);
     if (!result) {
         row = row_of_place(g, &url);
         row_add_integer(row, "before", report.before);
         row_add_integer(row, "after", report.after);
         row_add_integer(row, "adopted", report.adopted);
         row_add_integer(row, "added", report.added);
+        row_add_integer(row, "mended", report.mended);
     }
-    pg_close(pg);
     config_wipe(&url);
     return give(g, out, row, result);
 }
@@ -93,6 +117,11 @@ static void on_batch_cancelled(void *payload, const char *id) {
     p->cancelled[p->count++] = mem_copy(id);
 }
 
+static void on_waiting(void *payload) {
+    (void)payload;
+    log_warn("waiting for another process, such as a runner, that is syncing this database");
+}
+
 // What waits in a cancelled batch job ends with it, as it does by command. (A runner's sweep would do it, too.)
 static void sweep(struct pushing *p) {
     for (size_t i = 0; i < p->count; i++) {
@@ -107,7 +136,7 @@ static void sweep(struct pushing *p) {
 
 static int push(genrun *g, const struct buf *url, struct sync_result *r, char **node) {
     struct pushing p = {.g = g};
-    const struct sync_host host = {write_here, on_batch_cancelled, &p};
+    const struct sync_host host = {write_here, on_batch_cancelled, on_waiting, &p};
     char *own = config_sync_node(g->config);
     const struct sync_options options = {.database = g->config->database,
                                          .url = buf_borrow(url),
@@ -116,6 +145,8 @@ static int push(genrun *g, const struct buf *url, struct sync_result *r, char **
                                          .node_is_given = g->config->sync.node != NULL,
                                          .page = g->config->sync.batch,
                                          .deletes = g->config->sync.deletes,
+                                         .timeout_ms = g->config->sync.timeout_ms,
+                                         .patience_ms = PATIENCE_MS,
                                          .version = GENRUN_VERSION};
     struct sync *s = NULL;
     int result = sync_open(&s, &options, &host, &g->err);
@@ -188,43 +219,6 @@ int handle_sync_job(void *handle, struct upkeep *upkeep, struct err *e) {
 
 // ---- status ----
 
-struct remote {
-    int version;
-    int64_t orders;
-    int64_t synced_at;
-};
-
-static int ask_node(struct pg *pg, const char *node, struct remote *r, struct err *e) {
-    struct pg_result *rows = NULL;
-    const char *values[] = {node};
-    int result =
-        pg_run(pg, &rows, e,
-               "SELECT (SELECT count(*) FROM genrun_orders WHERE node = $1 AND state = 'open'), "
-               "(SELECT (extract(epoch FROM synced_at) * 1000)::bigint FROM genrun_nodes WHERE node = $1)",
-               1, values);
-    if (!result) {
-        r->orders = pg_integer(rows, 0, 0, 0);
-        r->synced_at = pg_integer(rows, 0, 1, 0);
-    }
-    pg_result_free(rows);
-    return result;
-}
-
-static int ask_remote(genrun *g, const struct buf *url, const char *node, struct remote *r) {
-    struct pg *pg = NULL;
-    int result = pg_open(&pg, buf_borrow(url), g->config->sync.schema, &g->err);
-    if (!result)
-        result = init_version(pg, g->config->sync.schema, &r->version, &g->err);
-    if (!result && r->version == 0)
-        result =
-            err_set(&g->err, ERR_CONFIG, "the mirror in schema %s is not there yet: run 'genrun sync init'",
-                    g->config->sync.schema);
-    if (!result)
-        result = ask_node(pg, node, r, &g->err);
-    pg_close(pg);
-    return result;
-}
-
 static void add_time(struct row *row, const char *name, int64_t at) {
     if (at)
         row_add_integer(row, name, at);
@@ -233,7 +227,7 @@ static void add_time(struct row *row, const char *name, int64_t at) {
 }
 
 static struct row *describe(genrun *g, const struct buf *url, const struct sync_state *state,
-                            const char *node, const struct remote *r, int result) {
+                            const char *node, const struct sync_look *r, int result) {
     struct row *row = row_of_place(g, url);
     row_add_text(row, "node", node);
     row_add_integer(row, "position", state->at.log_id);
@@ -241,18 +235,22 @@ static struct row *describe(genrun *g, const struct buf *url, const struct sync_
     add_time(row, "moved_at", state->at.log_id ? state->moved_at : 0);
     row_add_integer(row, "refused", state->refused);
     add_time(row, "offline_since", state->offline_since);
-    row_add_integer(row, "reachable?", result != ERR_REMOTE && !(result == ERR_CONFIG && r->version == 0));
+    add_time(row, "failed_since", state->failed_since);
+    row_add_integer(row, "reachable?", r->connected);
+    row_add_text(row, "connection", !r->connected ? NULL : r->pooled ? "pooler" : "direct");
     row_add_text(row, "reason", result ? g->err.message : NULL);
+    row_add_text(row, "last_error", state->last_error);
+    add_time(row, "last_error_at", state->last_error_at);
     row_add_integer(row, "mirror", r->version);
     row_add_integer(row, "orders_open", r->orders);
-    add_time(row, "synced_at", r->synced_at);
+    add_time(row, "synced_at", r->synced_at ? r->synced_at : state->contact_at);
     return row;
 }
 
 int genrun_sync_status(genrun *g, genrun_row **out, genrun_each refused, void *payload) {
     struct each e = {refused, payload};
     struct sync_state state = {0};
-    struct remote remote = {0};
+    struct sync_look look = {0};
     struct row *row = NULL;
     struct buf url;
     int result = take_url(g, &url);
@@ -264,8 +262,8 @@ int genrun_sync_status(genrun *g, genrun_row **out, genrun_each refused, void *p
         result = queue_sync_refusals(g->db, handle_each_row, &e, &g->err);
     if (!result) {
         char *own = state.node ? mem_copy(state.node) : config_sync_node(g->config);
-        result = ask_remote(g, &url, own, &remote);
-        row = describe(g, &url, &state, own, &remote, result);
+        result = sync_look(g->config, buf_borrow(&url), own, &look, &g->err);
+        row = describe(g, &url, &state, own, &look, result);
         free(own);
     }
     queue_sync_state_clear(&state);

@@ -21,7 +21,12 @@
 #define BACKOFF_MAX_MS (5 * 60 * 1000)
 #define NICE 10 // of the thread: where there are too few cores, the loop has them first
 
-enum handing { HANDING_NONE, HANDING_ASKED, HANDING_QUEUED, HANDING_DONE };
+#define SILENT_MS 5000   // a stop waits no longer for a Postgres that does not answer
+#define NAMELESS_MS 1000 // nor for a name server
+#define LOOK_MS 100
+#define ALONE_MS 2000 // for the writer lock
+
+enum handing { HANDING_NONE, HANDING_ASKED, HANDING_QUEUED, HANDING_DONE, HANDING_BACK };
 
 struct sync_thread {
     genrun *g; // of the loop
@@ -29,10 +34,12 @@ struct sync_thread {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     atomic_bool ended;
-    bool down;    // the loop takes nothing any more
-    bool commits; // there were some since the last pass
+    bool alone;    // the loop takes nothing any more
+    bool last;     // the runner has ended: one pass more
+    bool finished; // the thread
+    bool commits;  // there were some since the last pass
 
-    // A write under way: asked for by the thread, done by the loop.
+    // A write under way: asked for by the thread, done by the loop, or handed back.
     enum handing handing;
     int (*change)(void *what, struct db *db, struct err *e);
     void *what;
@@ -40,6 +47,8 @@ struct sync_thread {
     int result;
     struct err err;
 
+    struct db *own; // for its writes when it is alone
+    struct dial_pulse pulse;
     struct buf url;
     char *node;
     struct sync_options options;
@@ -79,26 +88,47 @@ void sync_thread_turn(struct sync_thread *t) {
     host_write(t->g, &t->write);
 }
 
-static int write_by_loop(void *payload, int (*change)(void *what, struct db *db, struct err *e), void *what,
-                         struct err *e) {
-    struct sync_thread *t = payload;
-    int result;
+static int write_alone(struct sync_thread *t, int (*change)(void *what, struct db *db, struct err *e),
+                       void *what, struct err *e) {
+    int result = t->own ? 0 : db_open(&t->own, t->options.database, DB_EXISTING, e);
+    if (!result)
+        result = db_begin(t->own, ALONE_MS, e);
+    if (result)
+        return result;
+    result = change(what, t->own, e);
+    if (!result)
+        return db_commit(t->own, e);
+    db_rollback(t->own);
+    return result;
+}
+
+// *done false: the loop does not do it any more.
+static int write_by_loop(struct sync_thread *t, int (*change)(void *what, struct db *db, struct err *e),
+                         void *what, bool *done, struct err *e) {
+    int result = 0;
     pthread_mutex_lock(&t->mutex);
-    if (t->down) {
-        pthread_mutex_unlock(&t->mutex);
-        return err_set(e, ERR_CONFLICT, "the runner stops");
+    *done = !t->alone;
+    if (*done) {
+        t->change = change;
+        t->what = what;
+        t->handing = HANDING_ASKED;
+        host_wake(t->g);
+        while (t->handing != HANDING_DONE && t->handing != HANDING_BACK)
+            pthread_cond_wait(&t->changed, &t->mutex);
+        *done = t->handing == HANDING_DONE;
+        t->handing = HANDING_NONE;
+        if (*done && (result = t->result))
+            *e = t->err;
     }
-    t->change = change;
-    t->what = what;
-    t->handing = HANDING_ASKED;
-    host_wake(t->g);
-    while (t->handing != HANDING_DONE)
-        pthread_cond_wait(&t->changed, &t->mutex);
-    t->handing = HANDING_NONE;
-    if ((result = t->result))
-        *e = t->err;
     pthread_mutex_unlock(&t->mutex);
     return result;
+}
+
+static int on_host_write(void *payload, int (*change)(void *what, struct db *db, struct err *e), void *what,
+                         struct err *e) {
+    bool done = false;
+    int result = write_by_loop(payload, change, what, &done, e);
+    return done ? result : write_alone(payload, change, what, e);
 }
 
 // ---- the thread ----
@@ -116,10 +146,10 @@ static int64_t wait_ms(const struct sync_thread *t) {
     return ms / 2 + (int64_t)(id_random_u64() % (uint64_t)(ms / 2 + 1));
 }
 
-// Until the clock, a commit or the end. Commits do not count while Postgres is away.
+// Until the clock, a commit, the runner's end or its own. Commits do not count while Postgres is away.
 static void wait(struct sync_thread *t, int64_t until_ms, bool for_commits) {
     pthread_mutex_lock(&t->mutex);
-    while (!atomic_load(&t->ended) && !(for_commits && t->commits)) {
+    while (!atomic_load(&t->ended) && !t->last && !(for_commits && t->commits)) {
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= until_ms)
             break;
@@ -130,7 +160,7 @@ static void wait(struct sync_thread *t, int64_t until_ms, bool for_commits) {
 }
 
 static int pass(struct sync_thread *t, struct err *e) {
-    const struct sync_host host = {write_by_loop, NULL, t};
+    const struct sync_host host = {on_host_write, NULL, NULL, t};
     struct sync_result done;
     int result = t->session ? 0 : sync_open(&t->session, &t->options, &host, e);
     return result ? result : sync_pass(t->session, &done, e);
@@ -147,30 +177,49 @@ static void tell(struct sync_thread *t, int result, const struct err *e) {
     t->told = result != 0;
 }
 
+// Forgets the commits up to now, as the next look at the log finds them. True: the runner has ended.
+static bool take_commits(struct sync_thread *t) {
+    pthread_mutex_lock(&t->mutex);
+    t->commits = false;
+    bool last = t->last;
+    pthread_mutex_unlock(&t->mutex);
+    return last;
+}
+
+// Most commits are a runner's signs of life, or this thread's own.
+static void wait_for_news(struct sync_thread *t, int64_t gap_ms) {
+    int64_t until_ms = clock_monotonic_ms() + wait_ms(t);
+    bool well = t->failures == 0;
+    wait(t, well && gap_ms < until_ms ? gap_ms : until_ms, false);
+    while (well && !atomic_load(&t->ended) && clock_monotonic_ms() < until_ms &&
+           !(t->session && sync_has_news(t->session))) {
+        wait(t, until_ms, true);
+        if (take_commits(t))
+            return;
+    }
+}
+
 static void *run(void *payload) {
     struct sync_thread *t = payload;
+    bool last = false;
     // On Linux a thread has a niceness of its own. Where it is refused, all are equal.
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    while (!atomic_load(&t->ended)) {
+    while (!atomic_load(&t->ended) && !last) {
         struct err e = {0};
         int64_t gap_ms = clock_monotonic_ms() + GAP_MS;
-        pthread_mutex_lock(&t->mutex);
-        t->commits = false;
-        pthread_mutex_unlock(&t->mutex);
+        last = take_commits(t);
+        if (last && t->failures > 0)
+            break;
         tell(t, pass(t, &e), &e);
-        int64_t until_ms = clock_monotonic_ms() + wait_ms(t);
-        bool well = t->failures == 0;
-        wait(t, well && gap_ms < until_ms ? gap_ms : until_ms, false);
-        // Most commits are a runner's signs of life, or this thread's own.
-        while (well && !atomic_load(&t->ended) && clock_monotonic_ms() < until_ms &&
-               !(t->session && sync_has_news(t->session))) {
-            wait(t, until_ms, true);
-            pthread_mutex_lock(&t->mutex);
-            t->commits = false;
-            pthread_mutex_unlock(&t->mutex);
-        }
+        if (!last)
+            wait_for_news(t, gap_ms);
     }
     sync_close(t->session);
+    db_close(t->own);
+    pthread_mutex_lock(&t->mutex);
+    t->finished = true;
+    pthread_mutex_unlock(&t->mutex);
+    host_wake(t->g);
     return NULL;
 }
 
@@ -222,7 +271,10 @@ int sync_thread_start(struct sync_thread **out, genrun *g) {
                                        .page = g->config->sync.batch,
                                        .deletes = g->config->sync.deletes,
                                        .version = GENRUN_VERSION,
-                                       .ended = &t->ended};
+                                       .timeout_ms = g->config->sync.timeout_ms,
+                                       .gives_way = true,
+                                       .ended = &t->ended,
+                                       .pulse = &t->pulse};
     if (!result)
         result = start(t);
     if (result)
@@ -241,29 +293,51 @@ void sync_thread_commit(struct sync_thread *t) {
     pthread_mutex_unlock(&t->mutex);
 }
 
-void sync_thread_stop(struct sync_thread *t) {
+void sync_thread_leave(struct sync_thread *t) {
     if (!t)
         return;
-    atomic_store(&t->ended, true);
+    host_write_cancel(t->g, &t->write);
     pthread_mutex_lock(&t->mutex);
+    t->alone = true;
+    if (t->handing == HANDING_ASKED || t->handing == HANDING_QUEUED)
+        t->handing = HANDING_BACK;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->mutex);
+}
+
+static bool is_finished(struct sync_thread *t) {
+    pthread_mutex_lock(&t->mutex);
+    bool finished = t->finished;
+    pthread_mutex_unlock(&t->mutex);
+    return finished;
+}
+
+static bool is_silent(struct sync_thread *t, int64_t now_ms) {
+    int64_t since_ms = atomic_load(&t->pulse.since_ms);
+    return since_ms && now_ms - since_ms > (atomic_load(&t->pulse.naming) ? NAMELESS_MS : SILENT_MS);
+}
+
+void sync_thread_last(struct sync_thread *t, int64_t until_ms) {
+    if (!t)
+        return;
+    pthread_mutex_lock(&t->mutex);
+    t->last = true;
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->mutex);
+    for (int64_t now_ms; !is_finished(t) && t->g->stop < 2;) {
+        struct err ignored;
+        now_ms = clock_monotonic_ms();
+        if (now_ms >= until_ms || is_silent(t, now_ms) ||
+            loop_wait(t->g->loop, until_ms - now_ms < LOOK_MS ? until_ms - now_ms : LOOK_MS, &ignored))
+            break;
+    }
 }
 
 void sync_thread_end(struct sync_thread *t) {
     if (!t)
         return;
-    sync_thread_stop(t);
-    // What still waits for the loop is not done any more.
-    host_write_cancel(t->g, &t->write);
-    pthread_mutex_lock(&t->mutex);
-    t->down = true;
-    if (t->handing == HANDING_ASKED || t->handing == HANDING_QUEUED) {
-        t->result = err_set(&t->err, ERR_CONFLICT, "the runner stops");
-        t->handing = HANDING_DONE;
-        pthread_cond_broadcast(&t->changed);
-    }
-    pthread_mutex_unlock(&t->mutex);
+    atomic_store(&t->ended, true);
+    sync_thread_leave(t);
     pthread_join(t->id, NULL);
     free_thread(t);
 }

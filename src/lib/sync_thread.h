@@ -11,11 +11,15 @@ struct sync_thread;
 
 // The runner of the handle is up. *out NULL: no sync is configured. ERR_CONFIG when what is configured cannot be used.
 int sync_thread_start(struct sync_thread **out, genrun *g) must_check;
-// Of the loop, all: in each turn; after commits; when a stop begins, which ends the sync at once; and before the runner
-// ends, which waits for its thread and frees it.
+// Of the loop, all. In each turn; after commits.
 void sync_thread_turn(struct sync_thread *t);
 void sync_thread_commit(struct sync_thread *t);
-void sync_thread_stop(struct sync_thread *t);
+// The loop takes no writes any more: from now on the thread does them by itself.
+void sync_thread_leave(struct sync_thread *t);
+// After that, and after the runner's end: waits until what is left is in Postgres as well; not beyond until_ms
+// (monotonic), nor for a Postgres that is away or silent, nor when the run is stopped a second time.
+void sync_thread_last(struct sync_thread *t, int64_t until_ms);
+// Ends it at once and frees it.
 void sync_thread_end(struct sync_thread *t);
 
 #endif

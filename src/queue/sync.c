@@ -42,7 +42,10 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         " json_extract(data,'$.batchSeq'), json_extract(data,'$.itemIndex'),"
         " json_extract(data,'$.offlineSince'), json_extract(data,'$.reason'),"
         " json_extract(data,'$.deletes'),"
-        " json_extract(data,'$.walk'), json_extract(data,'$.walkBefore'), json_extract(data,'$.walked')"
+        " json_extract(data,'$.walk'), json_extract(data,'$.walkBefore'), json_extract(data,'$.walked'),"
+        " json_extract(data,'$.session'), json_extract(data,'$.failedSince'),"
+        " json_extract(data,'$.contactAt'), json_extract(data,'$.lastError'),"
+        " json_extract(data,'$.lastErrorAt')"
         " FROM cursors WHERE name='sync'",
         "");
     int step = s ? db_next(db, s, e) : -1;
@@ -60,6 +63,11 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
         out->at.walk = db_int(s, 9);
         out->at.walk_before = db_int(s, 10);
         out->at.walked = db_int(s, 11);
+        strncpy(out->session, db_is_null(s, 12) ? "" : db_text(s, 12), ID_SIZE - 1);
+        out->failed_since = db_int(s, 13);
+        out->contact_at = db_int(s, 14);
+        out->last_error = mem_copy(db_text(s, 15));
+        out->last_error_at = db_int(s, 16);
     }
     db_done(db, s);
     return step < 0 ? ERR_DATABASE : count_behind(db, out, e);
@@ -68,6 +76,7 @@ int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) {
 void queue_sync_state_clear(struct sync_state *state) {
     free(state->node);
     free(state->reason);
+    free(state->last_error);
     *state = (struct sync_state){0};
 }
 
@@ -110,6 +119,11 @@ int queue_sync_move(struct db *db, const struct sync_position *to, struct err *e
                   "'$.walked',?7) WHERE name='sync'",
                   "iiiiiii", to->log_id, clock_wall_at(), to->batch_seq, to->item_index, to->walk,
                   to->walk_before, to->walked);
+}
+
+int queue_sync_set_session(struct db *db, const char *session, struct err *e) {
+    return db_run(db, e, "UPDATE cursors SET data=json_set(data,'$.session',?) WHERE name='sync'", "t",
+                  session);
 }
 
 int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) {
@@ -197,19 +211,63 @@ int queue_sync_taken(struct db *db, const char *table, const char *keys, struct 
 
 // ---- away, and back ----
 
-int queue_sync_offline(struct db *db, const char *reason, struct err *e) {
-    int result = reason ? db_run(db, e,
-                                 "UPDATE cursors SET data=json_set(data,'$.offlineSince',?1,'$.reason',?2)"
-                                 " WHERE name='sync' AND json_extract(data,'$.offlineSince') IS NULL",
-                                 "it", clock_wall_at(), reason)
-                        : db_run(db, e,
-                                 "UPDATE cursors SET data=json_remove(data,'$.offlineSince','$.reason')"
-                                 " WHERE name='sync' AND json_extract(data,'$.offlineSince') IS NOT NULL",
-                                 "");
-    if (result || db_changes(db) == 0)
+// How it was told last, and whether for the same reason.
+static int last_health(struct db *db, const char *reason, enum sync_health *was, bool *same, struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT CASE WHEN json_extract(data,'$.offlineSince') THEN 1"
+                             " WHEN json_extract(data,'$.failedSince') THEN 2 ELSE 0 END,"
+                             " json_extract(data,'$.reason') IS ? FROM cursors WHERE name='sync'",
+                             "t", reason);
+    int step = s ? db_next(db, s, e) : -1;
+    *was = step > 0 ? (enum sync_health)db_int(s, 0) : SYNC_WELL;
+    *same = step > 0 && db_int(s, 1) != 0;
+    db_done(db, s);
+    return step < 0 ? ERR_DATABASE : 0;
+}
+
+static int log_health(struct db *db, enum sync_health health, enum sync_health was, const char *reason,
+                      struct err *e) {
+    static const char *const follows = ": what was done meanwhile follows";
+    char *message = health != SYNC_WELL   ? mem_copy(reason)
+                    : was == SYNC_OFFLINE ? mem_format("Postgres is back%s", follows)
+                                          : mem_format("Postgres takes the sync again%s", follows);
+    int result = queue_log(db,
+                           health == SYNC_WELL      ? "info"
+                           : health == SYNC_OFFLINE ? "warn"
+                                                    : "error",
+                           health == SYNC_OFFLINE   ? "sync.offline"
+                           : health == SYNC_FAILING ? "sync.failed"
+                           : was == SYNC_OFFLINE    ? "sync.online"
+                                                    : "sync.resumed",
+                           0, 0, message, NULL, e);
+    free(message);
+    return result;
+}
+
+int queue_sync_health(struct db *db, enum sync_health health, const char *reason, int64_t contact_at,
+                      struct err *e) {
+    enum sync_health was = SYNC_WELL;
+    bool same = false;
+    int64_t now_at = clock_wall_at();
+    int result = last_health(db, reason, &was, &same, e);
+    // Of one that is away the first reason stays: what each try says may vary.
+    if (result || (health == was && (same || health != SYNC_FAILING)))
         return result;
-    return queue_log(db, reason ? "warn" : "info", reason ? "sync.offline" : "sync.online", 0, 0,
-                     reason ? reason : "Postgres is back: what was done meanwhile follows", NULL, e);
+    if (health == SYNC_WELL)
+        result = db_run(db, e,
+                        "UPDATE cursors SET data=json_remove(data,'$.offlineSince','$.failedSince',"
+                        "'$.reason','$.contactAt') WHERE name='sync'",
+                        "");
+    else
+        result =
+            db_run(db, e,
+                   "UPDATE cursors SET data=json_set(json_remove(data,?1),?2,"
+                   "coalesce(json_extract(data,?2),?3),'$.reason',?4,'$.contactAt',"
+                   "coalesce(nullif(?5,0),json_extract(data,'$.contactAt')),'$.lastError',?4,"
+                   "'$.lastErrorAt',?3) WHERE name='sync'",
+                   "ttiti", health == SYNC_OFFLINE ? "$.failedSince" : "$.offlineSince",
+                   health == SYNC_OFFLINE ? "$.offlineSince" : "$.failedSince", now_at, reason, contact_at);
+    return result || db_changes(db) == 0 ? result : log_health(db, health, was, reason, e);
 }
 
 // ---- orders ----

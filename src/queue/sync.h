@@ -28,12 +28,17 @@ struct sync_state {
     char database_id[ID_SIZE];
     struct sync_position at;
     int64_t moved_at;      // when it came there
+    char session[ID_SIZE]; // the last one that synced; "": none has
     int64_t offline_since; // 0: it is not, as far as is known
-    char *reason;          // why it is; NULL: it is not
-    int64_t newest;        // the newest row of the log
-    int64_t behind;        // rows of the log, and what is on its way beside them, that are not there yet
-    int64_t refused;       // rows that Postgres does not take
-    bool deletes;          // what is deleted is noted for Postgres
+    int64_t failed_since;  // Postgres is there, and the sync fails all the same; 0: it does not
+    char *reason;          // why either is; NULL: neither is
+    int64_t contact_at;    // of an offline one: the last contact; 0: not known
+    char *last_error;      // also when it is over; NULL: there was none
+    int64_t last_error_at;
+    int64_t newest;  // the newest row of the log
+    int64_t behind;  // rows of the log, and what is on its way beside them, that are not there yet
+    int64_t refused; // rows that Postgres does not take
+    bool deletes;    // what is deleted is noted for Postgres
 };
 int queue_sync_state(struct db *db, struct sync_state *out, struct err *e) must_check;
 void queue_sync_state_clear(struct sync_state *state);
@@ -60,8 +65,18 @@ int queue_sync_refuse(struct db *db, const char *table, const char *key, const c
                       struct err *e) must_check;
 // It takes these again: their keys, as an array of JSON.
 int queue_sync_taken(struct db *db, const char *table, const char *keys, struct err *e) must_check;
-// Postgres went away (with the reason), or is back (NULL). What is news goes to the log.
-int queue_sync_offline(struct db *db, const char *reason, struct err *e) must_check;
+// This session syncs from now on: another one that finds its name knows that it was not alone.
+int queue_sync_set_session(struct db *db, const char *session, struct err *e) must_check;
+
+enum sync_health {
+    SYNC_WELL,
+    SYNC_OFFLINE, // Postgres cannot be reached
+    SYNC_FAILING  // it can be reached, and does not let the sync do its work
+};
+// How it is, and unless it is well for what reason. What is news goes to the log. contact_at: the last contact, 0: not
+// known.
+int queue_sync_health(struct db *db, enum sync_health health, const char *reason, int64_t contact_at,
+                      struct err *e) must_check;
 
 struct sync_order {
     int64_t id, typed_at; // microseconds

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "sync/init.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "sync/table.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define OLDEST_SERVER 140000 // CREATE OR REPLACE TRIGGER
+#define LOCK_MS 1000         // the first wait for a table; then longer ones
+#define PATIENCE_MS 60000
 // Everything of the mirror that people may have under the same name.
 #define NAMES                                                                                                \
     "'{generations,outputs,batch_jobs,logs,locks,profiles,sessions,projects,batch_items,batch_job_logs,"     \
@@ -61,6 +64,18 @@ int init_version(struct pg *pg, const char *schema, int *version, struct err *e)
         result =
             ask_number(pg, version, e, "SELECT coalesce(max(version), 0) FROM genrun_migrations", NULL, NULL);
     return result;
+}
+
+int init_check(struct pg *pg, const char *schema, int *version, struct err *e) {
+    int result = init_version(pg, schema, version, e);
+    if (result || *version == init_newest())
+        return result;
+    return *version > init_newest()
+               ? err_set(e, ERR_CONFIG,
+                         "the mirror in schema %s is of a newer genrun (version %d, not %d): update this one",
+                         schema, *version, init_newest())
+               : err_set(e, ERR_CONFIG, "the mirror in schema %s is %s: run 'genrun sync init'", schema,
+                         *version ? "of an older genrun" : "not there yet");
 }
 
 static int make_schema(struct pg *pg, const char *schema, bool *made, struct err *e) {
@@ -289,9 +304,26 @@ static int apply(struct pg *pg, int version, struct err *e) {
     int result = pg_script(pg, m->sql, e);
     if (result)
         return err_prefix(e, "%s", m->name);
-    snprintf(sql, sizeof sql, "INSERT INTO genrun_migrations (version, name) VALUES (%d, '%s')", version,
-             m->name);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO genrun_migrations (version, name) VALUES (%d, '%s') ON CONFLICT (version) DO "
+             "NOTHING",
+             version, m->name);
     return pg_script(pg, sql, e);
+}
+
+// Somebody dropped a table. Each file may be run again: what is there stays. A box that the mirror does not know brings
+// everything there anew.
+static int mend(struct pg *pg, const char *schema, struct init_report *report, struct err *e) {
+    int result =
+        ask_number(pg, &report->mended, e,
+                   "SELECT count(*) FROM unnest('{generations,outputs,batch_jobs,logs,locks,profiles,"
+                   "sessions,projects,genrun_nodes,genrun_orders}'::text[]) AS name WHERE NOT EXISTS "
+                   "(SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                   "WHERE n.nspname = $1 AND c.relname = name)",
+                   schema, NULL);
+    for (int version = 1; !result && report->mended > 0 && version <= report->before; version++)
+        result = apply(pg, version, e);
+    return result || report->mended == 0 ? result : pg_script(pg, "DELETE FROM genrun_nodes", e);
 }
 
 static int in_transaction(struct pg *pg, const char *schema, bool adopt, struct init_report *report,
@@ -321,18 +353,22 @@ static int in_transaction(struct pg *pg, const char *schema, bool adopt, struct 
         result = refuse_foreign(pg, schema, adopt, report, e);
     if (!result)
         result = check_all(pg, schema, adopt, report, e);
+    if (!result && report->before > 0)
+        result = mend(pg, schema, report, e);
     while (!result && report->after < init_newest())
         result = apply(pg, ++report->after, e);
     return result;
 }
 
-int init_mirror(struct pg *pg, const char *schema, bool adopt, struct init_report *report, struct err *e) {
-    struct init_report own;
-    report = report ? report : &own;
+// Who waits for a table keeps others from it: so for a moment only, and again, each time a little longer.
+static int try_once(struct pg *pg, const char *schema, bool adopt, int64_t lock_ms,
+                    struct init_report *report, struct err *e) {
+    char sql[80];
     *report = (struct init_report){0};
+    snprintf(sql, sizeof sql, "SET LOCAL lock_timeout TO %lld", (long long)lock_ms);
     int result = pg_begin(pg, e);
     if (!result)
-        result = pg_script(pg, "SET LOCAL lock_timeout TO '10s'", e);
+        result = pg_script(pg, sql, e);
     if (!result)
         result = in_transaction(pg, schema, adopt, report, e);
     if (!result)
@@ -340,4 +376,43 @@ int init_mirror(struct pg *pg, const char *schema, bool adopt, struct init_repor
     if (result)
         pg_rollback(pg);
     return result;
+}
+
+static int give_up(struct pg *pg, const char *schema, int64_t waited_ms, struct err *e) {
+    struct pg_result *answer = NULL;
+    struct err ignored;
+    const char *who = NULL;
+    (void)!ask(
+        pg, &answer, &who, &ignored,
+        "SELECT format(', such as process %s there (%s)', a.pid, concat_ws(', ', "
+        "nullif(a.application_name, ''), a.state)) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_stat_activity a ON a.pid = l.pid "
+        "WHERE n.nspname = $1 AND l.granted AND a.pid <> pg_backend_pid() "
+        "ORDER BY a.xact_start LIMIT 1",
+        schema, NULL);
+    int result = err_set(e, ERR_CONFLICT,
+                         "others have used the tables in schema %s for %lld s%s: end that, and try again",
+                         schema, (long long)waited_ms / 1000, who ? who : "");
+    pg_result_free(answer);
+    return result;
+}
+
+int init_mirror(struct pg *pg, const char *schema, const struct init_options *options,
+                struct init_report *report, struct err *e) {
+    struct init_report own;
+    report = report ? report : &own;
+    int64_t since_ms = clock_monotonic_ms(), lock_ms = LOCK_MS,
+            patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
+    for (bool told = false;; told = true) {
+        int result = try_once(pg, schema, options->adopt, lock_ms, report, e);
+        // 55P03: it waited for as long as it was to.
+        if (!result || strcmp(pg_state(pg), "55P03") != 0)
+            return result;
+        int64_t waited_ms = clock_monotonic_ms() - since_ms;
+        if (waited_ms >= patience_ms)
+            return give_up(pg, schema, waited_ms, e);
+        if (!told && options->on_waiting)
+            options->on_waiting(options->payload);
+        lock_ms = lock_ms * 2 < patience_ms - waited_ms ? lock_ms * 2 : patience_ms - waited_ms;
+    }
 }

@@ -4,136 +4,37 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include <ctype.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CONNECT_MS 10000
-#define STATEMENT_MS 60000 // the server ends what takes longer
-#define ANSWER_MS 75000    // and without an answer the connection is given up
+#define TIMEOUT_MS 60000
+#define STATE_SIZE 6
 
 struct pg {
     PGconn *conn;
     char *place;
+    char *begin; // BEGIN, and what each transaction needs
+    int timeout_ms;
     bool broken;
+    char state[STATE_SIZE];   // SQLSTATE of the last failure
     const atomic_bool *ended; // by its owner; NULL: never
+    struct dial_pulse *pulse;
 };
 
 struct pg_result {
     PGresult *result;
 };
 
-// ---- the connection string ----
-
-static bool is_local(const char *host) {
-    return !host || !*host || host[0] == '/' || host[0] == '@' || strcmp(host, "localhost") == 0 ||
-           (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host)) ||
-           strcmp(host, "::1") == 0;
-}
-
-static const char *option(const PQconninfoOption *options, const char *name) {
-    for (; options->keyword; options++)
-        if (strcmp(options->keyword, name) == 0)
-            return options->val;
-    return NULL;
-}
-
-// Every host of a list "a,b".
-static bool all_local(const char *hosts) {
-    if (!hosts || !*hosts)
-        return true;
-    char *list = mem_copy(hosts), *rest = list;
-    bool local = true;
-    for (char *host; (host = strsep(&rest, ","));)
-        local &= is_local(host);
-    free(list);
-    return local;
-}
-
-// libpq's message may quote the string, and with it the password: it is not repeated.
-static int read_url(const char *url, PQconninfoOption **out, struct err *e) {
-    char *message = NULL;
-    *out = PQconninfoParse(url, &message);
-    PQfreemem(message);
-    return *out ? 0
-                : err_set(e, ERR_CONFIG,
-                          "the connection string of [sync] cannot be read: write it as "
-                          "postgresql://user@host/database");
-}
-
-char *pg_place(const char *url) {
-    PQconninfoOption *options = NULL;
-    struct err e;
-    if (read_url(url, &options, &e))
-        return mem_copy("Postgres");
-    const char *host = option(options, "host"), *port = option(options, "port"),
-               *name = option(options, "dbname");
-    char *place = mem_format("%s%s%s/%s", host && *host ? host : "localhost", port && *port ? ":" : "",
-                             port ? port : "", name ? name : "");
-    PQconninfoFree(options);
-    return place;
-}
-
-// The place where libpq looks for what is not given.
-static const char *given_or(const PQconninfoOption *given, const char *name, const char *variable) {
-    const char *value = option(given, name);
-    return value ? value : getenv(variable);
-}
-
-static bool goes_nowhere_else(const PQconninfoOption *given) {
-    const char *host = given_or(given, "host", "PGHOST"),
-               *address = given_or(given, "hostaddr", "PGHOSTADDR");
-    // A service file may name any host.
-    if (!host && !address && given_or(given, "service", "PGSERVICE"))
-        return false;
-    return all_local(host) && all_local(address);
-}
-
-// The certificates that this machine trusts; NULL: libpq's own default, in the home folder.
-static const char *trusted(void) {
-    static const char *const files[] = {"/etc/ssl/certs/ca-certificates.crt",
-                                        "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (access(files[i], R_OK) == 0)
-            return files[i];
-    return NULL;
-}
-
-// What is given, and ours where nothing is.
-static PGconn *start(const PQconninfoOption *given) {
-    const char *mode = given_or(given, "sslmode", "PGSSLMODE");
-    if (!mode)
-        mode = goes_nowhere_else(given) ? "prefer" : "verify-full";
-    // Only there: with a root certificate sslmode=require verifies, too, which is not what it says.
-    const char *root = strncmp(mode, "verify", 6) == 0 && !getenv("PGSSLROOTCERT") ? trusted() : NULL;
-    const struct {
-        const char *keyword, *value;
-    } ours[] = {{"connect_timeout", "10"},     {"application_name", "genrun"},
-                {"client_encoding", "UTF8"},   {"keepalives_idle", "30"},
-                {"keepalives_interval", "10"}, {"keepalives_count", "3"},
-                {"tcp_user_timeout", "60000"}, {"sslmode", mode},
-                {"sslrootcert", root}};
-    const char *keywords[80], *values[80];
-    int n = 0;
-    for (const PQconninfoOption *o = given; o->keyword && n < 60; o++)
-        if (o->val) {
-            keywords[n] = o->keyword;
-            values[n++] = o->val;
-        }
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (ours[i].value && !option(given, ours[i].keyword)) {
-            keywords[n] = ours[i].keyword;
-            values[n++] = ours[i].value;
-        }
-    keywords[n] = values[n] = NULL;
-    return PQconnectStartParams(keywords, values, 0);
+// The server ends a statement that takes longer; without an answer some time later the connection is given up.
+static int answer_ms(const struct pg *pg) {
+    return pg->timeout_ms + pg->timeout_ms / 4;
 }
 
 // One line of what libpq said.
-static int fail(struct pg *pg, enum err_code code, const char *what, const char *message, struct err *e) {
+static int fail(struct pg *pg, enum err_code code, const char *message, struct err *e) {
     char *text = mem_copy(message ? message : "no reason given"), *line = text;
     for (char *p = text; *p; p++)
         if (*p == '\n' || *p == '\r')
@@ -141,7 +42,7 @@ static int fail(struct pg *pg, enum err_code code, const char *what, const char 
     line = text_trim(text);
     if (text_starts_with(line, "ERROR:"))
         line = text_trim(line + strlen("ERROR:"));
-    int result = err_set(e, code, "%s (%s): %s", what, pg->place, *line ? line : "the connection was lost");
+    int result = err_set(e, code, "Postgres (%s): %s", pg->place, *line ? line : "the connection was lost");
     free(text);
     return result;
 }
@@ -162,69 +63,57 @@ static bool wait_for(struct pg *pg, short events, int64_t until_ms) {
     }
 }
 
-static int connect_it(struct pg *pg, struct err *e) {
-    int64_t until_ms = clock_monotonic_ms() + CONNECT_MS;
-    if (PQstatus(pg->conn) == CONNECTION_BAD)
-        return fail(pg, ERR_REMOTE, "cannot connect to Postgres", PQerrorMessage(pg->conn), e);
-    for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;) {
-        if (!wait_for(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ms))
-            return fail(pg, ERR_REMOTE, "cannot connect to Postgres",
-                        is_ended(pg) ? "ended" : "no answer within 10 s", e);
-        state = PQconnectPoll(pg->conn);
-        if (state == PGRES_POLLING_FAILED)
-            return fail(pg, ERR_REMOTE, "cannot connect to Postgres", PQerrorMessage(pg->conn), e);
-    }
-    return 0;
-}
-
 static void no_notice(void *payload, const char *message) {
     (void)payload;
     (void)message;
 }
 
-static int set_up(struct pg *pg, const char *schema, struct err *e) {
-    char *quoted = PQescapeIdentifier(pg->conn, schema, strlen(schema));
-    char *sql = mem_format(
-        "SET search_path TO %s, pg_temp; SET genrun.writer TO 'sync'; SET statement_timeout TO %d; "
-        "SET idle_in_transaction_session_timeout TO %d; SET timezone TO 'UTC'; "
-        // So that the server, too, notices a box that vanished, and gives its lock to the one that comes back.
-        "SET tcp_keepalives_idle TO 30; SET tcp_keepalives_interval TO 10; SET tcp_keepalives_count TO 3; "
-        "SELECT set_config(name, '60000', false) FROM pg_settings WHERE name = 'tcp_user_timeout'",
-        quoted, STATEMENT_MS, ANSWER_MS);
-    int result = pg_script(pg, sql, e);
-    PQfreemem(quoted);
-    free(sql);
-    return result;
+// Behind a pooler the next transaction may be another session's, and another client's may be this one's: so all is said
+// anew with each BEGIN, in one way there and back, and all of it ends with the transaction (LOCAL, xact). Orders are told
+// from the sync's own writes by genrun.writer: left standing in a pooled session it would swallow them.
+//
+// The lock: two transactions of one box never overlap. Who is killed leaves behind at most one message that is not yet
+// carried out, since each waits for its answer. Were that a COMMIT, its transaction has this lock until it is done, and
+// the next session's first transaction waits for it and sees all of it; any other message has no COMMIT behind it, and
+// nothing comes of it. A transaction that is left open there ends by the timeout of idle ones.
+static char *write_begin(const struct pg *pg, const char *schema, const char *node) {
+    char *path = PQescapeIdentifier(pg->conn, schema, strlen(schema)), *lock = NULL;
+    if (node) {
+        char *schema_text = PQescapeLiteral(pg->conn, schema, strlen(schema)),
+             *node_text = PQescapeLiteral(pg->conn, node, strlen(node));
+        lock = mem_format("; SELECT pg_advisory_xact_lock(hashtext('genrun ' || %s), hashtext(%s))",
+                          schema_text, node_text);
+        PQfreemem(schema_text);
+        PQfreemem(node_text);
+    }
+    char *begin = mem_format("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path TO %s, pg_temp; "
+                             "SET LOCAL genrun.writer TO 'sync'; SET LOCAL timezone TO 'UTC'; "
+                             "SET LOCAL statement_timeout TO %d; SET LOCAL lock_timeout TO %d; "
+                             "SET LOCAL idle_in_transaction_session_timeout TO %d%s",
+                             path, pg->timeout_ms, pg->timeout_ms / 4 * 3, answer_ms(pg), lock ? lock : "");
+    PQfreemem(path);
+    free(lock);
+    return begin;
 }
 
-int pg_open(struct pg **out, const char *url, const char *schema, struct err *e) {
-    return pg_open_until(out, url, schema, NULL, e);
-}
-
-int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
-                  struct err *e) {
-    PQconninfoOption *given = NULL;
+int pg_open(struct pg **out, const struct pg_options *o, struct err *e) {
+    struct pg_conn *conn = NULL;
+    int timeout_ms = o->timeout_ms ? (int)o->timeout_ms : TIMEOUT_MS;
     *out = NULL;
-    int result = read_url(url, &given, e);
+    int result = dial_connect(&conn, o->dial, o->url, timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS,
+                              o->ended, o->pulse, e);
     if (result)
         return result;
     struct pg *pg = mem_alloc(1, sizeof *pg);
-    pg->place = pg_place(url);
-    pg->ended = ended;
-    pg->conn = start(given);
-    PQconninfoFree(given);
-    result =
-        pg->conn ? connect_it(pg, e) : err_set(e, ERR_REMOTE, "libpq gives no connection: free some memory");
-    if (!result) {
-        PQsetNoticeProcessor(pg->conn, no_notice, NULL);
-        // Else sending itself could wait for a silent network. (It fails for a broken connection only, which is found next.)
-        (void)PQsetnonblocking(pg->conn, 1);
-        result = set_up(pg, schema, e);
-    }
-    if (result) {
-        pg_close(pg);
-        return result;
-    }
+    pg->conn = conn;
+    pg->place = dial_place(o->url);
+    pg->timeout_ms = timeout_ms;
+    pg->ended = o->ended;
+    pg->pulse = o->pulse;
+    PQsetNoticeProcessor(conn, no_notice, NULL);
+    // Else sending itself could wait for a silent network. (It fails for a broken connection only, which is found next.)
+    (void)PQsetnonblocking(conn, 1);
+    pg->begin = write_begin(pg, o->schema, o->node);
     *out = pg;
     return 0;
 }
@@ -234,7 +123,16 @@ void pg_close(struct pg *pg) {
         return;
     PQfinish(pg->conn);
     free(pg->place);
+    free(pg->begin);
     free(pg);
+}
+
+bool pg_is_up(const struct pg *pg) {
+    return !pg->broken;
+}
+
+const char *pg_state(const struct pg *pg) {
+    return pg->state;
 }
 
 // ---- statements ----
@@ -245,9 +143,15 @@ static bool lies_in_values(const char *state) {
                      strcmp(state, "54000") == 0 || strcmp(state, "P0001") == 0);
 }
 
+// What a person has to mend there: a table, a column, a right that is missing.
+static bool lies_in_mirror(const char *state) {
+    return state && (strncmp(state, "42", 2) == 0 || strncmp(state, "3F", 2) == 0 ||
+                     strncmp(state, "0A", 2) == 0 || strncmp(state, "28", 2) == 0);
+}
+
 // The last of the results; NULL when the connection broke or was silent for too long.
 static PGresult *finish(struct pg *pg) {
-    int64_t until_ms = clock_monotonic_ms() + ANSWER_MS;
+    int64_t until_ms = clock_monotonic_ms() + answer_ms(pg);
     PGresult *last = NULL;
     for (int flushing = 1; flushing > 0;) {
         flushing = PQflush(pg->conn);
@@ -275,56 +179,128 @@ static PGresult *finish(struct pg *pg) {
     }
 }
 
+static int fail_unheard(struct pg *pg, struct err *e) {
+    char silence[64];
+    snprintf(silence, sizeof silence, "no answer within %d s", (answer_ms(pg) + 999) / 1000);
+    pg->broken = true;
+    return fail(pg, ERR_REMOTE,
+                is_ended(pg)                          ? "ended"
+                : PQstatus(pg->conn) == CONNECTION_OK ? silence
+                                                      : PQerrorMessage(pg->conn),
+                e);
+}
+
+static int fail_refused(struct pg *pg, const PGresult *result, struct err *e) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
+    return fail(pg,
+                lies_in_values(state)   ? ERR_INVALID
+                : lies_in_mirror(state) ? ERR_CONFIG
+                                        : ERR_REMOTE,
+                PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), e);
+}
+
 static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) {
+    pg->state[0] = 0;
+    if (pg->pulse)
+        atomic_store(&pg->pulse->since_ms, clock_monotonic_ms());
     PGresult *result = sent ? finish(pg) : NULL;
+    if (pg->pulse)
+        atomic_store(&pg->pulse->since_ms, 0);
     ExecStatusType status = result ? PQresultStatus(result) : PGRES_FATAL_ERROR;
-    if (!result || PQstatus(pg->conn) == CONNECTION_BAD) {
-        pg->broken = true;
-        PQclear(result);
-        const char *why = is_ended(pg)                          ? "ended"
-                          : PQstatus(pg->conn) == CONNECTION_OK ? "no answer within 75 s"
-                                                                : PQerrorMessage(pg->conn);
-        return fail(pg, ERR_REMOTE, "Postgres", why, e);
-    }
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
-        bool refused = lies_in_values(PQresultErrorField(result, PG_DIAG_SQLSTATE));
-        int code = fail(pg, refused ? ERR_INVALID : ERR_REMOTE, "Postgres",
-                        PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), e);
+    int code = 0;
+    if (!result || PQstatus(pg->conn) == CONNECTION_BAD)
+        code = fail_unheard(pg, e);
+    else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+        code = fail_refused(pg, result, e);
+    if (code || !out) {
         PQclear(result);
         return code;
-    }
-    if (!out) {
-        PQclear(result);
-        return 0;
     }
     *out = mem_alloc(1, sizeof **out);
     (*out)->result = result;
     return 0;
 }
 
+static int script(struct pg *pg, const char *sql, struct err *e) {
+    return take(pg, PQsendQuery(pg->conn, sql), NULL, e);
+}
+
+static int run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
+               const char *const *values) {
+    return take(pg, PQsendQueryParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0), out, e);
+}
+
 int pg_run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
            const char *const *values) {
     if (out)
         *out = NULL;
-    return take(pg, PQsendQueryParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0), out, e);
+    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
+        return run(pg, out, e, sql, count, values);
+    int result = pg_begin(pg, e);
+    if (!result)
+        result = run(pg, out, e, sql, count, values);
+    if (!result)
+        result = pg_commit(pg, e);
+    if (result) {
+        pg_rollback(pg);
+        if (out) {
+            pg_result_free(*out);
+            *out = NULL;
+        }
+    }
+    return result;
 }
 
 int pg_script(struct pg *pg, const char *sql, struct err *e) {
-    return take(pg, PQsendQuery(pg->conn, sql), NULL, e);
+    return script(pg, sql, e);
 }
 
 int pg_begin(struct pg *pg, struct err *e) {
-    return pg_script(pg, "BEGIN", e);
+    int result = script(pg, pg->begin, e);
+    return result && strcmp(pg->state, "55P03") == 0
+               ? fail(pg, ERR_REMOTE, "an earlier transaction of this box has not ended there yet", e)
+               : result;
 }
 
 int pg_commit(struct pg *pg, struct err *e) {
-    return pg_script(pg, "COMMIT", e);
+    return script(pg, "COMMIT", e);
 }
 
 void pg_rollback(struct pg *pg) {
     struct err e;
+    char state[STATE_SIZE];
+    memcpy(state, pg->state, sizeof state);
     if (!pg->broken && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
-        (void)!pg_script(pg, "ROLLBACK", &e);
+        (void)!script(pg, "ROLLBACK", &e);
+    memcpy(pg->state, state, sizeof state);
+}
+
+const char *pg_advice(const struct pg *pg) {
+    static const struct {
+        const char *state, *advice;
+    } known[] = {
+        {"42501",
+         "the role that syncs must own the mirror's tables, or have their rights and pass their policies"},
+        {"42", "run 'genrun sync init'"},
+        {"3F", "run 'genrun sync init'"},
+        {"25006", "it takes no writes now: look at its disk, or name the primary"},
+        {"53100", "free some space there"},
+        {"55P03", "somebody's transaction holds it: end that, or wait for it"},
+        {"57014", "a statement took longer than [sync] timeout"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (text_starts_with(pg->state, known[i].state))
+            return known[i].advice;
+    return NULL;
+}
+
+int pg_is_pooled(struct pg *pg, bool *pooled, struct err *e) {
+    struct pg_result *answer = NULL;
+    int result = pg_run(pg, &answer, e, "SELECT pg_backend_pid()", 0, NULL);
+    *pooled = !result && pg_integer(answer, 0, 0, 0) != PQbackendPID(pg->conn);
+    pg_result_free(answer);
+    return result;
 }
 
 // ---- results ----

@@ -8,21 +8,35 @@ static int none(struct err *e) {
     return err_set(e, ERR_CONFIG, "this build has no Postgres: install libpq-dev and build again");
 }
 
-int pg_open(struct pg **out, const char *url, const char *schema, struct err *e) {
-    (void)url;
-    (void)schema;
+int pg_open(struct pg **out, const struct pg_options *options, struct err *e) {
+    (void)options;
     *out = NULL;
     return none(e);
 }
 
-int pg_open_until(struct pg **out, const char *url, const char *schema, const atomic_bool *ended,
-                  struct err *e) {
-    (void)ended;
-    return pg_open(out, url, schema, e);
-}
-
 void pg_close(struct pg *pg) {
     (void)pg;
+}
+
+bool pg_is_up(const struct pg *pg) {
+    (void)pg;
+    return false;
+}
+
+const char *pg_state(const struct pg *pg) {
+    (void)pg;
+    return "";
+}
+
+const char *pg_advice(const struct pg *pg) {
+    (void)pg;
+    return NULL;
+}
+
+int pg_is_pooled(struct pg *pg, bool *pooled, struct err *e) {
+    (void)pg;
+    *pooled = false;
+    return none(e);
 }
 
 int pg_run(struct pg *pg, struct pg_result **out, struct err *e, const char *sql, int count,
@@ -84,8 +98,12 @@ void pg_result_free(struct pg_result *r) {
     (void)r;
 }
 
-char *pg_place(const char *url) {
+char *dial_place(const char *url) {
     (void)url;
     return mem_copy("Postgres");
+}
+
+void dial_free(struct dial *dial) {
+    (void)dial;
 }
 #endif

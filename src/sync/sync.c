@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sync/sync.h"
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/sync.h"
@@ -17,18 +18,25 @@
 #include <time.h>
 
 #define NODE_EVERY_MS 60000 // when nothing else has changed
-#define LOCK_LOOK_MS 100
+#define LOCK_LOOK_MS 20
+#define LOCK_TOLD_MS 1000
 #define SLICE_MS 2000 // of a long way, between looks at the orders
 
 struct sync {
     char *url, *schema, *node, *version;
-    bool node_is_given, deletes;
+    char id[ID_SIZE]; // its own
+    bool node_is_given, deletes, gives_way;
+    int64_t timeout_ms, patience_ms;
     const atomic_bool *ended;
+    struct dial_pulse *pulse;
+    struct dial *dial; // that hangs
     struct sync_host host;
     struct db *db;
     struct pg *pg;
     struct push push;
-    bool offline;        // and it stands in the database
+    enum sync_health health; // as it stands in the database
+    char *reason;
+    int64_t contact_at;
     int64_t noted_ms;    // when the node's row was written; monotonic
     int64_t noted_at_id; // up to which row of the log
 };
@@ -104,8 +112,19 @@ static int begin(void *what, struct db *db, struct err *e) {
     return queue_sync_begin(db, what, e);
 }
 
-static int note_offline(void *what, struct db *db, struct err *e) {
-    return queue_sync_offline(db, what, e);
+static int set_session(void *what, struct db *db, struct err *e) {
+    return queue_sync_set_session(db, what, e);
+}
+
+struct health {
+    enum sync_health health;
+    const char *reason;
+    int64_t contact_at;
+};
+
+static int note_health(void *what, struct db *db, struct err *e) {
+    const struct health *h = what;
+    return queue_sync_health(db, h->health, h->reason, h->contact_at, e);
 }
 
 // ---- a session ----
@@ -124,7 +143,12 @@ int sync_open(struct sync **out, const struct sync_options *o, const struct sync
     s->version = mem_copy(o->version);
     s->node_is_given = o->node_is_given;
     s->deletes = o->deletes;
+    s->timeout_ms = o->timeout_ms;
+    s->gives_way = o->gives_way;
+    s->patience_ms = o->patience_ms;
     s->ended = o->ended;
+    s->pulse = o->pulse;
+    id_make(s->id);
     s->host = *host;
     s->push = (struct push){.db = s->db,
                             .page = o->page,
@@ -144,6 +168,7 @@ void sync_close(struct sync *s) {
     if (!s)
         return;
     disconnect(s);
+    dial_free(s->dial);
     push_clear(&s->push);
     db_close(s->db);
     explicit_bzero(s->url, strlen(s->url));
@@ -151,6 +176,7 @@ void sync_close(struct sync *s) {
     free(s->schema);
     free(s->node);
     free(s->version);
+    free(s->reason);
     free(s);
 }
 
@@ -206,7 +232,9 @@ static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
     }
     s->push.node = s->node;
     s->push.at = state->at;
-    s->offline = state->offline_since != 0;
+    s->health = state->offline_since ? SYNC_OFFLINE : state->failed_since ? SYNC_FAILING : SYNC_WELL;
+    free(s->reason);
+    s->reason = mem_copy(state->reason);
     return settle_deletes(s, state, e);
 }
 
@@ -279,28 +307,25 @@ static int check_position(struct sync *s, int64_t noted, struct err *e) {
     return result;
 }
 
-static int check_mirror(struct sync *s, struct err *e) {
-    int version = 0, result = init_version(s->pg, s->schema, &version, e);
-    if (result || version == init_newest())
-        return result;
-    return version > init_newest()
-               ? err_set(e, ERR_CONFIG,
-                         "the mirror in schema %s is of a newer genrun (version %d, not %d): update this one",
-                         s->schema, version, init_newest())
-               : err_set(e, ERR_CONFIG, "the mirror in schema %s is %s: run 'genrun sync init'", s->schema,
-                         version ? "of an older genrun" : "not there yet");
-}
-
 static int connect_now(struct sync *s, struct err *e) {
     struct sync_state state = {0};
     bool made = false;
     int64_t noted = 0;
-    int result = take_state(s, &state, e);
+    int version = 0, result = take_state(s, &state, e);
+    const struct pg_options options = {.url = s->url,
+                                       .schema = s->schema,
+                                       .node = s->node,
+                                       .timeout_ms = s->timeout_ms,
+                                       .ended = s->ended,
+                                       .dial = &s->dial,
+                                       .pulse = s->pulse};
     if (!result)
-        result = pg_open_until(&s->pg, s->url, s->schema, s->ended, e);
+        result = pg_open(&s->pg, &options, e);
     s->push.pg = s->pg;
+    if (!result && strcmp(state.session, s->id) != 0)
+        result = s->host.write(s->host.payload, set_session, s->id, e);
     if (!result)
-        result = check_mirror(s, e);
+        result = init_check(s->pg, s->schema, &version, e);
     if (!result)
         result = register_node(s, state.database_id, &made, &noted, e);
     if (!result && made && queue_sync_is_settled(&state))
@@ -312,31 +337,50 @@ static int connect_now(struct sync *s, struct err *e) {
     return result;
 }
 
-// One session of a node at a time: that of the runner, or of a command.
+// One session of a database at a time: that of the runner, or of a command. The lock is the box's own, since nothing in
+// Postgres outlives a transaction behind a pooler, and it is gone with its process. What a killed session has on its way
+// there does no harm to the next one (write_begin() in pg.c: its transaction is over before the next session's first one
+// begins). It was
+//   a page: its rows are there, with versions that are not newer than what the next session reads, and the position
+//     that was not written here has the page pushed again, to no change;
+//   deletes, the small tables, the node's row: done before the next session looks or writes there;
+//   the outcomes of orders: those orders are not open any more; if they never came there, the orders are fetched
+//     again, and the box knows what it has done already;
+//   `sync init`: a transaction of its own, done or not, with its own lock.
 static int lock(struct sync *s, struct err *e) {
     const struct timespec pause = {0, LOCK_LOOK_MS * 1000000L};
-    const char *values[] = {s->schema, s->node};
-    for (;;) {
-        struct pg_result *rows = NULL;
-        int result =
-            pg_run(s->pg, &rows, e,
-                   "SELECT pg_try_advisory_lock(hashtext('genrun ' || $1), hashtext($2))::int", 2, values);
-        if (result)
-            return result;
-        bool held = pg_integer(rows, 0, 0, 0) != 0;
-        pg_result_free(rows);
-        if (held)
-            return 0;
+    int64_t since_ms = clock_monotonic_ms();
+    bool told = false;
+    while (s->gives_way ? db_sync_is_wanted(s->db) || !db_sync_take(s->db, false)
+                        : !db_sync_take(s->db, true)) {
+        int64_t waited_ms = clock_monotonic_ms() - since_ms;
         if (is_ended(s))
             return err_set(e, ERR_CONFLICT, "the sync was ended");
+        if (!told && waited_ms >= LOCK_TOLD_MS && s->host.on_waiting)
+            s->host.on_waiting(s->host.payload);
+        told |= waited_ms >= LOCK_TOLD_MS;
+        if (s->patience_ms && waited_ms >= s->patience_ms)
+            return err_set(e, ERR_CONFLICT,
+                           "another process has been syncing this database for %lld s: a runner brings all "
+                           "by itself, 'genrun sync status' tells how far it is",
+                           (long long)s->patience_ms / 1000);
         nanosleep(&pause, NULL);
     }
+    return 0;
 }
 
-static int unlock(struct sync *s, struct err *e) {
-    const char *values[] = {s->schema, s->node};
-    return pg_run(s->pg, NULL, e, "SELECT pg_advisory_unlock(hashtext('genrun ' || $1), hashtext($2))", 2,
-                  values);
+// Another session that was at work meanwhile has moved the position, and what this one knows of the other side is old.
+static int settle(struct sync *s, struct err *e) {
+    int64_t alone = 0;
+    int result = !s->pg ? 0
+                        : db_integer(s->db, e, &alone, 0,
+                                     "SELECT json_extract(data,'$.session')=? FROM cursors WHERE name='sync'",
+                                     "t", s->id);
+    if (result)
+        return result;
+    if (s->pg && !alone)
+        disconnect(s);
+    return s->pg ? 0 : connect_now(s, e);
 }
 
 // ---- a pass ----
@@ -393,30 +437,52 @@ static int note_node(struct sync *s, struct err *e) {
     return result;
 }
 
-static int pass(struct sync *s, struct sync_result *r, struct err *e) {
-    struct err late;
-    int result = s->pg ? 0 : connect_now(s, e);
-    if (!result)
-        result = lock(s, e);
+// Told once when it goes away or fails, and once when it is well again.
+static int tell(struct sync *s, enum sync_health health, const char *reason, struct err *e) {
+    const struct health told = {health, reason, s->contact_at};
+    bool same = s->reason && reason && strcmp(s->reason, reason) == 0;
+    if (is_ended(s) || (s->health == health && (same || health != SYNC_FAILING)))
+        return 0;
+    int result = s->host.write(s->host.payload, note_health, (void *)(uintptr_t)&told, e);
     if (result)
         return result;
+    s->health = health;
+    free(s->reason);
+    s->reason = mem_copy(reason);
+    return 0;
+}
+
+// What Postgres has answered is no silence of Postgres. A deadlock with somebody's statement is nobody's failure.
+static void judge(struct sync *s, int result, struct err *e) {
+    struct err late;
+    bool reached = s->pg && pg_is_up(s->pg);
+    const char *advice = reached ? pg_advice(s->pg) : NULL;
+    if (result == ERR_DATABASE || (reached && strncmp(pg_state(s->pg), "40", 2) == 0))
+        return;
+    if (advice) {
+        char *message = mem_copy(e->message);
+        result = err_set(e, e->code, "%s: %s", message, advice);
+        free(message);
+    }
+    (void)!tell(s, reached || result != ERR_REMOTE ? SYNC_FAILING : SYNC_OFFLINE, e->message, &late);
+}
+
+static int pass(struct sync *s, struct sync_result *r, struct err *e) {
+    int result = settle(s, e);
     // Deletes go first: an output of a row typed anew under the same id would meet the one that was deleted.
-    for (bool more = true, deletes = false, again = false; !result && more; more |= deletes || again)
+    for (bool more = true, deletes = false, again = false; !result && more; more |= deletes || again) {
         if (!(result = small_push(&s->push, e)) && !(result = retry_page(&s->push, &again, e)) &&
             !(result = drop_slice(s, &deletes, e)) && !(result = push_slice(s, &more, e)) &&
             !(result = push_live(&s->push, e)) && !(result = fetch_orders(s, r, &more, e)))
             result = note_node(s, e);
-    // After a failure the connection is given up, and with it the lock.
-    return result ? result : unlock(s, &late) ? err_set(e, late.code, "%s", late.message) : 0;
-}
-
-// Told once when it goes away, and once when it is back.
-static int tell(struct sync *s, const char *reason, struct err *e) {
-    if (s->offline == (reason != NULL) || is_ended(s))
-        return 0;
-    int result = s->host.write(s->host.payload, note_offline, (void *)(uintptr_t)reason, e);
-    if (!result)
-        s->offline = reason != NULL;
+        // That it is back is a row of the log, too, and goes there with the others.
+        if (!result && s->health != SYNC_WELL) {
+            result = tell(s, SYNC_WELL, NULL, e);
+            more = true;
+        }
+        if (s->gives_way && db_sync_is_wanted(s->db))
+            break;
+    }
     return result;
 }
 
@@ -424,18 +490,20 @@ int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
     int64_t rows = s->push.rows, refused = s->push.refused;
     struct err late;
     *out = (struct sync_result){0};
-    int result = pass(s, out, e);
-    // That it is back is a row of the log, too, and goes there with the others.
-    if (!result && s->offline && !(result = tell(s, NULL, e)))
+    int result = lock(s, e);
+    bool had = result == 0;
+    if (had)
         result = pass(s, out, e);
     out->rows = s->push.rows - rows;
     out->refused = s->push.refused - refused;
     out->position = s->push.at.log_id;
-    if (result) {
+    if (!result)
+        s->contact_at = clock_wall_at();
+    if (result && had) {
+        judge(s, result, e);
         disconnect(s);
-        if (result != ERR_DATABASE)
-            (void)!tell(s, e->message, &late);
     }
+    db_sync_give(s->db);
     if (db_integer(s->db, &late, &out->newest, 0, QUEUE_SYNC_NEWEST, "") != 0)
         out->newest = out->position;
     return result;

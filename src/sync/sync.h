@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "db/db.h"
+#include "sync/dial.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,8 @@ struct sync_host {
     // A batch job was cancelled by an order, in this state of `what`: its items are the runner's, or the host's, to
     // sweep. May be NULL.
     void (*on_batch_cancelled)(void *payload, const char *id);
+    // Another session of this database has been waited for a second. May be NULL.
+    void (*on_waiting)(void *payload);
     void *payload;
 };
 
@@ -30,7 +33,11 @@ struct sync_options {
     int page;           // log rows in a transaction
     bool deletes;       // what is deleted here is deleted there, from now on
     const char *version;
+    int64_t timeout_ms;  // of a statement there; 0: 60 s
+    bool gives_way;      // a pass ends early for another session that waits, and the next one is after it
+    int64_t patience_ms; // with another session; 0: without end
     const atomic_bool *ended; // set by another thread: whatever waits ends. NULL: never
+    struct dial_pulse *pulse; // may be NULL
 };
 
 struct sync_result {
@@ -44,8 +51,9 @@ struct sync;
 int sync_open(struct sync **out, const struct sync_options *options, const struct sync_host *host,
               struct err *e) must_check;
 void sync_close(struct sync *s); // NULL is fine
-// One pass: all that is new. *result counts, also after a failure. ERR_REMOTE: Postgres cannot be reached; ERR_CONFIG:
-// there is no mirror, or one of another version; ERR_CONFLICT: another box has this node's name.
+// One pass: all that is new. Sessions of one database, also of several processes, go one by one. *result counts, also
+// after a failure. ERR_REMOTE: Postgres cannot be reached, or does not do it now; ERR_CONFIG: there is no mirror, or one of
+// another version, or without the rights; ERR_CONFLICT: another box has this node's name, or another session goes on.
 int sync_pass(struct sync *s, struct sync_result *result, struct err *e) must_check;
 // Has the log grown since the last pass?
 bool sync_has_news(struct sync *s);

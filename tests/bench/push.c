@@ -22,18 +22,20 @@ static int fail(const struct err *e) {
     return e->code;
 }
 
-static int open_pg(struct pg **pg, const char *schema, struct err *e) {
+static int open_pg(struct pg **pg, const char *schema, const char *node, struct err *e) {
     const char *url = getenv("GENRUN_SYNC_URL");
-    return pg_open(pg, url ? url : "", schema, e);
+    const struct pg_options options = {.url = url ? url : "", .schema = schema, .node = node};
+    return pg_open(pg, &options, e);
 }
 
 static int run_init(char **argv, int argc) {
     struct err e;
     struct pg *pg;
     struct init_report report;
-    int result = open_pg(&pg, argv[0], &e);
+    const struct init_options options = {.adopt = argc > 1 && strcmp(argv[1], "adopt") == 0};
+    int result = open_pg(&pg, argv[0], NULL, &e);
     if (!result)
-        result = init_mirror(pg, argv[0], argc > 1 && strcmp(argv[1], "adopt") == 0, &report, &e);
+        result = init_mirror(pg, argv[0], &options, &report, &e);
     if (!result)
         printf("from %d to %d, schema made %d, adopted %d, added %d\n", report.before, report.after,
                report.schema_made, report.adopted, report.added);
@@ -82,7 +84,7 @@ static int run_push(char **argv) {
     struct push p = {.node = argv[2], .page = atoi(argv[3]), .sink = {keep, refused, taken, NULL, argv[4]}};
     bool more = true;
     recall(argv[4], &p.at);
-    int result = open_pg(&p.pg, argv[0], &e);
+    int result = open_pg(&p.pg, argv[0], argv[2], &e);
     if (!result)
         result = db_open(&p.db, argv[1], DB_LOOK, &e);
     int64_t from = clock_monotonic_ms();

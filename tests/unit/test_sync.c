@@ -57,23 +57,28 @@ static void test_state(void **state) {
     assert_false(s.begun);
     OK(queue_sync_begin(db, "one", &error));
     OK(queue_sync_begin(db, "two", &error));
-    OK(queue_sync_offline(db, "no route", &error));
-    OK(queue_sync_offline(db, "no route either", &error));
+    OK(queue_sync_health(db, SYNC_WELL, NULL, 0, &error));
+    OK(queue_sync_health(db, SYNC_OFFLINE, "no route", 4, &error));
+    OK(queue_sync_health(db, SYNC_OFFLINE, "no route either", 5, &error));
     OK(queue_sync_state(db, &s, &error));
     assert_true(s.begun && !queue_sync_is_settled(&s) && s.offline_since > 0);
     assert_string_equal(s.node, "two");
     assert_string_equal(s.reason, "no route");
+    assert_int_equal(s.contact_at, 4);
     queue_sync_state_clear(&s);
+    OK(queue_sync_set_session(db, "me", &error));
     const struct sync_position to = {7, 3, -1, SYNC_WALK_DONE, 5, 6};
     OK(queue_sync_move(db, &to, &error));
     OK(queue_sync_begin(db, "three", &error));
-    OK(queue_sync_offline(db, NULL, &error));
-    OK(queue_sync_offline(db, NULL, &error));
+    OK(queue_sync_health(db, SYNC_WELL, NULL, 0, &error));
+    OK(queue_sync_health(db, SYNC_WELL, NULL, 0, &error));
     OK(queue_sync_refuse(db, "logs", "12", "too odd", &error));
     OK(queue_sync_refuse(db, "logs", "12", "too odd", &error));
     OK(queue_sync_state(db, &s, &error));
     assert_true(queue_sync_is_settled(&s) && s.offline_since == 0 && !s.reason);
     assert_string_equal(s.node, "two");
+    assert_string_equal(s.session, "me");
+    assert_string_equal(s.last_error, "no route");
     assert_memory_equal(&s.at, &to, sizeof to);
     assert_int_equal(s.refused, 1);
     queue_sync_state_clear(&s);
@@ -85,6 +90,58 @@ static void test_state(void **state) {
     assert_string_equal(text("SELECT group_concat(event) FROM (SELECT event FROM logs WHERE event LIKE "
                              "'sync.%%' ORDER BY id)"),
                         "sync.offline,sync.online,sync.refused,sync.refused");
+}
+
+// Away, failing and well are told when one becomes another; of what fails also a new reason.
+static void test_health(void **state) {
+    (void)state;
+    static const struct {
+        enum sync_health health;
+        const char *reason;
+        bool news;
+    } cases[] = {
+        {SYNC_WELL, NULL, false},         {SYNC_FAILING, "no table", true}, {SYNC_FAILING, "no table", false},
+        {SYNC_FAILING, "no right", true}, {SYNC_OFFLINE, "no route", true}, {SYNC_OFFLINE, "no name", false},
+        {SYNC_FAILING, "no right", true}, {SYNC_WELL, NULL, true},          {SYNC_WELL, NULL, false},
+        {SYNC_OFFLINE, "no route", true}, {SYNC_WELL, NULL, true}};
+    OK(queue_sync_begin(db, "box", &error));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sync_state s;
+        int64_t before = number("SELECT count(*) FROM logs");
+        OK(queue_sync_health(db, cases[i].health, cases[i].reason, 0, &error));
+        assert_int_equal(number("SELECT count(*) FROM logs") - before, cases[i].news);
+        OK(queue_sync_state(db, &s, &error));
+        assert_int_equal(s.offline_since > 0, cases[i].health == SYNC_OFFLINE);
+        assert_int_equal(s.failed_since > 0, cases[i].health == SYNC_FAILING);
+        assert_int_equal(s.reason != NULL, cases[i].health != SYNC_WELL);
+        queue_sync_state_clear(&s);
+    }
+    assert_string_equal(text("SELECT group_concat(event) FROM (SELECT event FROM logs ORDER BY id)"),
+                        "sync.failed,sync.failed,sync.offline,sync.failed,sync.resumed,sync.offline,"
+                        "sync.online");
+}
+
+// One at a time, of all connections; who waits is seen by the one that has it.
+static void test_right(void **state) {
+    (void)state;
+    struct db *other = NULL;
+    OK(db_open(&other, path, DB_LOOK, &error));
+    assert_true(db_sync_take(db, false));
+    assert_true(db_sync_take(db, false));
+    assert_false(db_sync_take(other, false));
+    assert_false(db_sync_is_wanted(db));
+    assert_false(db_sync_take(other, true));
+    assert_true(db_sync_is_wanted(db));
+    assert_false(db_sync_is_wanted(other));
+    db_sync_give(db);
+    assert_true(db_sync_take(other, true));
+    assert_false(db_sync_is_wanted(db));
+    assert_false(db_sync_take(db, true));
+    db_sync_give(db); // waits no more
+    assert_false(db_sync_is_wanted(other));
+    db_close(other);
+    assert_true(db_sync_take(db, false));
+    db_sync_give(db);
 }
 
 static void test_library(void **state) {
@@ -122,6 +179,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_orders, ground_open, ground_close),
         cmocka_unit_test_setup_teardown(test_state, ground_open, ground_close),
+        cmocka_unit_test_setup_teardown(test_health, ground_open, ground_close),
+        cmocka_unit_test_setup_teardown(test_right, ground_open, ground_close),
         cmocka_unit_test_setup_teardown(test_library, ground_open, ground_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
