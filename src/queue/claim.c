@@ -2,13 +2,10 @@
 // Claiming: which generation is next. The search walks lanes, never rows, so its
 // cost does not depend on how much waits, is parked, paused or delayed.
 #include "base/mem.h"
-#include "queue/queue.h"
+#include "queue/ready.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-// Singles to one batch item while both wait at one priority: between the half that singles have a right to and
-// the three quarters that they must not exceed, so that helpings of several do not break either.
-#define SHARE_SINGLES 2
 #define CLAIM_ROUNDS 1000 // lanes asked in one call
 
 void claim_clear(struct claim *claim) {
@@ -18,27 +15,6 @@ void claim_clear(struct claim *claim) {
     free(claim->parameters);
     free(claim->endpoint);
     *claim = (struct claim){0};
-}
-
-int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) {
-    int more;
-    *names = NULL;
-    *count = 0;
-    // One index search a model, however many lanes each has.
-    sqlite3_stmt *s = db_ask(
-        db, e,
-        "WITH RECURSIVE m(name) AS (SELECT min(model_id) FROM lane UNION ALL"
-        " SELECT (SELECT min(model_id) FROM lane WHERE model_id > m.name) FROM m WHERE m.name IS NOT NULL)"
-        " SELECT name FROM m WHERE name IS NOT NULL",
-        "");
-    if (!s)
-        return ERR_DATABASE;
-    while ((more = db_next(db, s, e)) == 1) {
-        *names = mem_resize(*names, *count + 1, sizeof **names);
-        (*names)[(*count)++] = mem_copy(db_text(s, 0));
-    }
-    db_done(db, s);
-    return more < 0 ? ERR_DATABASE : 0;
 }
 
 static char *copy_text(sqlite3_stmt *s, int column) {
@@ -189,238 +165,21 @@ static int claim_lane(struct db *db, const struct claim_scope *scope, int64_t la
     return result;
 }
 
-// ---- whose turn ----
-
-struct pick {
-    int64_t lane;
-    int64_t batch_seq;
-    bool has_user;
-    size_t model;
-    int limit; // the batch's own: how many more it may start
-};
-
-struct head {
-    bool found;
-    int64_t priority;
-    bool single, batch;
-};
-
-// The best priority below `below` among the models with free slots, and which kinds wait there.
-static int find_head(struct db *db, const struct claim_scope *scope, const struct claim_slot *slots,
-                     size_t slot_count, int64_t below, struct head *head, struct err *e) {
-    *head = (struct head){0};
-    for (size_t i = 0; i < slot_count; i++) {
-        if (slots[i].free <= 0)
-            continue;
-        sqlite3_stmt *s;
-        if (scope->only_batch)
-            s = db_ask(db, e,
-                       "SELECT priority, kind FROM lane WHERE batch_seq=?2 AND batch_seq<>0 AND model_id=?1 "
-                       "AND blocked=0"
-                       " AND ready=1 AND priority<?3 ORDER BY priority DESC LIMIT 1",
-                       "tii", slots[i].model_id, scope->only_batch, below);
-        else
-            s = db_ask(db, e,
-                       "SELECT priority, kind FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 "
-                       "AND ready=1"
-                       " AND priority<? ORDER BY priority DESC, kind LIMIT 1",
-                       "ti", slots[i].model_id, below);
-        if (!s)
-            return ERR_DATABASE;
-        int code = db_next(db, s, e);
-        int64_t priority = code == 1 ? db_int(s, 0) : 0;
-        bool batch = code == 1 && db_int(s, 1) != 0;
-        db_done(db, s);
-        if (code < 0)
-            return ERR_DATABASE;
-        if (code == 0 || (head->found && priority < head->priority))
-            continue;
-        if (!head->found || priority > head->priority)
-            *head = (struct head){.found = true, .priority = priority};
-        head->single |= !batch;
-        head->batch |= batch;
-        if (!batch && !scope->only_batch) {
-            // A model's head shows its singles first: do batch items wait beside them?
-            int64_t beside = 0;
-            int result = db_integer(
-                db, e, &beside, 0,
-                "SELECT 1 FROM lane INDEXED BY lane_open WHERE model_id=? AND blocked=0 AND ready=1"
-                " AND priority=? AND kind=1 LIMIT 1",
-                "ti", slots[i].model_id, priority);
-            if (result)
-                return result;
-            head->batch |= beside != 0;
-        }
-    }
-    return 0;
-}
-
-static int ask_lane(struct db *db, sqlite3_stmt *s, struct pick *pick, bool *found, struct err *e) {
-    if (!s)
-        return ERR_DATABASE;
-    int code = db_next(db, s, e);
-    *found = code == 1;
-    if (*found) {
-        pick->lane = db_int(s, 0);
-        pick->batch_seq = db_int(s, 1);
-        pick->has_user = db_int(s, 2) != 0;
-    }
-    db_done(db, s);
-    return code < 0 ? ERR_DATABASE : 0;
-}
-
-// Locked accounts are walked past here: a third of a microsecond each.
-#define OPEN_LANE                                                                                            \
-    "SELECT id, batch_seq, user_id<>'' FROM lane INDEXED BY lane_open WHERE model_id=?1 AND blocked=0 AND "  \
-    "ready=1"                                                                                                \
-    " AND priority=?2 AND kind=?3"
-// Only numbers after the name: the locks of an account "a:b" are not those of "a".
-#define UNLOCKED                                                                                             \
-    " AND (?4=0 OR lane.user_id='' OR (SELECT count(*) FROM locks k WHERE k.name BETWEEN "                   \
-    "'account:'||lane.user_id||':'"                                                                          \
-    " AND 'account:'||lane.user_id||':~' AND k.expires_at>?5"                                                \
-    " AND substr(k.name, length(lane.user_id)+10) NOT GLOB '*[^0-9]*') < ?4)"
-
-// The next single lane: models in turn, and within a model its lanes (users) in turn.
-static int next_single(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
-                       const struct claim_slot *slots, size_t slot_count, int64_t priority, struct pick *pick,
-                       bool *found, struct err *e) {
-    for (size_t step = 1; step <= slot_count; step++) {
-        size_t i = (turn->single_model + step) % slot_count;
-        if (slots[i].free <= 0)
-            continue;
-        int64_t account = scope->account_concurrency;
-        int result = ask_lane(
-            db,
-            db_ask(db, e, OPEN_LANE " AND batch_seq=0 AND id>?6" UNLOCKED " ORDER BY id LIMIT 1", "tiiiii",
-                   slots[i].model_id, priority, (int64_t)0, account, scope->now_at, slots[i].last_single),
-            pick, found, e);
-        if (!result && !*found)
-            result =
-                ask_lane(db,
-                         db_ask(db, e, OPEN_LANE " AND batch_seq=0" UNLOCKED " ORDER BY id LIMIT 1", "tiiii",
-                                slots[i].model_id, priority, (int64_t)0, account, scope->now_at),
-                         pick, found, e);
-        if (result || *found) {
-            pick->model = i;
-            return result;
-        }
-    }
-    return 0;
-}
-
-// The next batch in turn over all models; where several models serve it, the models in turn. (A batch has one
-// lane for each model and priority: its items share their user.)
-static int next_batch(struct db *db, const struct claim_scope *scope, const struct claim_turn *turn,
-                      const struct claim_slot *slots, size_t slot_count, int64_t priority, int64_t after,
-                      struct pick *pick, bool *found, struct err *e) {
-    *found = false;
-    for (size_t step = 1; step <= slot_count; step++) {
-        size_t i = (turn->batch_model + step) % slot_count;
-        struct pick p = {.model = i};
-        bool here = false;
-        if (slots[i].free <= 0)
-            continue;
-        int64_t low = scope->only_batch ? scope->only_batch - 1 : after;
-        int64_t high = scope->only_batch ? scope->only_batch : INT64_MAX;
-        int result = ask_lane(db,
-                              db_ask(db, e,
-                                     OPEN_LANE " AND batch_seq>?6 AND batch_seq<=?7" UNLOCKED
-                                               " ORDER BY batch_seq, id LIMIT 1",
-                                     "tiiiiii", slots[i].model_id, priority, (int64_t)1,
-                                     (int64_t)scope->account_concurrency, scope->now_at, low, high),
-                              &p, &here, e);
-        if (result)
-            return result;
-        if (here && (!*found || p.batch_seq < pick->batch_seq)) {
-            *pick = p;
-            *found = true;
-        }
-    }
-    return 0;
-}
-
-static int batch_limit(struct db *db, struct pick *pick, struct err *e) {
-    int64_t left = 0;
-    int result =
-        db_integer(db, e, &left, INT32_MAX,
-                   "SELECT max(0, concurrency - processing_items) FROM batch_count WHERE batch_seq=?", "i",
-                   pick->batch_seq);
-    pick->limit = left > INT32_MAX ? INT32_MAX : (int)left;
-    return result;
-}
-
-// Of the two kinds that wait at one priority. A kind that waits but cannot run now (all its accounts are
-// locked) is struck from the head: it earns no credit meanwhile.
-static int choose(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
-                  const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick,
-                  bool *found, struct err *e) {
-    int result = 0;
-    *found = false;
-    *pick = (struct pick){.limit = INT32_MAX};
-    if (head->single && (!head->batch || turn->credit >= 0)) {
-        result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
-        head->single = *found;
-    }
-    if (!result && !*found && head->batch) {
-        result =
-            next_batch(db, scope, turn, slots, slot_count, head->priority, turn->batch_seq, pick, found, e);
-        if (!result && !*found)
-            result = next_batch(db, scope, turn, slots, slot_count, head->priority, 0, pick, found, e);
-        if (!result && *found)
-            result = batch_limit(db, pick, e);
-        head->batch = *found;
-    }
-    if (!result && !*found && head->single)
-        result = next_single(db, scope, turn, slots, slot_count, head->priority, pick, found, e);
-    return result;
-}
-
-// The next lane to claim from: at the best priority where one can run.
-static int next_lane(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
-                     const struct claim_slot *slots, size_t slot_count, struct head *head, struct pick *pick,
-                     bool *found, struct err *e) {
-    *found = false;
-    for (int64_t below = INT64_MAX; !*found; below = head->priority) {
-        int result = find_head(db, scope, slots, slot_count, below, head, e);
-        if (result || !head->found)
-            return result;
-        if ((result = choose(db, scope, turn, slots, slot_count, head, pick, found, e)))
-            return result;
-    }
-    return 0;
-}
-
 static int smallest(int a, int b, int c) {
     int m = a < b ? a : b;
     return m < c ? m : c;
 }
 
-// `taken` were started from the lane: whose turn is it now?
-static void pass_turn(struct claim_turn *turn, struct claim_slot *slots, const struct head *head,
-                      const struct pick *pick, int taken) {
-    if (pick->batch_seq) {
-        turn->batch_seq = pick->batch_seq;
-        turn->batch_model = pick->model;
-    } else {
-        turn->single_model = pick->model;
-        slots[pick->model].last_single = pick->lane;
-    }
-    if (head->single && head->batch)
-        turn->credit += pick->batch_seq ? SHARE_SINGLES * taken : -taken;
-    else
-        turn->credit = 0;
-}
-
-int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
-                struct claim_slot *slots, size_t slot_count, int free, struct claim *claims, size_t *count,
-                struct err *e) {
+static int claim_turns(struct turn_pool *pool, int free, struct claim *claims, size_t *count, struct err *e) {
+    const struct claim_scope *scope = pool->scope;
+    struct claim_turn *turn = pool->turn;
     // Small helpings keep any hundred starts fair; larger ones save statements when many slots are free.
     int helping = free / 8 < 1 || scope->account_concurrency > 0 ? 1 : free / 8 > 8 ? 8 : free / 8;
     turn->unfinished = false;
+    turn_begin(pool);
     for (int round = 0; free > 0; round++) {
-        struct head head = {0};
-        struct pick pick = {0};
+        struct turn_head head = {0};
+        struct turn_pick pick = {0};
         bool found;
         size_t taken = 0;
         // Many lanes that turn out to be empty must not make one long transaction.
@@ -428,25 +187,39 @@ int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_tur
             turn->unfinished = true;
             return 0;
         }
-        int result = next_lane(db, scope, turn, slots, slot_count, &head, &pick, &found, e);
+        int result = turn_next(pool, &head, &pick, &found, e);
         if (result || !found)
             return result;
         // The same batch job again in its turn: it is the only one, and nobody is passed over by serving it at once.
         bool alone = !head.single && pick.batch_seq && pick.batch_seq == turn->batch_seq;
-        int limit =
-            smallest(alone && scope->account_concurrency == 0 ? free : helping, slots[pick.model].free, free);
+        int limit = smallest(alone && scope->account_concurrency == 0 ? free : helping,
+                             pool->slots[pick.model].free, free);
         if (pick.limit <= 0)
             return 0;
-        if ((result = claim_lane(db, scope, pick.lane, pick.has_user, limit < pick.limit ? limit : pick.limit,
-                                 claims, count, &taken, e)))
+        if ((result = claim_lane(pool->db, scope, pick.lane, pick.has_user,
+                                 limit < pick.limit ? limit : pick.limit, claims, count, &taken, e)) ||
+            (result = ready_note(turn->ready, pool, pick.lane, pick.model, e)))
             return result;
         // A lane that was empty costs nobody a turn: it is asked no more.
         if (taken > 0)
-            pass_turn(turn, slots, &head, &pick, (int)taken);
-        slots[pick.model].free -= (int)taken;
+            turn_pass(pool, &head, &pick, (int)taken);
+        pool->slots[pick.model].free -= (int)taken;
         free -= (int)taken;
     }
     return 0;
+}
+
+int queue_claim(struct db *db, const struct claim_scope *scope, struct claim_turn *turn,
+                struct claim_slot *slots, size_t slot_count, int room, struct claim *claims, size_t *count,
+                struct err *e) {
+    struct turn_pool pool = {.db = db, .scope = scope, .turn = turn, .slots = slots, .count = slot_count};
+    pool.offers = turn->ready ? ready_offers(turn->ready) : mem_alloc(slot_count + 1, sizeof *pool.offers);
+    int result = claim_turns(&pool, room, claims, count, e);
+    for (size_t i = 0; !turn->ready && i < slot_count; i++)
+        turn_offer_clear(&pool.offers[i]);
+    if (!turn->ready)
+        free(pool.offers);
+    return result;
 }
 
 static int claim_seq(struct db *db, const struct claim_scope *scope, int64_t seq, bool asked,

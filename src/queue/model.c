@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is remembered of models across restarts.
 #include "base/json.h"
+#include "base/mem.h"
 #include "queue/queue.h"
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,26 @@ int queue_model_set(struct db *db, const char *model_id, const struct model_stat
                        buf_borrow(&data), e);
     buf_free(&data);
     return result;
+}
+
+int queue_closed_models(struct db *db, struct closed_model **list, size_t *count, struct err *e) {
+    size_t room = 0;
+    int more;
+    *list = NULL;
+    *count = 0;
+    sqlite3_stmt *s =
+        db_ask(db, e, "SELECT model_id, state FROM model_state WHERE state<>'ok' ORDER BY model_id", "");
+    if (!s)
+        return ERR_DATABASE;
+    while ((more = db_next(db, s, e)) == 1) {
+        if (*count == room)
+            *list = mem_resize(*list, room = 2 * room + 16, sizeof **list);
+        struct closed_model *m = &(*list)[(*count)++];
+        m->model_id = mem_copy(db_text(s, 0));
+        put(m->state, sizeof m->state, db_text(s, 1));
+    }
+    db_done(db, s);
+    return more < 0 ? ERR_DATABASE : 0;
 }
 
 int queue_model_resume(struct db *db, const char *model_id, struct err *e) {

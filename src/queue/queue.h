@@ -95,17 +95,20 @@ struct claim { // one attempt about to start; texts owned
 };
 void claim_clear(struct claim *claim);
 
-struct claim_turn {      // whose turn it is; lives in memory, zeroed at start
-    int64_t batch_seq;   // batch served last
-    size_t batch_model;  // index of the model that served a batch item last
-    size_t single_model; // and a single one
-    int credit;          // >= 0: a single one is next at equal priority
-    bool unfinished;     // the last call left lanes unasked: call again in the next transaction
+struct claim_turn {                   // whose turn it is; lives in memory, zeroed at start
+    int64_t batch_seq;                // batch served last
+    size_t batch_model;               // index of the model that served a batch item last
+    size_t single_model;              // and a single one
+    bool batch_passed, single_passed; // to them since ready_look()
+    int credit;                       // >= 0: a single one is next at equal priority
+    bool unfinished;                  // the last call left lanes unasked: call again in the next transaction
+    struct ready *ready;              // whose slots are given: what it knows is not asked again; NULL: all is
 };
 struct claim_slot {
     const char *model_id;
     int free;            // starts this model can take now
     int64_t last_single; // lane of singles served last: its lanes (users) take turns
+    void *payload;       // the caller's
 };
 struct claim_scope {
     int64_t runner_seq;
@@ -138,8 +141,23 @@ int queue_next_unlock(struct db *db, const char *owner, int64_t now_at, int64_t 
                       struct err *e) must_check;
 // The model of a generation: mem-allocated, NULL when the generation is gone.
 int queue_model_of(struct db *db, int64_t seq, char **model_id, struct err *e) must_check;
-// Names of all models that have lanes: mem-allocated array of mem-allocated names.
+// Names of models in order: mem-allocated array of mem-allocated names. Those with open lanes that may hold something;
+// those that suspects wait for.
 int queue_lane_models(struct db *db, char ***names, size_t *count, struct err *e) must_check;
+int queue_suspect_models(struct db *db, char ***names, size_t *count, struct err *e) must_check;
+
+// ---- ready.c: which models have work, remembered from claim to claim ----
+// It sees what this connection changes; what others have changed must be told to it. So a claim asks only models with
+// open lanes, and of those only what may have changed, however many names were ever used.
+struct ready *ready_new(struct db *db); // one for a connection
+void ready_free(struct ready *ready);   // NULL is fine
+void ready_forget(struct ready *ready); // another connection has written, or a claim was rolled back
+// Brought up to date: a slot for each model with open lanes, by name, its payload and last_single as the caller left
+// them (NULL, 0 in a new one), and whose turn it is among them. Valid until it is called again.
+int ready_look(struct ready *ready, struct claim_turn *turn, struct claim_slot **slots, size_t *count,
+               struct err *e) must_check;
+// The claim is committed: its turn counts.
+void ready_keep_turn(struct ready *ready, struct claim_turn *turn);
 
 // ---- request.c: what a person asked to be run next ----
 #define REQUEST_SLICE 16 // requests looked at in one transaction
@@ -296,6 +314,13 @@ int queue_model_state(struct db *db, const char *model_id, struct model_state *o
 // Inside the caller's transaction; writes the event model.<state> when the state changes.
 int queue_model_set(struct db *db, const char *model_id, const struct model_state *state,
                     struct err *e) must_check;
+
+// Those that are not ok, by name: mem-allocated array of mem-allocated names.
+struct closed_model {
+    char *model_id;
+    char state[8];
+};
+int queue_closed_models(struct db *db, struct closed_model **list, size_t *count, struct err *e) must_check;
 
 // In a transaction of its own: a parked or cooling model is open again. ERR_NOT_FOUND when it is not known.
 int queue_model_resume(struct db *db, const char *model_id, struct err *e) must_check;

@@ -11,12 +11,14 @@ struct attempt *attempt_new(struct claim *claim, struct gate *gate) {
     a->claim = *claim;
     *claim = (struct claim){0};
     a->gate = gate;
+    gate->attempts++;
     return a;
 }
 
 void attempt_free(struct attempt *attempt) {
     if (!attempt)
         return;
+    attempt->gate->attempts--;
     claim_clear(&attempt->claim);
     outcome_free(attempt->outcome);
     free(attempt->end_reason);

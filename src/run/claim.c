@@ -19,53 +19,95 @@ static int free_of(const struct runner *r, struct gate *gate, int most, int64_t 
     return left > 0 ? left : 0;
 }
 
+// What each model that has work takes now.
+static int look_at_slots(struct runner *r, int room, int64_t now_ms, struct err *e) {
+    int result = ready_look(r->ready, &r->turn, &r->slots, &r->slot_count, e);
+    for (size_t i = 0; i < r->slot_count && !result; i++) {
+        struct claim_slot *slot = &r->slots[i];
+        struct gate *gate = slot->payload;
+        if (!gate) {
+            result = gate_list_get(&r->gates, r->db, slot->model_id, now_ms, &gate, e);
+            slot->payload = gate;
+            slot->last_single = gate->last_single;
+        }
+        slot->free = free_of(r, gate, room, now_ms);
+    }
+    return result;
+}
+
 static int claim_normal(struct runner *r, const struct claim_scope *scope, int room, int64_t now_ms,
                         struct err *e) {
-    size_t count = r->gates.count;
-    struct claim_slot *slots = mem_alloc(count ? count : 1, sizeof *slots);
-    for (size_t i = 0; i < count; i++)
-        slots[i] = (struct claim_slot){.model_id = r->gates.list[i]->model_id,
-                                       .free = free_of(r, r->gates.list[i], room, now_ms),
-                                       .last_single = r->gates.list[i]->last_single};
-    int result = queue_claim(r->db, scope, &r->turn, slots, count, room, r->claims, &r->claim_count, e);
-    for (size_t i = 0; i < count; i++)
-        r->gates.list[i]->last_single = slots[i].last_single;
-    free(slots);
-    return result;
+    int result = look_at_slots(r, room, now_ms, e);
+    return result ? result
+                  : queue_claim(r->db, scope, &r->turn, r->slots, r->slot_count, room, r->claims,
+                                &r->claim_count, e);
+}
+
+void runner_keep_claim(struct runner *r, int64_t now_ms) {
+    bool is_long = gate_list_is_long(&r->gates);
+    for (size_t i = 0; i < r->slot_count && (is_long || r->turn.single_passed); i++) {
+        struct gate *gate = r->slots[i].payload;
+        if (!gate)
+            continue;
+        gate->last_single = r->slots[i].last_single;
+        gate->wanted = is_long;
+    }
+    ready_keep_turn(r->ready, &r->turn);
+    if (is_long)
+        gate_list_trim(&r->gates, now_ms);
+}
+
+void runner_undo_claim(struct runner *r) {
+    ready_forget(r->ready);
+    for (size_t i = 0; i < r->slot_count; i++) {
+        const struct gate *gate = r->slots[i].payload;
+        if (gate)
+            r->slots[i].last_single = gate->last_single;
+    }
 }
 
 // A suspect of an open model; 0: none.
 static int find_suspect(struct runner *r, const struct claim_scope *scope, int64_t now_ms, int64_t *seq,
                         struct err *e) {
+    char **names;
+    size_t count;
+    int result = queue_suspect_models(r->db, &names, &count, e);
     *seq = 0;
-    for (size_t i = 0; i < r->gates.count && *seq == 0; i++) {
-        if (free_of(r, r->gates.list[i], 1, now_ms) == 0)
-            continue;
-        int result = queue_next_suspect(r->db, scope, r->gates.list[i]->model_id, seq, e);
-        if (result)
-            return result;
+    for (size_t i = 0; i < count; i++) {
+        struct gate *gate;
+        if (!result && *seq == 0)
+            result = gate_list_get(&r->gates, r->db, names[i], now_ms, &gate, e);
+        if (!result && *seq == 0 && free_of(r, gate, 1, now_ms) > 0)
+            result = queue_next_suspect(r->db, scope, names[i], seq, e);
+        free(names[i]);
     }
-    return 0;
+    free(names);
+    return result;
+}
+
+// The gate of a generation's model; NULL: the generation is gone.
+static int gate_of(struct runner *r, int64_t seq, int64_t now_ms, struct gate **gate, struct err *e) {
+    char *model_id = NULL;
+    int result = queue_model_of(r->db, seq, &model_id, e);
+    *gate = NULL;
+    if (!result && model_id)
+        result = gate_list_get(&r->gates, r->db, model_id, now_ms, gate, e);
+    free(model_id);
+    return result;
 }
 
 static int claim_only(struct runner *r, const struct claim_scope *scope, int64_t now_ms, struct err *e) {
-    char *model_id = NULL;
-    int result = queue_model_of(r->db, scope->only_generation, &model_id, e);
-    struct gate *gate = model_id ? gate_list_find(&r->gates, model_id) : NULL;
+    struct gate *gate;
+    int result = gate_of(r, scope->only_generation, now_ms, &gate, e);
     if (!result && gate && free_of(r, gate, 1, now_ms) > 0)
         result = queue_claim_one(r->db, scope, scope->only_generation, r->claims, &r->claim_count, e);
-    free(model_id);
     return result;
 }
 
 // When a gate that is closed now opens, there is something to claim again.
 void runner_note_gates(struct runner *r, int64_t now_ms) {
-    r->gates_open_ms = INT64_MAX;
-    for (size_t i = 0; i < r->gates.count; i++) {
-        int64_t opens = gate_opens_ms(r->gates.list[i], now_ms);
-        if (opens < r->gates_open_ms)
-            r->gates_open_ms = opens;
-    }
+    gate_list_sort(&r->gates, now_ms);
+    r->gates_open_ms = r->gates.opens_ms;
     // An account that another holds is a closed gate, too.
     int64_t wait_ms = r->unlock_at - clock_wall_at();
     if (r->unlock_at > 0 && now_ms + wait_ms < r->gates_open_ms)
@@ -82,12 +124,10 @@ static void make_room(struct runner *r, size_t room) {
 // A gate that is closed for a while keeps the request waiting, one that is closed for good, too.
 static int claim_one_asked(struct runner *r, const struct claim_scope *scope, const struct request *asked,
                            int64_t now_ms, struct err *e) {
-    char *model_id = NULL;
+    struct gate *gate;
     size_t before = r->claim_count;
-    int result = queue_model_of(r->db, asked->seq, &model_id, e);
-    struct gate *gate = model_id ? gate_list_find(&r->gates, model_id) : NULL;
+    int result = gate_of(r, asked->seq, now_ms, &gate, e);
     bool open = gate && gate->model && gate->until_ms <= now_ms;
-    free(model_id);
     if (!result && asked->is_queued && open)
         result = queue_claim_asked(r->db, scope, asked->seq, r->claims, &r->claim_count, e);
     // What is no longer queued has nothing left to ask for.

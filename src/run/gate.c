@@ -20,21 +20,9 @@ static double jitter(void) {
     return (double)(id_random_u64() >> 11) / 9007199254740992.0; // 2^53
 }
 
-void gate_list_free(struct gate_list *gates) {
-    for (size_t i = 0; i < gates->count; i++) {
-        free(gates->list[i]->model_id);
-        free(gates->list[i]);
-    }
-    free(gates->list);
-    gates->list = NULL;
-    gates->count = 0;
-}
-
-struct gate *gate_list_find(struct gate_list *gates, const char *model_id) {
-    for (size_t i = 0; i < gates->count; i++)
-        if (strcmp(gates->list[i]->model_id, model_id) == 0)
-            return gates->list[i];
-    return NULL;
+static void touch(struct gate *gate) {
+    if (gate->home)
+        gate_list_touch(gate->home, gate);
 }
 
 static bool is(const struct gate *gate, const char *state) {
@@ -53,46 +41,7 @@ static void set_state(struct gate *gate, const char *state, const char *reason, 
     if (strcmp(state, "ok") == 0)
         s->since = 0;
     gate->dirty = true;
-}
-
-// From what the database says to a monotonic closing time.
-static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
-    int64_t now_at = clock_wall_at();
-    gate->until_ms = 0;
-    if (is(gate, "ok")) {
-        gate->window = gate->waits = 0;
-        return;
-    }
-    gate->window = 1;
-    if (gate->state.until > 0)
-        gate->until_ms = gate->state.until > now_at ? now_ms + (gate->state.until - now_at) : 0;
-    else if (is(gate, "parked") && !restart)
-        gate->until_ms = INT64_MAX;
-}
-
-static int add(struct gate_list *gates, struct db *db, const char *model_id, bool restart, int64_t now_ms,
-               struct err *e) {
-    struct gate *gate = mem_alloc(1, sizeof *gate);
-    gate->model_id = mem_copy(model_id);
-    gate->model = model_find(gates->models, gates->model_count, model_id);
-    gate->refilled_ms = now_ms;
-    gate->starts_left = 1;
-    gate->tokens_left = 1;
-    gates->list = mem_resize(gates->list, gates->count + 1, sizeof *gates->list);
-    gates->list[gates->count++] = gate;
-    int result = queue_model_state(db, model_id, &gate->state, e);
-    gate_note_stored(gate);
-    if (!result)
-        close_as_stored(gate, restart, now_ms);
-    if (!gate->model) {
-        char reason[256];
-        snprintf(reason, sizeof reason,
-                 "no section of the configuration serves model %.64s: add [model %.64s] and restart",
-                 model_id, model_id);
-        gate->until_ms = INT64_MAX;
-        set_state(gate, "parked", reason, "ConfigurationError", clock_wall_at(), 0);
-    }
-    return result;
+    touch(gate);
 }
 
 // Says what became of the model: once when it is parked, and once when it is open again.
@@ -113,31 +62,34 @@ void gate_note_stored(struct gate *gate) {
     gate->dirty = false;
 }
 
-// A person may have resumed or parked a model meanwhile: that counts more than what is not yet written here.
-static int read_again(struct gate *gate, struct db *db, int64_t now_ms, struct err *e) {
-    struct model_state now;
-    int result = queue_model_state(db, gate->model_id, &now, e);
-    if (result || !gate->model || strcmp(now.state, gate->stored) == 0)
-        return result;
-    now.unstreamed |= gate->state.unstreamed;
-    gate->state = now;
-    gate_note_stored(gate);
-    close_as_stored(gate, false, now_ms);
-    return 0;
+// From what the database says to a monotonic closing time.
+static void close_as_stored(struct gate *gate, bool restart, int64_t now_ms) {
+    int64_t now_at = clock_wall_at();
+    gate->until_ms = 0;
+    if (is(gate, "ok")) {
+        gate->window = gate->waits = 0;
+        return;
+    }
+    gate->window = 1;
+    if (gate->state.until > 0)
+        gate->until_ms = gate->state.until > now_at ? now_ms + (gate->state.until - now_at) : 0;
+    else if (is(gate, "parked") && !restart)
+        gate->until_ms = INT64_MAX;
 }
 
-int gate_list_refresh(struct gate_list *gates, struct db *db, bool restart, int64_t now_ms, struct err *e) {
-    char **names = NULL;
-    size_t count = 0;
-    int result = queue_lane_models(db, &names, &count, e);
-    for (size_t i = 0; i < count; i++) {
-        struct gate *gate = gate_list_find(gates, names[i]);
-        if (!result)
-            result = gate ? read_again(gate, db, now_ms, e) : add(gates, db, names[i], restart, now_ms, e);
-        free(names[i]);
-    }
-    free(names);
-    return result;
+void gate_take_stored(struct gate *gate, bool restart, int64_t now_ms) {
+    gate_note_stored(gate);
+    close_as_stored(gate, restart, now_ms);
+    touch(gate);
+}
+
+void gate_close_unserved(struct gate *gate) {
+    char reason[256];
+    snprintf(reason, sizeof reason,
+             "no section of the configuration serves model %.64s: add [model %.64s] and restart",
+             gate->model_id, gate->model_id);
+    gate->until_ms = INT64_MAX;
+    set_state(gate, "parked", reason, "ConfigurationError", clock_wall_at(), 0);
 }
 
 static void refill(struct gate *gate, int64_t now_ms) {
@@ -171,10 +123,27 @@ int gate_free(struct gate *gate, int most, int64_t now_ms) {
     return left > 0 ? left : 0;
 }
 
+bool gate_is_new(struct gate *gate, int64_t now_ms) {
+    refill(gate, now_ms);
+    return is(gate, "ok") && gate->until_ms <= now_ms && gate->running == 0 && gate->window == 0 &&
+           gate->waits == 0 && gate->state.failures == 0 && gate->starts_left >= 1 && gate->tokens_left >= 1;
+}
+
 void gate_slept(struct gate *gate, int64_t gap_ms, int64_t now_ms) {
+    touch(gate);
     gate->refilled_ms -= gap_ms;
     if (gate->until_ms > now_ms && gate->until_ms != INT64_MAX)
         gate->until_ms = gate->until_ms - gap_ms > now_ms ? gate->until_ms - gap_ms : now_ms;
+}
+
+void gate_jumped(struct gate *gate, int64_t jump_ms) {
+    struct model_state *s = &gate->state;
+    if (s->since == 0)
+        return;
+    s->since += jump_ms;
+    s->until += s->until > 0 ? jump_ms : 0;
+    gate->dirty = true;
+    touch(gate);
 }
 
 int64_t gate_opens_ms(struct gate *gate, int64_t now_ms) {
@@ -197,12 +166,21 @@ int64_t gate_opens_ms(struct gate *gate, int64_t now_ms) {
 
 void gate_started(struct gate *gate) {
     gate->running++;
-    if (gate->model && gate->model->requests_per_minute > 0)
-        gate->starts_left -= 1;
+    if (!gate->model || gate->model->requests_per_minute <= 0)
+        return;
+    gate->starts_left -= 1;
+    touch(gate);
+}
+
+void gate_unstreamed(struct gate *gate) {
+    gate->state.unstreamed = true;
+    gate->dirty = true;
+    touch(gate);
 }
 
 void gate_succeeded(struct gate *gate, int64_t tokens, int64_t now_ms) {
     gate->tokens_left -= (double)tokens;
+    touch(gate);
     // It was under way when the gate closed: that stands all the same.
     if (gate->until_ms > now_ms)
         return;
@@ -255,6 +233,7 @@ static void park(struct gate *gate, const char *reason, const char *type, int64_
 void gate_failed(struct gate *gate, const struct verdict *verdict, const struct run_settings *settings,
                  int64_t now_ms, int64_t now_at, bool *parked) {
     *parked = false;
+    touch(gate);
     if (verdict->server_down && verdict->action == VERDICT_RETRY) {
         gate->state.failures++;
         gate->dirty = true;

@@ -93,8 +93,11 @@ int runner_open(struct runner **out, struct db *db, struct loop *loop, const str
     r->loop = loop;
     r->gates.models = options->models;
     r->gates.model_count = options->model_count;
+    r->gates.started_at = r->started_at;
+    r->ready = ready_new(db);
     if ((result = start(r, e))) {
         recovery_end(r);
+        ready_free(r->ready);
         gate_list_free(&r->gates);
         metrics_free(r->metrics);
         free(r);
@@ -145,14 +148,8 @@ static void notice_sleep(struct runner *r, int64_t now_ms) {
 }
 
 static void shift_waits(struct runner *r, int64_t jump_ms) {
-    for (size_t i = 0; i < r->gates.count; i++) {
-        struct gate *g = r->gates.list[i];
-        if (g->state.since == 0)
-            continue;
-        g->state.since += jump_ms;
-        g->state.until += g->state.until > 0 ? jump_ms : 0;
-        g->dirty = true;
-    }
+    for (size_t i = 0; i < r->gates.count; i++)
+        gate_jumped(r->gates.list[i], jump_ms);
     for (struct attempt *a = r->live; a; a = a->next)
         a->claim.waiting_since += a->claim.waiting_since > 0 ? jump_ms : 0;
     for (struct attempt *a = r->ended; a; a = a->next)
@@ -258,6 +255,7 @@ static void notice_own_changes(struct runner *r) {
 static bool see_foreign_commit(struct runner *r, int64_t now_ms) {
     bool changed = wake_has_changed(r->wake, now_ms);
     r->foreign_commits += changed;
+    r->foreign |= changed;
     return changed;
 }
 
@@ -424,8 +422,9 @@ bool runner_is_drained(struct runner *r, int64_t wait_ms) {
     // next turn claims through it.
     if (r->gates_open_ms - GATE_ROUNDING_MS <= now_ms)
         return false;
-    for (size_t i = 0; i < r->gates.count; i++) {
-        struct gate *g = r->gates.list[i];
+    gate_list_sort(&r->gates, now_ms);
+    for (size_t i = 0; i < r->gates.closed_count; i++) {
+        struct gate *g = r->gates.closed[i];
         int64_t opens = gate_opens_ms(g, now_ms);
         if (opens != INT64_MAX && opens - now_ms <= wait_ms && queue_model_waits(r->db, g->model_id))
             return false;
@@ -499,6 +498,7 @@ int runner_end(struct runner *runner, const char *reason, struct err *e) {
     }
     wake_close(r->wake);
     recovery_end(r);
+    ready_free(r->ready);
     gate_list_free(&r->gates);
     metrics_free(r->metrics);
     free(r->claims);

@@ -30,6 +30,9 @@ struct runner {
     struct recovery recovery;
     struct gate_list gates;
     struct claim_turn turn;
+    struct ready *ready;
+    struct claim_slot *slots; // of ready's last look
+    size_t slot_count;
     struct chores *chores;     // NULL: it runs only what somebody waits for
     struct webhooks *webhooks; // the same
     struct attempt *live;      // in flight
@@ -44,7 +47,8 @@ struct runner {
     struct metrics *metrics;
 
     // What the next tick has to do.
-    bool changed;     // another process has written
+    bool changed;     // the database was written beside the tick
+    bool foreign;     // and by another connection
     bool claimable;   // there may be something to claim
     bool asked;       // a person may have asked for something to be run next
     bool asked_later; // and it could not start yet
@@ -93,6 +97,9 @@ struct runner {
 void runner_tick(struct runner *runner, int64_t now_ms);
 // Claims for the free slots, and what a person asked for; inside of a transaction (claim.c).
 int runner_claim(struct runner *runner, int64_t now_ms, int64_t now_at, struct err *e) must_check;
+// The claim was committed (or all was rolled back), and what was claimed is started.
+void runner_keep_claim(struct runner *runner, int64_t now_ms);
+void runner_undo_claim(struct runner *runner);
 // When a gate that is closed now opens there is something to claim again.
 void runner_note_gates(struct runner *runner, int64_t now_ms);
 // Writes what ended since the last time into the throughput table; inside of a transaction.

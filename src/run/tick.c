@@ -203,16 +203,6 @@ static void forget_settled(struct runner *r, size_t count) {
 
 // ---- what others did ----
 
-static int write_gates(struct runner *r, struct err *e) {
-    for (size_t i = 0; i < r->gates.count; i++) {
-        struct gate *g = r->gates.list[i];
-        int result = g->dirty ? queue_model_set(r->db, g->model_id, &g->state, e) : 0;
-        if (result)
-            return result;
-    }
-    return 0;
-}
-
 static int check_owned(struct runner *r, struct err *e) {
     struct attempt *a = r->live;
     while (a) {
@@ -235,6 +225,8 @@ static int check_owned(struct runner *r, struct err *e) {
 }
 
 static int see_changes(struct runner *r, int64_t now_ms, struct err *e) {
+    if (r->foreign)
+        ready_forget(r->ready);
     int result = gate_list_refresh(&r->gates, r->db, false, now_ms, e);
     if (!result)
         result = check_owned(r, e);
@@ -278,15 +270,8 @@ static int64_t overdue_every_ms(const struct runner *r) {
 
 // When the first of what waits for a closed gate may have waited too long, if not judged already.
 static void plan_overdue(struct runner *r, int64_t now_ms, int64_t now_at) {
-    int64_t first = INT64_MAX;
-    for (size_t i = 0; i < r->gates.count && r->settings.max_wait_ms > 0; i++) {
-        const struct model_state *state = &r->gates.list[i]->state;
-        if (strcmp(state->state, "ok") == 0 || !state->since)
-            continue;
-        int64_t at_ms = now_ms + state->since + r->settings.max_wait_ms - now_at;
-        if (at_ms < first)
-            first = at_ms;
-    }
+    int64_t since_at = r->settings.max_wait_ms > 0 ? r->gates.since_at : INT64_MAX;
+    int64_t first = since_at == INT64_MAX ? INT64_MAX : now_ms + since_at + r->settings.max_wait_ms - now_at;
     if (first != INT64_MAX && first < r->judged_overdue_ms + overdue_every_ms(r) && r->judged_overdue_ms > 0)
         first = r->judged_overdue_ms + overdue_every_ms(r);
     r->next_overdue_ms = first;
@@ -295,8 +280,8 @@ static void plan_overdue(struct runner *r, int64_t now_ms, int64_t now_at) {
 // Fails what waits longer than max_wait, in slices.
 static int fail_overdue(struct runner *r, int64_t now_ms, int64_t now_at, struct err *e) {
     bool more = false;
-    for (size_t i = 0; i < r->gates.count; i++) {
-        struct gate *g = r->gates.list[i];
+    for (size_t i = 0; i < r->gates.closed_count; i++) {
+        struct gate *g = r->gates.closed[i];
         // While one tries whether the model is back, nobody is judged.
         bool trying = g->running > 0 && g->until_ms <= now_ms;
         if (strcmp(g->state.state, "ok") == 0 || !g->state.since || trying)
@@ -365,7 +350,7 @@ static int in_transaction(struct runner *r, int64_t now_ms, int64_t now_at, bool
         return result;
     if (counting && runner_has_uncounted(r) && (result = runner_count_ends(r, now_at, e)))
         return result;
-    return write_gates(r, e);
+    return gate_list_store(&r->gates, r->db, e);
 }
 
 static void tell_trouble(struct runner *r, const struct err *e, int64_t now_ms) {
@@ -394,8 +379,7 @@ static void end_trouble(struct runner *r, int64_t now_ms) {
 }
 
 static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
-    for (size_t i = 0; i < r->gates.count; i++)
-        gate_note_stored(r->gates.list[i]);
+    gate_list_note_stored(&r->gates);
     r->metrics->claims += (int64_t)r->claim_count;
     r->metrics->heartbeats += beating;
     if (beating)
@@ -403,7 +387,7 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     if (now_ms >= r->next_sweep_ms)
         r->next_sweep_ms = now_ms + QUEUE_SLICE_MS;
     r->changed = r->wrote && r->live_count > 0;
-    r->wrote = false;
+    r->wrote = r->foreign = false;
     recovery_note_written(r);
     end_trouble(r, now_ms);
     // Answered before anything is started, which may take a while.
@@ -411,6 +395,7 @@ static void after_commit(struct runner *r, int64_t now_ms, bool beating) {
     start_claimed(r);
     // After the starts, which count against the rates.
     runner_note_gates(r, now_ms);
+    runner_keep_claim(r, now_ms);
     plan_overdue(r, now_ms, clock_wall_at());
 }
 
@@ -445,12 +430,10 @@ static void end_attempt(void *payload, struct attempt *a) {
         gate_succeeded(a->gate, tokens, now_ms);
     } else if (a->end == END_OUTCOME || a->end == END_TIMEOUT) {
         classify(&a->outcome->failure, a->gate->model, now_at, &a->verdict);
-        if (a->outcome->stream_refused && !a->gate->state.unstreamed) {
-            a->gate->state.unstreamed = true;
-            a->gate->dirty = true;
-        } else {
+        if (a->outcome->stream_refused && !a->gate->state.unstreamed)
+            gate_unstreamed(a->gate);
+        else
             gate_failed(a->gate, &a->verdict, &r->settings, now_ms, now_at, &a->parked);
-        }
     }
     // In the order of their ends.
     struct attempt **last = &r->ended;
@@ -527,6 +510,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
     r->seen_changes = db_total_changes(r->db);
     if (result) {
         drop_claims(r);
+        runner_undo_claim(r);
         r->turn = turn;
         r->exclusive = exclusive;
         give_up(r, &e, now_ms, begun);

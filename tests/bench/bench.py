@@ -21,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from bench_ground import *
 from bench_http import bench_http
+from bench_names import bench_names
 from bench_postgres import bench_sync
 
 
@@ -308,9 +309,9 @@ def main():
     parser.add_argument("--rows", type=int, default=1000000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default=os.path.join(ROOT, "build", "bench", "work"))
-    parser.add_argument("only", nargs="*", help="throughput, commands, formats, size, looks, http, bulk, sync, idle; all of them unless named")
+    parser.add_argument("only", nargs="*", help="throughput, commands, formats, size, names, looks, http, bulk, sync, idle; all of them unless named")
     options = parser.parse_args()
-    parts = {"throughput": bench_throughput, "commands": bench_commands, "formats": bench_formats, "size": bench_size,
+    parts = {"throughput": bench_throughput, "commands": bench_commands, "formats": bench_formats, "size": bench_size, "names": bench_names,
              "looks": bench_looks, "http": bench_http, "bulk": bench_bulk, "sync": bench_sync,
              "idle": bench_idle}
     unknown = set(options.only) - set(parts)
