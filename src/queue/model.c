@@ -70,8 +70,10 @@ int queue_closed_models(struct db *db, struct closed_model **list, size_t *count
     int more;
     *list = NULL;
     *count = 0;
-    sqlite3_stmt *s =
-        db_ask(db, e, "SELECT model_id, state FROM model_state WHERE state<>'ok' ORDER BY model_id", "");
+    sqlite3_stmt *s = db_ask(db, e,
+                             "SELECT model_id, state FROM model_state INDEXED BY model_state_closed WHERE "
+                             "state<>'ok' ORDER BY model_id",
+                             "");
     if (!s)
         return ERR_DATABASE;
     while ((more = db_next(db, s, e)) == 1) {

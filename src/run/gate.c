@@ -125,8 +125,10 @@ int gate_free(struct gate *gate, int most, int64_t now_ms) {
 
 bool gate_is_new(struct gate *gate, int64_t now_ms) {
     refill(gate, now_ms);
-    return is(gate, "ok") && gate->until_ms <= now_ms && gate->running == 0 && gate->window == 0 &&
-           gate->waits == 0 && gate->state.failures == 0 && gate->starts_left >= 1 && gate->tokens_left >= 1;
+    bool rested = !gate->model || ((gate->model->requests_per_minute <= 0 || gate->starts_left >= 1) &&
+                                   (gate->model->tokens_per_minute <= 0 || gate->tokens_left >= 1));
+    return rested && is(gate, "ok") && gate->until_ms <= now_ms && gate->running == 0 && gate->window == 0 &&
+           gate->waits == 0 && gate->state.failures == 0;
 }
 
 void gate_slept(struct gate *gate, int64_t gap_ms, int64_t now_ms) {
