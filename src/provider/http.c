@@ -25,6 +25,7 @@ struct http_call {
     struct buf headers;  // of the last response: name:value NUL …
     size_t headers_seen; // bytes of all header lines, informational responses too
     bool headers_over;
+    bool has_head;
     bool out_of_files; // the connection failed on our side
     bool refused;      // an address that it must not reach
     bool connected;
@@ -66,7 +67,10 @@ static size_t receive_header(char *line, size_t size, size_t count, void *payloa
         kept--;
     if (kept >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         buf_clear(&call->headers); // what came before belonged to an informational response
-    } else if (kept && !memchr(line, '\0', kept)) {
+        call->has_head = false;
+    } else if (!kept) {
+        call->has_head = true;
+    } else if (!memchr(line, '\0', kept)) {
         buf_append(&call->headers, line, kept);
         buf_append(&call->headers, "", 1);
     }
@@ -239,6 +243,10 @@ bool http_is_connected(const struct http_call *call) {
 
 bool http_is_refused(const struct http_call *call) {
     return call->refused && !call->connected;
+}
+
+bool http_has_head(const struct http_call *call) {
+    return call->has_head;
 }
 
 bool http_is_headers_over(const struct http_call *call) {

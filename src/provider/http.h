@@ -54,6 +54,7 @@ void http_free(struct http_call *call);
 int http_status(const struct http_call *call);        // of the final response; 0: none yet
 bool http_is_connected(const struct http_call *call); // the request may have been sent
 bool http_is_refused(const struct http_call *call);   // not connected: `reach` forbids each address there was
+bool http_has_head(const struct http_call *call);     // all headers of the final response have come
 bool http_is_headers_over(const struct http_call *call); // stopped: the headers were larger than the cap
 // The first header of that name of the final response, NULL when there is none.
 const char *http_header(const struct http_call *call, const char *name);

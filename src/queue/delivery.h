@@ -11,7 +11,8 @@
 #define DELIVERY_PENDING_MAXIMUM 10000 // of an endpoint; beyond them the log keeps what comes
 #define DELIVERY_MANY 500              // pending ones, which are not counted at each look
 #define DELIVERY_KEPT_ROWS 10000       // of an endpoint, in each of the states that are an end
-#define DELIVERY_ID_SIZE 37            // msg_ and 32 hex digits
+#define DELIVERY_PAUSE_MAXIMUM_MS (INT64_C(30) * 3600 * 1000) // between two attempts, jitter included
+#define DELIVERY_ID_SIZE 37                                   // msg_ and 32 hex digits
 
 // ---- reading the log ----
 struct delivery_event {
@@ -78,6 +79,10 @@ int delivery_due(struct db *db, const char *endpoint, int64_t now_at, size_t lim
                  size_t *count, struct err *e) must_check;
 // When the next can go out; 0: none.
 int delivery_next_at(struct db *db, const char *endpoint, int64_t *at, struct err *e) must_check;
+// Where the clock was set back: what would wait for longer than any pause is due now, a slice, in a transaction of its own.
+// *changed: how many; 0: no more.
+int delivery_unwind(struct db *db, const char *endpoint, int64_t now_at, int64_t *changed,
+                    struct err *e) must_check;
 // What came of an attempt, for each of `ids`; inside the caller's transaction.
 struct delivery_outcome {
     const char *status; // delivered, failed, or pending: tried again
@@ -96,7 +101,7 @@ struct delivery_state {
 };
 int delivery_endpoint_set(struct db *db, const char *endpoint, const struct delivery_state *state,
                           int64_t now_at, struct err *e) must_check;
-// In a transaction of its own, a slice: what nobody took for 30 days fails, and what ended 30 days ago is removed, as is
+// In a transaction of its own, a slice: what waited for 30 days for an endpoint that was away all that time fails, and what ended 30 days ago is removed, as is
 // what is beyond the newest DELIVERY_KEPT_ROWS of an endpoint and state.
 int delivery_expire(struct db *db, int64_t now_at, int64_t *changed, struct err *e) must_check;
 // ---- for people ----

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEPT_MS (INT64_C(30) * 24 * 3600 * 1000)
+#define LATELY_MS (INT64_C(24) * 3600 * 1000)
 #define SLICE 500
 
 void delivery_clear(struct delivery *delivery) {
@@ -50,6 +51,35 @@ int delivery_next_at(struct db *db, const char *endpoint, int64_t *at, struct er
         "t", endpoint);
 }
 
+// Those that are held have no index by time: they are looked through only when there is a sign of it.
+int delivery_unwind(struct db *db, const char *endpoint, int64_t now_at, int64_t *changed, struct err *e) {
+    int64_t ahead = 0, latest_at = now_at + DELIVERY_PAUSE_MAXIMUM_MS;
+    *changed = 0;
+    int result = db_integer(
+        db, e, &ahead, 0,
+        "SELECT coalesce((SELECT next_at FROM delivery INDEXED BY delivery_due WHERE endpoint=?1 AND"
+        " status='pending' AND held=0 ORDER BY next_at DESC LIMIT 1)>?2, 0) OR coalesce((SELECT created_at "
+        "FROM"
+        " delivery INDEXED BY delivery_pending WHERE endpoint=?1 AND status='pending' ORDER BY id DESC LIMIT "
+        "1)"
+        ">?2, 0) OR EXISTS (SELECT 1 FROM endpoint WHERE name=?1 AND not_before>?2)",
+        "ti", endpoint, latest_at);
+    if (result || !ahead || (result = db_begin(db, 50, e)))
+        return result;
+    result = db_run(
+        db, e,
+        "UPDATE delivery SET next_at=?2 WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_pending"
+        " WHERE endpoint=?1 AND status='pending' AND next_at>?3 ORDER BY id LIMIT ?4)",
+        "tiii", endpoint, now_at, latest_at, (int64_t)SLICE);
+    *changed = result ? 0 : db_changes(db);
+    if (!result)
+        result = db_run(db, e, "UPDATE endpoint SET not_before=NULL WHERE name=?1 AND not_before>?2", "ti",
+                        endpoint, latest_at);
+    if (result)
+        db_rollback(db);
+    return result ? result : db_commit(db, e);
+}
+
 int delivery_settle(struct db *db, const int64_t *ids, size_t count, const struct delivery_outcome *outcome,
                     int64_t now_at, struct err *e) {
     int result = 0;
@@ -65,7 +95,8 @@ int delivery_settle(struct db *db, const int64_t *ids, size_t count, const struc
     return result;
 }
 
-// The oldest of an endpoint come first: one look tells whether there is any.
+// Of an endpoint that could not be reached for so long, and was tried lately: after a time without power, or with a
+// clock that was wrong, it gets its try first. The oldest come first: one look tells whether there is any.
 static int expire_pending(struct db *db, const char *endpoint, int64_t now_at, int64_t before,
                           struct err *e) {
     return db_run(
@@ -73,9 +104,11 @@ static int expire_pending(struct db *db, const char *endpoint, int64_t now_at, i
         "UPDATE delivery SET status='failed', ended_at=?1, last_error='nobody took it for 30 days'"
         " WHERE id IN (SELECT id FROM delivery INDEXED BY delivery_pending WHERE endpoint=?2 AND"
         " status='pending' ORDER BY id LIMIT CASE WHEN (SELECT created_at FROM delivery INDEXED BY"
-        " delivery_pending WHERE endpoint=?2 AND status='pending' ORDER BY id LIMIT 1)<?3 THEN ?4 ELSE"
-        " 0 END) AND created_at<?3",
-        "itii", now_at, endpoint, before, (int64_t)SLICE);
+        " delivery_pending WHERE endpoint=?2 AND status='pending' ORDER BY id LIMIT 1)<?3 AND EXISTS (SELECT "
+        "1"
+        " FROM endpoint WHERE name=?2 AND away_since<?3 AND updated_at BETWEEN ?5 AND ?1) THEN ?4 ELSE 0 END)"
+        " AND created_at<?3",
+        "itiii", now_at, endpoint, before, (int64_t)SLICE, now_at - LATELY_MS);
 }
 
 // Of each state by itself: many that were taken must not push out the few that were not.

@@ -17,6 +17,7 @@
 #define CURSOR_MS 5000  // a cursor that moves without a delivery is written so often
 #define AGAIN_MS 1000   // after trouble with the database
 #define CONFIG_MS 60000 // a URL or secret that is missing is looked for again
+#define STEP_MS 60000   // by which the wall clock is set back, that it matters
 #define COUNT_MS 1000   // between two counts of many that are pending
 #define BURST_MS 1000   // of slack: one message in that time
 
@@ -76,6 +77,7 @@ struct webhooks *webhooks_new(struct db *db, struct loop *loop, const struct web
     for (size_t i = 0; i < count; i++) {
         w->list[i].all = w;
         w->list[i].config = &endpoints[i];
+        w->list[i].unwinding = true;
     }
     return w;
 }
@@ -355,10 +357,20 @@ static int drop(struct webhook_place *p, struct err *e) {
     return result;
 }
 
+static int unwind(struct webhook_place *p, struct err *e) {
+    int64_t changed = 0;
+    int result = delivery_unwind(p->all->db, p->config->name, clock_wall_at(), &changed, e);
+    p->unwinding = result || changed > 0;
+    p->looked = false;
+    return result;
+}
+
 static int turn_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e) {
     int result = 0;
     if (!p->opened || (p->unusable && now_ms >= p->config_ms))
         result = open_endpoint(p, now_ms, e);
+    if (!result && p->unwinding)
+        result = unwind(p, e);
     bool counts = p->uncounted && is_full(p) && now_ms >= p->count_ms;
     if (!result && (counts || (!p->looked && now_ms >= p->look_ms))) {
         result = webhook_look(p, e);
@@ -376,10 +388,18 @@ static int turn_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e)
     return result ? result : send_due(p, now_ms, e);
 }
 
+static void note_clock(struct webhooks *w) {
+    int64_t offset_ms = clock_wall_at() - clock_monotonic_ms();
+    for (size_t i = 0; offset_ms < w->offset_ms - STEP_MS && i < w->count; i++)
+        w->list[i].unwinding = true;
+    w->offset_ms = offset_ms;
+}
+
 void webhooks_turn(struct webhooks *w, int64_t changes, int64_t now_ms) {
     struct err e = {0};
     if (!w || now_ms < w->again_ms)
         return;
+    note_clock(w);
     for (size_t i = 0; changes != w->changes && i < w->count; i++)
         w->list[i].looked = false;
     w->changes = changes;
@@ -403,7 +423,7 @@ static int64_t endpoint_due_ms(const struct webhook_place *p, int64_t now_ms) {
         due_ms = p->config_ms;
     if (!p->looked)
         due_ms = least(due_ms, p->look_ms);
-    if ((p->more && !is_full(p)) || has_to_drop(p))
+    if ((p->more && !is_full(p)) || has_to_drop(p) || p->unwinding)
         due_ms = now_ms;
     if (p->uncounted && is_full(p))
         due_ms = least(due_ms, p->count_ms);
@@ -438,7 +458,8 @@ bool webhooks_are_idle(const struct webhooks *w) {
     for (size_t i = 0; i < w->count; i++) {
         const struct webhook_place *p = &w->list[i];
         bool sends = due_at(p) > 0 && due_at(p) <= soon_at;
-        if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) || (p->more && !is_full(p)))
+        if (!p->opened || !p->looked || p->going || sends || has_to_drop(p) || p->unwinding ||
+            (p->more && !is_full(p)))
             return false;
     }
     return true;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BODY_MAXIMUM                                                                                         \
+    65536 // read of an answer, though nobody wants it: some take it badly when the connection ends
 #define WORD_MAXIMUM 40 // of an answer's body, which Slack gives as one word
 
 struct webhook_send {
@@ -17,7 +19,9 @@ struct webhook_send {
     struct loop_timer timer;
     struct http_call *call;
     struct buf answer;
+    size_t answered; // bytes of its body
     int format;
+    enum http_reach reach;
     int64_t begun_ms, timeout_ms;
     struct webhook_result result;
     void (*on_end)(void *payload, struct webhook_send *send);
@@ -27,7 +31,8 @@ struct webhook_send {
 static bool on_body(void *payload, const char *bytes, size_t length) {
     struct webhook_send *s = payload;
     buf_append(&s->answer, bytes, length); // what is beyond its maximum is of no interest
-    return true;
+    s->answered += length;
+    return s->answered <= BODY_MAXIMUM;
 }
 
 static void on_sign(void *payload) {
@@ -46,18 +51,23 @@ static const char *answer_word(const struct webhook_send *s) {
     return plain ? text : NULL;
 }
 
-// The status is the answer, also where its body broke off.
+// The head is the answer, also where its body broke off or does not end; a part of a head is none.
 static void judge(struct webhook_send *s, const char *message) {
     struct webhook_result *r = &s->result;
-    r->status = http_status(s->call);
-    r->connected = http_is_connected(s->call) || r->status > 0;
+    r->status = http_has_head(s->call) ? http_status(s->call) : 0;
+    r->connected = http_is_connected(s->call);
     r->refused = http_is_refused(s->call);
     r->retry_after_ms = retry_after_headers(get_header, s->call, clock_wall_at());
     r->took_ms = clock_monotonic_ms() - s->begun_ms;
     const char *word = answer_word(s);
-    if (r->refused)
+    if (r->refused && s->reach == HTTP_PUBLIC)
         snprintf(r->error, sizeof r->error,
                  "its name leads to an address that is not public: set private = yes if that is meant");
+    else if (r->refused)
+        snprintf(r->error, sizeof r->error,
+                 "its address is link-local, not public, and such are never sent to: give another url");
+    else if (http_is_headers_over(s->call))
+        snprintf(r->error, sizeof r->error, "an answer with more than 64 KiB of headers");
     else if (r->status >= 300 && r->status < 400)
         snprintf(r->error, sizeof r->error,
                  "HTTP %d, a redirect, which is not followed: set url to where it leads", r->status);
@@ -103,8 +113,9 @@ static void add_signature(struct http_request *request, const char *secret, cons
 static int begin(struct webhook_send *s, const struct webhook_endpoint *w, const char *url,
                  const char *secret, const struct webhook_message *m, struct err *e) {
     const struct http_listener listener = {on_body, on_sign, on_end, s};
+    s->reach = w->is_private ? HTTP_NOT_LINK_LOCAL : http_reach_of(url);
     struct http_request request = {.fresh = true,
-                                   .reach = w->is_private ? HTTP_NOT_LINK_LOCAL : http_reach_of(url),
+                                   .reach = s->reach,
                                    .url = mem_copy(url),
                                    .body = mem_copy(m->body),
                                    .body_length = strlen(m->body),

@@ -152,6 +152,13 @@ static void drop_some(void) {
     OK(delivery_drop(db, "app", 3000, &dropped, &error));
     assert_true(dropped > 0);
 }
+static void unwind(void) {
+    int64_t changed = 0;
+    OK(delivery_unwind(db, "app", clock_wall_at(), &changed, &error));
+    assert_int_equal(changed, 0);
+    OK(delivery_unwind(db, "app", -INT64_C(1000000000000), &changed, &error));
+    assert_true(changed > 0);
+}
 static void enable(void) {
     bool was = false;
     OK(delivery_enable(db, "app", &was, &error));
@@ -193,6 +200,7 @@ static const struct {
     {"reading and storing", scan_and_store},
     {"again, one", redeliver},
     {"again, all that failed", redeliver_failed},
+    {"a clock set back", unwind},
     {"dropping", drop_some},
     {"enabling", enable},
     {"alerts", alerts},
@@ -305,6 +313,13 @@ static void test_kept(void **state) {
     expire_all(now_at + 29 * day_ms);
     assert_int_equal(number("SELECT count(*) FROM delivery WHERE status='pending'"), 40);
     assert_int_equal(number("SELECT count(*) FROM delivery"), 40);
+    // Only of an endpoint that was away for so long, and was tried lately.
+    type("UPDATE endpoint SET away_since=1, updated_at=%lld", (long long)now_at);
+    assert_int_equal(expire_all(now_at + 31 * day_ms), 0);
+    type("UPDATE endpoint SET away_since=%lld, updated_at=%lld", (long long)(now_at + 5 * day_ms),
+         (long long)(now_at + 31 * day_ms));
+    assert_int_equal(expire_all(now_at + 31 * day_ms), 0);
+    type("UPDATE endpoint SET away_since=1");
     expire_all(now_at + 31 * day_ms);
     assert_int_equal(number("SELECT count(*) FROM delivery WHERE status='failed'"), 40);
     assert_string_equal(text("SELECT DISTINCT last_error FROM delivery"), "nobody took it for 30 days");
