@@ -36,6 +36,17 @@ class Shim:
         """The environment for commands that find missing what the words name (the end of shim.c)."""
         return {**self.env, "GENRUN_SHIM_LACKS": ",".join(words)}
 
+    def knowing(self, hosts):
+        """The environment for commands that look names up here: {name: [addresses]}; know() changes them."""
+        self.know(hosts)
+        return {**self.env, "GENRUN_SHIM_HOSTS": self.path + ".hosts"}
+
+    def know(self, hosts):
+        text = "".join(" ".join([name, *addresses]) + "\n" for name, addresses in hosts.items())
+        with open(self.path + ".new", "w", encoding="ascii") as f:
+            f.write(text)
+        os.replace(self.path + ".new", self.path + ".hosts")
+
     def set_full(self, full):
         """No file grows."""
         self._map[8:16] = struct.pack("q", int(full))

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Preloaded into genrun by tests: sets the wall clock off and makes the disk full,
 // as a control file of three numbers says: wall clock offset in ms; 1: no file can
-// grow; for how many ms the machine was suspended. What $GENRUN_SHIM_LACKS names is missing for those who ask (see the
-// end). Only this process sees it, so no machine is changed and no root is needed.
+// grow; for how many ms the machine was suspended. What $GENRUN_SHIM_LACKS names is missing for those who ask, and names
+// of hosts are looked up in the file $GENRUN_SHIM_HOSTS (see the end). Only this process sees it, so no machine is changed and no root is needed.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -170,4 +174,49 @@ int stat(const char *restrict path, struct stat *restrict out) {
         (lacks("self") || (lacks("owner") && length > 4 && strcmp(path + length - 4, "-shm") == 0)))
         out->st_uid += 1;
     return result;
+}
+
+// ---- names of hosts ----
+
+// A line of the file is a name and its addresses, which may change from one look to the next; without an address there is no
+// such name. What the file does not name is looked up as ever.
+int getaddrinfo(const char *restrict name, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict out) {
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    const char *path = getenv("GENRUN_SHIM_HOSTS");
+    FILE *file = path && name ? fopen(path, "re") : NULL;
+    char line[512], *rest = NULL;
+    char *found = NULL;
+    while (file && !found && fgets(line, sizeof line, file)) {
+        char *word = strtok_r(line, " \n", &rest);
+        found = word && strcmp(word, name) == 0 ? word : NULL;
+    }
+    if (file)
+        fclose(file);
+    if (!found)
+        return real(name, service, hints, out);
+    struct addrinfo **last = out;
+    *out = NULL;
+    for (char *word; (word = strtok_r(NULL, " \n", &rest));) {
+        if (real(word, service, hints, last) == 0)
+            while (*last)
+                last = &(*last)->ai_next;
+    }
+    return *out ? 0 : EAI_NONAME;
+}
+
+// 203.0.113.*, which nobody has, is this machine: so that a public address can be reached.
+int connect(int fd, const struct sockaddr *address, socklen_t length) {
+    static int (*real)(int, const struct sockaddr *, socklen_t);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "connect");
+    struct sockaddr_in v4;
+    if (!getenv("GENRUN_SHIM_HOSTS") || length != sizeof v4 || address->sa_family != AF_INET)
+        return real(fd, address, length);
+    memcpy(&v4, address, sizeof v4);
+    if (ntohl(v4.sin_addr.s_addr) >> 8 == 0xcb0071)
+        v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return real(fd, (const struct sockaddr *)&v4, sizeof v4);
 }
