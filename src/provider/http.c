@@ -246,7 +246,7 @@ bool http_is_refused(const struct http_call *call) {
 }
 
 bool http_has_head(const struct http_call *call) {
-    return call->has_head;
+    return call->has_head && http_status(call) >= 200;
 }
 
 bool http_is_headers_over(const struct http_call *call) {

@@ -17,7 +17,6 @@
 #define CURSOR_MS 5000  // a cursor that moves without a delivery is written so often
 #define AGAIN_MS 1000   // after trouble with the database
 #define CONFIG_MS 60000 // a URL or secret that is missing is looked for again
-#define STEP_MS 60000   // by which the wall clock is set back, that it matters
 #define COUNT_MS 1000   // between two counts of many that are pending
 #define BURST_MS 1000   // of slack: one message in that time
 
@@ -357,6 +356,7 @@ static int drop(struct webhook_place *p, struct err *e) {
     return result;
 }
 
+// A jump of the clock under a runner moves all delays along (runner.c); this is for one that came while nobody looked.
 static int unwind(struct webhook_place *p, struct err *e) {
     int64_t changed = 0;
     int result = delivery_unwind(p->all->db, p->config->name, clock_wall_at(), &changed, e);
@@ -388,18 +388,10 @@ static int turn_endpoint(struct webhook_place *p, int64_t now_ms, struct err *e)
     return result ? result : send_due(p, now_ms, e);
 }
 
-static void note_clock(struct webhooks *w) {
-    int64_t offset_ms = clock_wall_at() - clock_monotonic_ms();
-    for (size_t i = 0; offset_ms < w->offset_ms - STEP_MS && i < w->count; i++)
-        w->list[i].unwinding = true;
-    w->offset_ms = offset_ms;
-}
-
 void webhooks_turn(struct webhooks *w, int64_t changes, int64_t now_ms) {
     struct err e = {0};
     if (!w || now_ms < w->again_ms)
         return;
-    note_clock(w);
     for (size_t i = 0; changes != w->changes && i < w->count; i++)
         w->list[i].looked = false;
     w->changes = changes;

@@ -87,7 +87,7 @@ static int settle_failure(struct webhook_place *p, const struct webhook_going *g
     bool last = webhook_pause_ms(g->attempts + 1) == 0;
     int64_t asked_ms = least(r->retry_after_ms, RETRY_MAXIMUM_MS);
     bool held_off = webhook_end(r) == WEBHOOK_HELD_OFF;
-    if (held_off && asked_ms < 0)
+    if (held_off && asked_ms <= 0)
         asked_ms = jittered(HELD_OFF_MS);
     const struct delivery_outcome outcome = {.status = last ? "failed" : "pending",
                                              .counts = true,

@@ -29,7 +29,7 @@ struct webhook_place {
     int64_t due_at;   // wall: the next delivery; 0: none
     int64_t count_ms; // many are pending: counted anew then
     bool uncounted;   // since the last look
-    bool unwinding;   // the clock may have been set back
+    bool unwinding;   // the clock may have been set back since the last process
     int away_count;   // tries since it is away
     struct webhook_going *going;
     size_t going_count;
@@ -41,11 +41,10 @@ struct webhooks {
     struct loop *loop;
     struct webhook_place *list;
     size_t count, going_count;
-    bool swept;        // what is no longer configured is forgotten
-    bool ended;        // something that was on its way has ended
-    int64_t changes;   // seen
-    int64_t offset_ms; // wall - monotonic, of the last turn
-    int64_t again_ms;  // trouble with the database: not before
+    bool swept;       // what is no longer configured is forgotten
+    bool ended;       // something that was on its way has ended
+    int64_t changes;  // seen
+    int64_t again_ms; // trouble with the database: not before
 };
 
 // ---- webhook.c ----

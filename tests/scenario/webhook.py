@@ -171,7 +171,7 @@ def test_gone_disables(place):
 
 
 def test_gone_drops_many(place):
-    with Receiver(410) as r:
+    with Receiver(*[410] * 4) as r:
         configure(place, r.hook, "events = generation.completed")
         runner = place.start_runner(env=SECRET)
         runner.stop()

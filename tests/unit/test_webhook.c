@@ -43,6 +43,7 @@ static void test_schedule(void **state) {
 }
 
 static char *batch[] = {(char *)"batch.*", (char *)"generation.failed", NULL};
+static char *dotted[] = {(char *)"alert.", NULL};
 static char *all[] = {(char *)"*", NULL};
 
 static void test_filters(void **state) {
@@ -70,6 +71,40 @@ static void test_filters(void **state) {
         assert_int_equal(webhook_wants(&any, cases[i].event), cases[i].any);
         assert_int_equal(webhook_wants(&openai, cases[i].event), cases[i].openai);
     }
+}
+
+// "alert." is all that begin so, too: as an exact name it would be none.
+static void test_filters_with_a_dot(void **state) {
+    (void)state;
+    const struct webhook_endpoint some = {.events = dotted};
+    assert_true(webhook_wants(&some, "alert.stuck") && webhook_wants(&some, "alert.stuck_over"));
+    assert_false(webhook_wants(&some, "alert") || webhook_wants(&some, "alerts.x"));
+}
+
+static void test_ends(void **state) {
+    (void)state;
+    static const struct {
+        struct webhook_result result;
+        enum webhook_end end;
+    } cases[] = {
+        {{.connected = true, .status = 200}, WEBHOOK_TAKEN},
+        {{.connected = true, .status = 204}, WEBHOOK_TAKEN},
+        {{.connected = true, .error = "no answer"}, WEBHOOK_FAILED},
+        {{.connected = true, .status = 302, .error = "x"}, WEBHOOK_FAILED},
+        {{.connected = true, .status = 404, .error = "x"}, WEBHOOK_FAILED},
+        {{.connected = true, .status = 410, .error = "x"}, WEBHOOK_GONE},
+        {{.connected = true, .status = 429, .error = "x"}, WEBHOOK_HELD_OFF},
+        {{.connected = true, .status = 500, .error = "x"}, WEBHOOK_FAILED},
+        {{.connected = true, .status = 501, .error = "x"}, WEBHOOK_FAILED},
+        {{.connected = true, .status = 502, .error = "x"}, WEBHOOK_HELD_OFF},
+        {{.connected = true, .status = 503, .error = "x"}, WEBHOOK_HELD_OFF},
+        {{.connected = true, .status = 504, .error = "x"}, WEBHOOK_HELD_OFF},
+        {{.connected = true, .status = 505, .error = "x"}, WEBHOOK_FAILED},
+        {{.error = "no such name"}, WEBHOOK_UNREACHABLE},
+        {{.refused = true, .error = "x"}, WEBHOOK_BLOCKED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(webhook_end(&cases[i].result), cases[i].end);
 }
 
 static char *write_body(int format, const char *event, const char *message, struct row *row,
@@ -233,6 +268,8 @@ int main(void) {
         cmocka_unit_test(test_signature),
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_filters_with_a_dot),
+        cmocka_unit_test(test_ends),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_large_bodies_are_thin),
         cmocka_unit_test(test_a_burst_is_one_message),
