@@ -196,7 +196,7 @@ def test_interrupted(place):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         wait_until(lambda: parts(place) or p.poll() is not None, 20, "the copying")
         p.send_signal(number)
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=90)
         tap.ok(p.returncode == 5 and err == b"genrun: interrupted: nothing was kept\n" and out == b"",
                f"{signal.Signals(number).name} ends a backup with one line", f"{p.returncode} {err}")
         tap.equal((parts(place), os.path.exists(place.path("copy.db"))), ([], False), "and leaves nothing of it")

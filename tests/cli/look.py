@@ -178,7 +178,7 @@ def test_logs_follow(place):
                          stderr=subprocess.PIPE, cwd=place.folder, env=place.environment())
     p.stdout.readline()
     p.stdout.close()
-    tap.equal(p.wait(timeout=10), 0, "logs -f ends when its reader has gone, also when nothing happens")
+    tap.equal(p.wait(timeout=90), 0, "logs -f ends when its reader has gone, also when nothing happens")
     tap.equal(p.stderr.read(), b"", "without a word")
     p.stderr.close()
 

@@ -46,7 +46,7 @@ def test_reader_stops_in_the_middle(place):
     p.stdout.read(10)
     p.stdout.close()
     err = p.stderr.read().decode()
-    r = Result(command, p.wait(timeout=20), "", err)
+    r = Result(command, p.wait(timeout=90), "", err)
     p.stderr.close()
     tap.ok(r.code == 0 and "cannot" not in r.err, "a list cut short by its reader ends with 0", r)
 

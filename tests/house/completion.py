@@ -55,7 +55,7 @@ ask "$1"
 
 def ask(place, line):
     r = subprocess.run(["bash", "-c", ASK, "ask", line], cwd=place.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=30, universal_newlines=True,
+                       stderr=subprocess.PIPE, timeout=90, universal_newlines=True,
                        env=place.environment({"SCRIPT": SCRIPT, "PATH": os.path.dirname(GENRUN) + ":" + place.env["PATH"]}))
     return r.stdout.splitlines() if r.stderr == "" else r.stderr
 

@@ -56,7 +56,7 @@ def shell(place, script, **env):
     path = os.path.dirname(GENRUN) + ":" + place.env["PATH"]
     return subprocess.run(["sh", "-e", "-c", script], cwd=place.folder, env=place.environment(dict(env, PATH=path)),
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=30)
+                          universal_newlines=True, timeout=90)
 
 
 def with_model(function):

@@ -60,7 +60,7 @@ def test_a_full_disk(place):
 def test_a_shell_with_an_open_transaction(place):
     place.configure(CONFIG)
     with Web(place) as web:
-        shell = sqlite3.connect(place.database, isolation_level=None, timeout=5)
+        shell = sqlite3.connect(place.database, isolation_level=None, timeout=60)
         shell.execute("BEGIN IMMEDIATE")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, web, 1)

@@ -15,7 +15,7 @@ from web import Web
 
 
 def connect(web, data):
-    s = socket.create_connection(("127.0.0.1", web.port), timeout=20)
+    s = socket.create_connection(("127.0.0.1", web.port), timeout=90)
     s.sendall(data)
     return s
 

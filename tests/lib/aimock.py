@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A model server that is not ours (npm @copilotkit/aimock) on a free port of loopback, its journal of what it was
 asked, and packages from npm, pinned and put into build/npm once."""
+import fcntl
 import json
 import os
 import re
@@ -22,12 +23,19 @@ def installed_version(name):
 
 
 def install(packages=()):
-    """Puts aimock and the packages, (name here, package, version) each, into build/npm; the names are those of import."""
+    """Puts aimock and the packages, (name here, package, version) each, into build/npm; the names are those of import.
+    Tests that run side by side do so one after the other."""
+    os.makedirs(NPM, exist_ok=True)
+    with open(os.path.join(NPM, ".lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(packages)
+
+
+def _install(packages):
     wanted = [(PACKAGE, PACKAGE, VERSION), *packages]
     missing = [f"{name}@npm:{package}@{version}" for name, package, version in wanted if installed_version(name) != version]
     if not missing:
         return
-    os.makedirs(NPM, exist_ok=True)
     done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact", "--prefix", NPM, *missing],
                           cwd=NPM, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
@@ -66,7 +74,7 @@ class Server:
 
     def get(self, query):
         url = f"http://127.0.0.1:{self.port}/__aimock/journal{query}"
-        return urllib.request.urlopen(url, timeout=30)
+        return urllib.request.urlopen(url, timeout=90)
 
     def requests_so_far(self):
         with self.get("?limit=1") as answer:
@@ -84,7 +92,7 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0
 
 
 class BrowserError(Exception):
@@ -182,7 +182,7 @@ class Browser:
     def close(self):
         try:
             self.call("Browser.close")
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=90)
         except Exception:  # pylint: disable=broad-except
             self.process.kill()
             self.process.wait()

@@ -20,6 +20,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GENRUN = os.path.abspath(os.environ.get("GENRUN", os.path.join(ROOT, "build", "genrun")))
 POLL_S = 0.01
+# What must come is waited for at least this long, whatever shorter time is named: a slow machine fails no test.
+PATIENCE_S = 90.0
 
 # What runs in the background of a script has SIGINT ignored, and commands inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +58,7 @@ class Result:
 
 def wait_until(condition, deadline_s=10.0, what="the condition"):
     """Polls until condition() is true and returns its value; raises after the deadline."""
+    deadline_s = max(deadline_s, PATIENCE_S)
     end = time.monotonic() + deadline_s
     while True:
         value = condition()
@@ -99,7 +102,7 @@ class Runner:
 
     def wait(self, timeout_s=20.0):
         """Waits for its end; returns the exit code (negative: the signal)."""
-        return self.process.wait(timeout=timeout_s)
+        return self.process.wait(timeout=max(timeout_s, PATIENCE_S))
 
     def stop(self, timeout_s=20.0):
         """SIGTERM and wait: the graceful end. Returns the exit code."""
@@ -208,7 +211,8 @@ class Place:
             popen["input"] = input
         popen.setdefault("stdout", subprocess.PIPE)
         popen.setdefault("stderr", subprocess.PIPE)
-        done = subprocess.run(command, cwd=self.folder, env=self.environment(env), timeout=timeout_s, **popen)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(env),
+                              timeout=max(timeout_s, PATIENCE_S), **popen)
         out, err = done.stdout or b"", done.stderr or b""
         if not binary:
             out, err = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
@@ -227,7 +231,7 @@ class Place:
         os.close(slave)
         if input:
             os.write(master, input.encode())
-        shown, end = b"", time.monotonic() + timeout_s
+        shown, end = b"", time.monotonic() + max(timeout_s, PATIENCE_S)
         try:
             while time.monotonic() < end:
                 if not select.select([master], [], [], 0.05)[0]:
@@ -274,7 +278,7 @@ class Place:
     def sql(self, statement, *values):
         """Runs one statement as a person with a shell would; returns its rows. A statement
         that changes is committed. The schema's refusals come as sqlite3.IntegrityError."""
-        connection = sqlite3.connect(self.database, timeout=5.0)
+        connection = sqlite3.connect(self.database, timeout=PATIENCE_S)
         try:
             with connection:
                 return connection.execute(statement, values).fetchall()

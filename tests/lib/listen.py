@@ -111,7 +111,7 @@ class Stream:
             self.events.append((int(fields["id"]), fields["event"], "\n".join(fields["data"])))
 
 
-def pump(streams, until=lambda: False, deadline_s=30.0, what="the events"):
+def pump(streams, until=lambda: False, deadline_s=90.0, what="the events"):
     """Reads all of them until until() holds; raises after the deadline, or when all have ended and it does not hold."""
     end = time.monotonic() + deadline_s
     poll = select.epoll()

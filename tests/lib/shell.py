@@ -6,6 +6,7 @@ import subprocess
 
 import ledger
 import tap
+from genrun import PATIENCE_S
 
 NOW = "CAST(round((julianday('now')-2440587.5)*86400000) AS INTEGER)"
 STATES = ledger.STATES
@@ -42,8 +43,8 @@ RECURSIVE = "PRAGMA recursive_triggers=ON"
 
 def run(place, *statements, options=()):
     """Types statements, each as one line, into one sqlite3 shell, whatever becomes of them."""
-    command = ["sqlite3", "-batch", "-cmd", ".timeout 5000", *options, place.database]
-    done = subprocess.run(command, input=";\n".join(statements).encode() + b";\n", capture_output=True, timeout=30, check=False,
+    command = ["sqlite3", "-batch", "-cmd", ".timeout 60000", *options, place.database]
+    done = subprocess.run(command, input=";\n".join(statements).encode() + b";\n", capture_output=True, timeout=PATIENCE_S, check=False,
                           cwd=place.folder, env=place.env)
     return Typed(statements, done.returncode, done.stdout.decode("utf-8", "replace").rstrip("\n"),
                  done.stderr.decode("utf-8", "replace"))
@@ -51,7 +52,7 @@ def run(place, *statements, options=()):
 
 def foreign(place, *statements):
     """Writes as somebody does who knows neither triggers nor checks. A statement is a text, or a text and its values."""
-    db = sqlite3.connect(place.database, timeout=5, isolation_level=None)
+    db = sqlite3.connect(place.database, timeout=PATIENCE_S, isolation_level=None)
     db.execute("PRAGMA ignore_check_constraints=ON")
     db.execute("BEGIN IMMEDIATE")
     triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type='trigger'").fetchall()
@@ -67,7 +68,7 @@ def foreign(place, *statements):
 
 def all_of(place):
     """Everything that is watched."""
-    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE_S)
     try:
         return {table: db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in WATCHED}
     finally:
@@ -80,7 +81,7 @@ _watchers = {}
 def commits(place):
     """A number that changes with every commit to the database."""
     if place.database not in _watchers:
-        _watchers[place.database] = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+        _watchers[place.database] = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE_S)
     return _watchers[place.database].execute("PRAGMA data_version").fetchone()[0]
 
 
@@ -111,7 +112,7 @@ def silent(place, sql, name):
 
 
 def drift(place):
-    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE_S)
     try:
         return ledger.drift(db)
     finally:
@@ -120,7 +121,7 @@ def drift(place):
 
 def row(place, id, columns="*"):
     """One generation as a dictionary, parameters parsed."""
-    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE_S)
     db.row_factory = sqlite3.Row
     try:
         r = dict(db.execute(f"SELECT {columns} FROM generations WHERE id=?", (id,)).fetchone())
@@ -132,7 +133,7 @@ def row(place, id, columns="*"):
 
 
 def batch(place, id):
-    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=PATIENCE_S)
     db.row_factory = sqlite3.Row
     try:
         return dict(db.execute("SELECT * FROM batch_jobs WHERE id=?", (id,)).fetchone())

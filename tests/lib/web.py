@@ -9,7 +9,7 @@ import http.client
 import json
 import re
 
-from genrun import wait_until
+from genrun import PATIENCE_S, wait_until
 
 SECRET = "s3cret-of-the-tests-0123456789"
 
@@ -84,7 +84,7 @@ class Web:
             head.setdefault("Content-Type", "application/json")
         if isinstance(body, str):
             body = body.encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=max(timeout_s, PATIENCE_S))
         try:
             connection.request(method, path, body, head)
             answer = connection.getresponse()

@@ -38,7 +38,7 @@ def half_then_silence(x):
 def shell(place, statement):
     """Types a statement into the sqlite3 shell; returns (exit code, stdout, stderr)."""
     r = subprocess.run(["sqlite3", "-cmd", ".timeout 5000", place.database, statement], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, env=place.env)
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=90, env=place.env)
     return r.returncode, r.stdout, r.stderr
 
 

@@ -232,7 +232,7 @@ def test_read_only(place):
     os.chmod(program, 0o755)
 
     def run(path, *command):
-        done = subprocess.run([program, "-d", path, *command], cwd="/", env=place.env, capture_output=True, text=True, check=False, timeout=30, **who)
+        done = subprocess.run([program, "-d", path, *command], cwd="/", env=place.env, capture_output=True, text=True, check=False, timeout=90, **who)
         return type("Result", (), {"code": done.returncode, "out": done.stdout, "err": done.stderr, "__repr__": lambda _: repr(done)})()
 
     cases = (("file", 0o444, 0o777, "is read-only: check the rights of the file and its folder"),
@@ -361,7 +361,7 @@ def test_at_once(place):
         path = place.path(f"together-{turn}.db")
         processes = [subprocess.Popen(place.command("-d", path, *WRITE, bare=True), cwd=place.folder, env=place.env, stdin=subprocess.DEVNULL,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
-        results = [(p.communicate(timeout=30), p.returncode) for p in processes]
+        results = [(p.communicate(timeout=90), p.returncode) for p in processes]
         tap.ok(all(code == 0 and err == "" for (_, err), code in results), "six at once: each is served", results)
         db = sqlite3.connect(path)
         tap.equal((db.execute("SELECT count(*) FROM schema_migrations").fetchone(), sorted(i for (i,) in db.execute("SELECT id FROM generations"))),

@@ -24,7 +24,7 @@ def fill(place, seed):
     rng = random.Random(seed)
     place.submit("x", "--model", "echo")
     shell.submit_batch(place, 40, "--user", "u1")
-    db = sqlite3.connect(place.database, timeout=5)
+    db = sqlite3.connect(place.database, timeout=60)
     now = db.execute(f"SELECT {shell.NOW}").fetchone()[0]
     with db:
         for _ in range(ROWS):
@@ -61,7 +61,7 @@ def camel(name):
 
 def plain(place, sql, *values):
     """Rows of plain SQL as dictionaries with the names of JSON."""
-    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{place.database}?mode=ro", uri=True, timeout=60)
     try:
         cursor = db.execute(sql, values)
         names = [camel(d[0]) for d in cursor.description]
@@ -171,7 +171,7 @@ def test_stuck(place):
     # A runner that is up and does nothing but its own.
     holder = place.start("submit", "own", "--model", "echo", "--param", "delay=60s", "--wait")
     wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE status='processing'"), 10, "its start")
-    db = sqlite3.connect(place.database, timeout=5)
+    db = sqlite3.connect(place.database, timeout=60)
     now = db.execute(f"SELECT {shell.NOW}").fetchone()[0]
     with db:
         for i in range(80):
