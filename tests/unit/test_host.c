@@ -18,7 +18,7 @@
 // cmocka needs the above
 #include <cmocka.h>
 
-#define PATIENCE_MS 20000 // of the tests; nothing takes long
+#define PATIENCE_MS 90000 // of the tests; nothing takes long
 #define MANY 1000
 
 static char folder[64], database[96];

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000 // of the tests; nothing takes long
+#define PATIENCE_MS 90000 // of the tests; nothing takes long
 #define CHAIN_MS 30000    // a chain that nobody ends does so itself
 
 static struct loop *loop;
@@ -197,8 +197,8 @@ static const struct {
     int least; // that are found one by one or with their group
 } crowds[] = {
     {"a pipeline", "sleep 60 | cat & sleep 60 & echo >&$FD; wait", 1},
-    {"sessions of their own", "setsid sleep 60 & setsid sh -c 'sleep 60 & exec sleep 60' & echo >&$FD; wait",
-     2},
+    {"sessions of their own",
+     "setsid sh -c 'sleep 60 & setsid sh -c \"echo >&$FD; exec sleep 60\" & exec sleep 60' & wait", 2},
     {"let go", "setsid -f sleep 60; (setsid -f sh -c 'sleep 60 & sleep 60 & wait' &); echo >&$FD", 1},
     {"with another environment beside", "env -i /bin/sleep 60 & echo >&$FD; exec sleep 60", 1},
     {"with another environment in a session of its own",

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 
 #define MINUTE 60000
-#define PATIENCE_MS 20000 // of the tests; nothing takes long
+#define PATIENCE_MS 90000 // of the tests; nothing takes long
 
 static struct run_settings settings;
 static struct job_settings jobs;
