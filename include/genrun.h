@@ -528,14 +528,14 @@ int genrun_wait(genrun *g, const char *id, int signals, genrun_each each, void *
  * it, GENRUN_REMOTE when it cannot be reached. genrun_run() syncs by itself where it is configured. */
 
 /* Makes the mirror's tables, or migrates them; harmless when repeated. adopt != 0: tables of these names that are there
- * already are taken over where their columns fit; else GENRUN_CONFLICT, as after a minute in which others held the
- * tables. *out (may be NULL), which the caller frees: a row of place, schema, before and after (versions; 0: there was
+ * already are taken over where their columns fit; else GENRUN_CONFLICT, as when others held the tables for [sync]
+ * timeout. *out (may be NULL), which the caller frees: a row of place, schema, before and after (versions; 0: there was
  * none), adopted (tables), added (columns), mended (tables that had been dropped). */
 int genrun_sync_init(genrun *g, genrun_row **out, int adopt);
 /* Brings there all that is new, and carries out the orders typed there; beside a runner, too, which gives way:
- * GENRUN_CONFLICT when that takes more than a minute. *out (may be NULL), which the caller frees and which is there also
- * after a failure on the way: a row of place, node, rows (written), refused, orders_applied, orders_refused, position and
- * behind (rows of the log), seconds. */
+ * GENRUN_CONFLICT when that takes more than [sync] timeout. *out (may be NULL), which the caller frees and which is there
+ * also after a failure on the way: a row of place, node, rows (written), refused, orders_applied, orders_refused,
+ * position and behind (rows of the log), seconds. */
 int genrun_sync_push(genrun *g, genrun_row **out);
 /* How it stands: a row of place, schema, node, position, behind, moved_at, refused, offline_since, failed_since (it can
  * be reached, and the sync fails), reachable (0 or 1), connection ("direct" or "pooler"; none when it is not), reason

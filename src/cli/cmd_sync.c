@@ -70,7 +70,7 @@ const struct command cmd_sync_init = {
         "same names that are not genrun's are never touched without --adopt (5), which checks their columns\n"
         "first. Harmless when repeated: a table of the mirror that was dropped is made anew. While others "
         "use\n"
-        "the tables it waits, for a minute at most (5).",
+        "the tables it waits, for [sync] timeout at most (5).",
     .example = "genrun sync init",
     .options = init_options,
     .create = true,
@@ -109,7 +109,7 @@ const struct command cmd_sync_push = {
     .summary = "bring what is new to Postgres now, and carry out the orders typed there",
     .detail = "A runner does the same all the time where [sync] is configured; it gives way to this command, "
               "which\n"
-              "waits for that a minute at most (5). Exits with 7 when Postgres cannot be reached, with 3 "
+              "waits for that, [sync] timeout at most (5). Exits with 7 when Postgres cannot be reached, with 3 "
               "when none is\n"
               "configured or the mirror is not as it should be. What was brought there stays; again goes on "
               "behind it.",

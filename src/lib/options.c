@@ -184,7 +184,8 @@ static const struct option rows[] = {
       "Whether what retention or a person removes here is removed there, too."},
      OPTION_FLAG, IN_SYNC(deletes), 0, 0, no_yes},
     {{"sync", "timeout", "60s", "", NULL,
-      "A statement there may take so long; when a quarter more has passed without an answer, the connection is given up."},
+      "A statement there may take so long; when a quarter more has passed without an answer, the connection is given up. "
+      "'genrun sync push' and 'genrun sync init' wait so long for another sync, or for who else holds the tables."},
      OPTION_DURATION, IN_SYNC(timeout_ms), SECONDS(1), HOURS(1), NULL},
 
     {{WEBHOOK_SECTION, "url", "", "none", "url = https://app.example.org/hooks/genrun",

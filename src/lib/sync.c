@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_MS 60000 // with another sync
+#define INIT_MS 60000 // of a statement of `sync init` at least: making an index may take its time
 #define OUTSIDE "the runner's own transaction is no place to speak to Postgres: call it outside"
 
 // The connection string; wipe it in any case.
@@ -56,16 +56,15 @@ static void tell_waiting(void *payload) {
 static int init(genrun *g, const struct buf *url, bool adopt, struct init_report *report) {
     struct pg *pg = NULL;
     const struct sync_settings *settings = &g->config->sync;
-    // Making an index on a table that was there may take its time.
     const struct pg_options options = {.url = buf_borrow(url),
                                        .schema = settings->schema,
-                                       .timeout_ms = settings->timeout_ms > PATIENCE_MS ? settings->timeout_ms
-                                                                                        : PATIENCE_MS};
+                                       .timeout_ms = settings->timeout_ms > INIT_MS ? settings->timeout_ms
+                                                                                        : INIT_MS};
     int result = pg_open(&pg, &options, &g->err);
     if (!result)
         result = init_mirror(
             pg, settings->schema,
-            &(struct init_options){.adopt = adopt, .patience_ms = PATIENCE_MS, .on_waiting = tell_waiting},
+            &(struct init_options){.adopt = adopt, .patience_ms = settings->timeout_ms, .on_waiting = tell_waiting},
             report, &g->err);
     pg_close(pg);
     return result;
@@ -146,7 +145,7 @@ static int push(genrun *g, const struct buf *url, struct sync_result *r, char **
                                          .page = g->config->sync.batch,
                                          .deletes = g->config->sync.deletes,
                                          .timeout_ms = g->config->sync.timeout_ms,
-                                         .patience_ms = PATIENCE_MS,
+                                         .patience_ms = g->config->sync.timeout_ms,
                                          .version = GENRUN_VERSION};
     struct sync *s = NULL;
     int result = sync_open(&s, &options, &host, &g->err);

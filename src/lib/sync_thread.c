@@ -317,20 +317,31 @@ static bool is_silent(struct sync_thread *t, int64_t now_ms) {
     return since_ms && now_ms - since_ms > (atomic_load(&t->pulse.naming) ? NAMELESS_MS : SILENT_MS);
 }
 
+// Why it is not to be waited for any more; NULL: it is.
+static const char *why_leave(struct sync_thread *t, int64_t until_ms) {
+    int64_t now_ms = clock_monotonic_ms();
+    return t->g->stop > 1         ? "at a second signal"
+           : now_ms >= until_ms   ? "at the end of shutdown_grace"
+           : is_silent(t, now_ms) ? "as Postgres does not answer"
+                                  : NULL;
+}
+
 void sync_thread_last(struct sync_thread *t, int64_t until_ms) {
+    const char *why = NULL;
+    int result = 0;
     if (!t)
         return;
     pthread_mutex_lock(&t->mutex);
     t->last = true;
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->mutex);
-    for (int64_t now_ms; !is_finished(t) && t->g->stop < 2;) {
+    while (!result && !is_finished(t) && !(why = why_leave(t, until_ms))) {
         struct err ignored;
-        now_ms = clock_monotonic_ms();
-        if (now_ms >= until_ms || is_silent(t, now_ms) ||
-            loop_wait(t->g->loop, until_ms - now_ms < LOOK_MS ? until_ms - now_ms : LOOK_MS, &ignored))
-            break;
+        result = loop_wait(t->g->loop, LOOK_MS, &ignored);
     }
+    if (why)
+        log_warn("sync: the last push was left %s: the next run, or 'genrun sync push', brings the rest",
+                 why);
 }
 
 void sync_thread_end(struct sync_thread *t) {

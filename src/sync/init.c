@@ -409,10 +409,10 @@ int init_mirror(struct pg *pg, const char *schema, const struct init_options *op
         if (!result || strcmp(pg_state(pg), "55P03") != 0)
             return result;
         int64_t waited_ms = clock_monotonic_ms() - since_ms;
-        if (waited_ms >= patience_ms)
-            return give_up(pg, schema, waited_ms, e);
         if (!told && options->on_waiting)
             options->on_waiting(options->payload);
+        if (waited_ms >= patience_ms)
+            return give_up(pg, schema, waited_ms, e);
         lock_ms = lock_ms * 2 < patience_ms - waited_ms ? lock_ms * 2 : patience_ms - waited_ms;
     }
 }
