@@ -67,6 +67,32 @@ static int one_row(struct db *db, sqlite3_stmt *s, struct row **out, struct err 
     return code < 0 ? (int)e->code : 0;
 }
 
+// The batch of OpenAI's API that an event of no batch job names: it ended before it became one. Freed by the caller;
+// NULL: none.
+static char *named_batch(const struct delivery_event *event) {
+    cJSON *data = NULL;
+    struct err ignored;
+    if (event->batch_seq || !event->data || strncmp(event->event, "batch.", 6) != 0 ||
+        json_parse(event->data, strlen(event->data), &data, &ignored) != 0)
+        return NULL;
+    char *id = mem_copy(json_text(data, "openaiBatchId", NULL));
+    cJSON_Delete(data);
+    return id;
+}
+
+static int named_subject(struct db *db, const struct delivery_event *event, struct row **out, struct err *e) {
+    char *id = named_batch(event);
+    int result = id ? one_row(db,
+                              db_ask(db, e,
+                                     "SELECT id, status, user_id, endpoint, completion_window, created_at"
+                                     " FROM openai_batches WHERE id=?",
+                                     "t", id),
+                              out, e)
+                    : 0;
+    free(id);
+    return result;
+}
+
 int delivery_subject(struct db *db, const struct delivery_event *event, struct row **out, struct err *e) {
     *out = NULL;
     if (event->generation_seq)
@@ -90,27 +116,25 @@ int delivery_subject(struct db *db, const struct delivery_event *event, struct r
         return one_row(
             db, db_ask(db, e, "SELECT " ROWS_BATCH " FROM batch_jobs WHERE seq=?", "i", event->batch_seq),
             out, e);
-    return 0;
+    return named_subject(db, event, out, e);
 }
 
 int delivery_openai(struct db *db, const struct delivery_event *event, char id[48], char status[16],
                     struct err *e) {
-    cJSON *data = NULL;
+    char *named = named_batch(event);
     id[0] = status[0] = '\0';
-    if (!event->batch_seq && event->data && json_parse(event->data, strlen(event->data), &data, e) != 0)
+    if (!event->batch_seq && !named)
         return 0;
-    sqlite3_stmt *s =
-        event->batch_seq
-            ? db_ask(db, e, "SELECT id, status FROM openai_batches WHERE batch_seq=?", "i", event->batch_seq)
-            : db_ask(db, e, "SELECT id, status FROM openai_batches WHERE id=?", "t",
-                     json_text(data, "openaiBatchId", ""));
+    sqlite3_stmt *s = named ? db_ask(db, e, "SELECT id, status FROM openai_batches WHERE id=?", "t", named)
+                            : db_ask(db, e, "SELECT id, status FROM openai_batches WHERE batch_seq=?", "i",
+                                     event->batch_seq);
     int code = s ? db_next(db, s, e) : -1;
     if (code == 1) {
         snprintf(id, 48, "%s", db_text(s, 0));
         snprintf(status, 16, "%s", db_text(s, 1));
     }
     db_done(db, s);
-    cJSON_Delete(data);
+    free(named);
     return code < 0 ? (int)e->code : 0;
 }
 

@@ -25,7 +25,8 @@ void delivery_event_clear(struct delivery_event *event);
 int delivery_scan(struct db *db, int64_t *position, bool (*wants)(void *payload, const char *event),
                   void *payload, struct delivery_event list[DELIVERY_PAGE], size_t *count, bool *more,
                   struct err *e) must_check;
-// Whose the event is: a row as `show --json` gives it, without what is long; NULL when it is of nobody, or gone.
+// Whose the event is: a row as `show --json` gives it, without what is long (of a batch of OpenAI's API that never became a
+// batch job: some of what /v1/batches shows); NULL when it is of nobody, or gone.
 int delivery_subject(struct db *db, const struct delivery_event *event, struct row **out,
                      struct err *e) must_check;
 // The id and status that OpenAI's API has for the event's batch job, or for the one that it names; "" : none.

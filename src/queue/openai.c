@@ -115,13 +115,15 @@ static int check_file(struct db *db, const struct openai_spec *spec, char **erro
     return 0;
 }
 
-static int log_refusal(struct db *db, const char *id, const char *message, struct err *e) {
+// Of one that has no batch job, which tells of its ends by itself.
+static int log_end(struct db *db, const char *level, const char *event, const char *id, const char *message,
+                   struct err *e) {
     struct buf data;
     buf_init(&data, BUF_UNLIMITED);
     buf_char(&data, '{');
     json_write_member_text(&data, "openaiBatchId", id);
     buf_char(&data, '}');
-    int result = queue_log(db, "error", "batch.refused", 0, 0, message, buf_borrow(&data), e);
+    int result = queue_log(db, level, event, 0, 0, message, buf_borrow(&data), e);
     buf_free(&data);
     return result;
 }
@@ -142,7 +144,7 @@ static int insert(struct db *db, const struct openai_spec *spec, int64_t now_at,
                    spec->completion_window, spec->metadata, spec->output_expires_after, spec->idempotency_key,
                    now_at, spec->window_ms > 0 ? now_at + spec->window_ms : 0, errors);
     if (!result && reason)
-        result = log_refusal(db, id, reason, e);
+        result = log_end(db, "error", "batch.refused", id, reason, e);
     free(errors);
     free(reason);
     return result;
@@ -241,9 +243,13 @@ static int cancel_row(struct db *db, const struct row *row, struct err *e) {
     const char *status = row_text(row, "status");
     if (strcmp(status, "cancelled") == 0 || strcmp(status, "cancelling") == 0)
         return 0;
-    if (strcmp(status, "validating") == 0)
-        return db_run(db, e, "UPDATE openai_batch SET cancelled_at=? WHERE id=?", "it", clock_wall_at(),
-                      row_text(row, "id"));
+    if (strcmp(status, "validating") == 0) {
+        const char *id = row_text(row, "id");
+        int result =
+            db_run(db, e, "UPDATE openai_batch SET cancelled_at=? WHERE id=?", "it", clock_wall_at(), id);
+        return result ? result
+                      : log_end(db, "info", "batch.cancelled", id, "cancelled before its file was read", e);
+    }
     if (strcmp(status, "in_progress") == 0)
         return cancel_job(db, row_integer(row, "batch_seq", 0), CANCELLED_REASON, e);
     return err_set(e, ERR_CONFLICT, "Cannot cancel a batch with status '%s'.", status);
@@ -273,7 +279,7 @@ int queue_openai_refuse(struct db *db, const char *id, const char *errors, const
                     " AND failed_at IS NULL AND cancelled_at IS NULL AND expired_at IS NULL",
                     "itt", clock_wall_at(), errors, id);
     if (!result && db_changes(db) == 1)
-        result = log_refusal(db, id, message, e);
+        result = log_end(db, "error", "batch.refused", id, message, e);
     if (result)
         db_rollback(db);
     return result ? result : db_commit(db, e);
@@ -326,5 +332,7 @@ int queue_openai_expire(struct db *db, int64_t now_at, char id[OPENAI_ID_SIZE], 
         "iit", now_at, (int64_t)*ended, id);
     if (!result && in_progress)
         result = cancel_job(db, batch_seq, RESULT_EXPIRED, e);
+    else if (!result && *ended)
+        result = log_end(db, "error", "batch.refused", id, "its window was over before its file was read", e);
     return result;
 }

@@ -14,6 +14,7 @@
 #define AT_ONCE 4       // on their way to one endpoint
 #define AT_ONCE_ALL 16  // and to all
 #define LOOK_MS 20      // between two looks at a log in which nothing was for the endpoint
+#define LATER_MS 250    // between two looks at an event whose time has not come
 #define CURSOR_MS 5000  // a cursor that moves without a delivery is written so often
 #define AGAIN_MS 1000   // after trouble with the database
 #define CONFIG_MS 60000 // a URL or secret that is missing is looked for again
@@ -154,33 +155,37 @@ static int forget_others(struct webhooks *w, struct err *e) {
     return result;
 }
 
-static int store(struct webhook_place *p, struct delivery_event *events, size_t count, int64_t position,
-                 struct err *e) {
+// *position moves back before the first event whose time has not come.
+static int store(struct webhook_place *p, struct delivery_event *events, size_t count, int64_t *position,
+                 bool *later, struct err *e) {
     struct delivery_new list[DELIVERY_PAGE];
     size_t kept = 0;
     int result = 0;
     int64_t now_at = clock_wall_at();
-    for (size_t i = 0; !result && i < count; i++) {
+    *later = false;
+    for (size_t i = 0; !result && !*later && i < count; i++) {
         struct delivery_new *d = &list[kept];
         struct buf body;
-        bool wanted = false;
+        enum webhook_wish wish = WEBHOOK_NOTHING;
         buf_init(&body, BUF_UNLIMITED);
         *d = (struct delivery_new){events[i].id, events[i].generation_seq, events[i].batch_seq, "", NULL};
         result = p->state.disabled_at
                      ? 0
-                     : webhook_body(p->all->db, p->config, &events[i], d->type, &body, &wanted, e);
-        if (!result && wanted) {
+                     : webhook_body(p->all->db, p->config, &events[i], now_at, d->type, &body, &wish, e);
+        if (!result && wish == WEBHOOK_WANTED) {
             d->body = buf_take(&body);
             kept++;
         }
+        *later = !result && wish == WEBHOOK_LATER;
+        *position = *later ? events[i].id - 1 : *position;
         buf_free(&body);
     }
     int64_t wait_ms = p->config->format == WEBHOOK_SLACK ? BURST_MS : 0;
     if (!result && kept > 0)
         result =
-            delivery_store(p->all->db, p->config->name, list, kept, position, now_at + wait_ms, now_at, e);
+            delivery_store(p->all->db, p->config->name, list, kept, *position, now_at + wait_ms, now_at, e);
     if (!result && kept > 0) {
-        p->written = position;
+        p->written = *position;
         p->state.pending += (int64_t)kept;
     }
     for (size_t i = 0; i < kept; i++)
@@ -196,14 +201,19 @@ static int read_log(struct webhook_place *p, int64_t now_ms, struct err *e) {
     int result = delivery_scan(p->all->db, &position, wants, p, events, &count, &p->more, e);
     if (result)
         return result;
-    result = count ? store(p, events, count, position, e) : 0;
+    bool later = false;
+    result = count ? store(p, events, count, &position, &later, e) : 0;
     for (size_t i = 0; i < count; i++)
         delivery_event_clear(&events[i]);
     if (result)
         return result;
     p->state.position = position;
-    if (!p->more)
+    if (later) {
+        p->more = p->looked = false;
+        p->look_ms = now_ms + LATER_MS;
+    } else if (!p->more) {
         p->look_ms = now_ms + LOOK_MS;
+    }
     return 0;
 }
 

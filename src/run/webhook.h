@@ -41,9 +41,12 @@ bool webhook_wants(const struct webhook_endpoint *endpoint, const char *event);
 
 // ---- webhook_body.c ----
 #define WEBHOOK_BODY_MAXIMUM 20000 // bytes
-// What is sent for an event: its type and body (of slack: a line). *wanted false: nothing, it is not for this endpoint.
+// LATER: the batch ends, but has not ended yet; who is told would still see it at work.
+enum webhook_wish { WEBHOOK_NOTHING, WEBHOOK_WANTED, WEBHOOK_LATER };
+// What is sent for an event: its type and body (of slack: a line). *wish NOTHING: it is not for this endpoint.
 int webhook_body(struct db *db, const struct webhook_endpoint *endpoint, const struct delivery_event *event,
-                 char type[64], struct buf *body, bool *wanted, struct err *e) must_check;
+                 int64_t now_at, char type[64], struct buf *body, enum webhook_wish *wish,
+                 struct err *e) must_check;
 // The same for an event and its row (NULL: none), its OpenAI id and status ("": none).
 struct webhook_subject {
     struct row *row;

@@ -11,6 +11,7 @@
 
 #define LINE_COLUMNS 300 // of a message of slack
 #define LINES 20         // of one message
+#define LATER_MS 60000   // a batch that takes longer to end is told of before
 
 // ---- standard ----
 
@@ -204,21 +205,30 @@ static bool is_listed(char *const *list, const char *word) {
 // Of a model and a user that the endpoint wants? What is of nobody is for all.
 static bool is_meant(const struct webhook_endpoint *w, const struct delivery_event *event,
                      const struct row *row) {
-    if (!event->generation_seq && !event->batch_seq)
+    bool has_model = event->generation_seq || event->batch_seq;
+    if (!has_model && !row)
         return true;
-    return (!w->models || (row && is_listed(w->models, row_text(row, "model_id")))) &&
+    return (!w->models || !has_model || (row && is_listed(w->models, row_text(row, "model_id")))) &&
            (!w->users || (row && is_listed(w->users, row_text(row, "user_id"))));
 }
 
+static bool is_ending(const struct webhook_subject *subject) {
+    return strcmp(subject->openai_status, "cancelling") == 0 ||
+           strcmp(subject->openai_status, "finalizing") == 0;
+}
+
 int webhook_body(struct db *db, const struct webhook_endpoint *w, const struct delivery_event *event,
-                 char type[64], struct buf *body, bool *wanted, struct err *e) {
+                 int64_t now_at, char type[64], struct buf *body, enum webhook_wish *wish, struct err *e) {
     struct webhook_subject subject = {0};
+    int64_t age_ms = now_at - event->created_at;
     int result = delivery_subject(db, event, &subject.row, e);
     if (!result && w->format == WEBHOOK_OPENAI)
         result = delivery_openai(db, event, subject.openai_id, subject.openai_status, e);
-    *wanted = !result && is_meant(w, event, subject.row) &&
-              webhook_write_body(w, event, &subject, type, body) &&
-              (w->format != WEBHOOK_OPENAI || webhook_wants(w, type));
+    bool wanted = !result && is_meant(w, event, subject.row) &&
+                  webhook_write_body(w, event, &subject, type, body) &&
+                  (w->format != WEBHOOK_OPENAI || webhook_wants(w, type));
+    bool later = wanted && is_ending(&subject) && age_ms > -LATER_MS && age_ms < LATER_MS;
+    *wish = later ? WEBHOOK_LATER : wanted ? WEBHOOK_WANTED : WEBHOOK_NOTHING;
     row_free(subject.row);
     return result;
 }

@@ -68,20 +68,29 @@ def test_deliveries_are_accepted(place):
         runner.stop()
 
 
+def make_batch(web, text):
+    return web.post("/v1/batches", {"input_file_id": upload(web, text), "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json["id"]
+
+
 def test_openai_events(place):
-    had = []
-    with Server(lambda x: (had.append(x), x.answer(200, ""))) as r:
-        place.configure(f"[webhook app]\nurl = {r.url}\nformat = openai\nsecret_env = HOOK\n[model echo]\n")
+    """Each end of a batch, as a handler that was written for OpenAI's reads it."""
+    with Server(lambda x: x.answer(200, "")) as r, Server(lambda x: x.wait_closed()) as model:
+        place.configure(f"[webhook app]\nurl = {r.url}\nformat = openai\nsecret_env = HOOK\n[model m]\nbase_url = {model.url}\n[model echo]\n")
         with Web(place, env={"HOOK": SECRET}) as web:
-            line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions",
-                    "body": {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}}
-            file = upload(web, json.dumps(line) + "\n")
-            batch = web.post("/v1/batches", {"input_file_id": file, "endpoint": "/v1/chat/completions",
-                                             "completion_window": "24h"}).json["id"]
-            wait_until(lambda: had, what="the end of the batch")
-            expect_accepted(had[0], "an event of the batch is accepted by both")
-            tap.equal((had[0].json["type"], had[0].json["object"], had[0].json["data"]), ("batch.completed", "event", {"id": batch}),
-                      "it is OpenAI's, with its id")
+            for n, status in enumerate(("completed", "failed", "cancelled", "expired")):
+                line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions",
+                        "body": {"model": "echo" if n < 2 else "m", "messages": [{"role": "user", "content": "hi"}]}}
+                batch = make_batch(web, "no JSON\n" if status == "failed" else json.dumps(line) + "\n")
+                if n >= 2:
+                    wait_until(lambda: web.get(f"/v1/batches/{batch}").json["status"] == "in_progress", what="its start")
+                if status == "cancelled":
+                    web.post(f"/v1/batches/{batch}/cancel")
+                elif status == "expired":
+                    place.sql("UPDATE openai_batch SET expires_at=1000 WHERE id=?", batch)
+                wait_until(lambda: r.count == n + 1, 20, f"the event of one that is {status}")
+                x = r.requests[n]
+                expect_accepted(x, f"batch.{status} is accepted by both")
+                tap.equal((x.json["type"], x.json["object"], x.json["data"]), (f"batch.{status}", "event", {"id": batch}), "it is OpenAI's, with its id")
 
 
 def upload(web, text):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Webhooks over HTTP: the endpoints, their deliveries page by page, a test, sending again, enabling; the same objects as the
 commands print with --json, and no secret in any of them. (Who may ask is in tests/http/roles.py.)"""
+import json
 import os
 import sys
 
@@ -166,6 +167,79 @@ def test_redeliver_and_enable(place):
                 r = web.post(f"/api/webhooks/{name}/redeliver", body)
                 tap.ok(r.status == status and r.error["message"], f"{name} {body}: {status}", r)
             tap.equal(len(other.requests), 1, "the other was sent nothing more")
+
+
+# ---- batches as OpenAI's clients know them ----
+
+
+def line(id, model="echo", **body):
+    return {"custom_id": id, "method": "POST", "url": "/v1/chat/completions",
+            "body": {"model": model, "messages": [{"role": "user", "content": "hi"}], **body}}
+
+
+def make_batch(web, *lines, **more):
+    text = "".join(json.dumps(x) + "\n" if isinstance(x, dict) else x + "\n" for x in lines)
+    parts = "".join(f'--b\r\nContent-Disposition: form-data; name="{n}"{more}\r\n\r\n{v}\r\n' for n, more, v in
+                    (("purpose", "", "batch"), ("file", '; filename="a.jsonl"', text)))
+    file = web.request("POST", "/v1/files", (parts + "--b--\r\n").encode(), headers={"Content-Type": "multipart/form-data; boundary=b"}).json["id"]
+    return web.post("/v1/batches", {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h", **more}).json["id"]
+
+
+def test_openai_events(place):
+    """Each end of a batch is one event, with the id of /v1/batches; who asks for the batch then sees that it has ended so."""
+    told = []
+
+    def take(x):
+        event = x.json
+        told.append((event["type"], event["data"], web.get(f"/v1/batches/{event['data']['id']}").json["status"]))
+        x.answer(200, "")
+
+    def wait(*ends):
+        wait_until(lambda: len(told) >= len(ends), 20, f"{ends}; told was {told}")
+        tap.equal(told, [(f"batch.{status}", {"id": id}, status) for id, status in ends], f"batch.{ends[-1][1]}")
+
+    with Server(lambda x: x.wait_closed()) as model, Server(take) as app:
+        place.configure(f"[webhook app]\nurl = {app.url}\nformat = openai\nsecret_env = HOOK\n[model m]\nbase_url = {model.url}\nconcurrency = 1\n[model echo]\n")
+        with Web(place, env=ENV) as web:
+            ends = [(make_batch(web, line("a"), line("b")), "completed")]
+            wait(*ends)
+            ends.append((make_batch(web, "no JSON"), "failed"))
+            wait(*ends)
+            for status in ("cancelled", "expired"):
+                id = make_batch(web, *[line(str(n), "m") for n in range(2500)])
+                ends.append((id, status))
+                wait_until(lambda: web.get(f"/v1/batches/{id}").json["status"] == "in_progress", 20, "it runs")
+                if status == "cancelled":
+                    web.post(f"/v1/batches/{id}/cancel")
+                else:
+                    place.sql("UPDATE openai_batch SET expires_at=1000 WHERE id=?", id)
+                wait(*ends)
+            tap.equal({x.json["object"] for x in app.requests} | {x.json["id"][:4] for x in app.requests}, {"event", "evt_"}, "they are OpenAI's")
+            tap.equal(len({x.json["id"] for x in app.requests}), 4, "each with an id of its own")
+
+
+def test_openai_events_before_the_file_was_read(place):
+    """A batch that is cancelled, or whose window is over, before its file was read has ended as well."""
+    with Hook() as app, Hook() as others:
+        place.configure(f"[webhook app]\nurl = {app.url}\nformat = openai\n[webhook others]\nurl = {others.url}\nformat = openai\nusers = bob\n"
+                        "[model echo]\n")
+        with Web(place, env=ENV) as web:
+            ids = [f"batch_{'0' * 31}{n}" for n in range(2)]
+            make_batch(web, line("a"))
+            wait_until(lambda: app.count == 1, what="the first")
+            file = place.value("SELECT input_file_id FROM openai_batch")
+            # None is read that fast, so they are put beside.
+            for id in ids:
+                place.sql("INSERT INTO openai_batch (id, asked_by, user_id, input_file_id, endpoint, completion_window, created_at, expires_at)"
+                          " VALUES (?, 'x', 'ann', ?, '/v1/chat/completions', '24h', 1, 4000000000000)", id, file)
+            tap.equal(web.post(f"/v1/batches/{ids[0]}/cancel").json["status"], "cancelled", "cancelled at once")
+            place.sql("UPDATE openai_batch SET expires_at=1000 WHERE id=?", ids[1])
+            wait_until(lambda: app.count == 3, 20, f"both; had were {[x.json for x in app.requests]}")
+            tap.equal({(x.json["type"], x.json["data"]["id"]) for x in app.requests[1:]}, {("batch.cancelled", ids[0]), ("batch.expired", ids[1])},
+                      "both are told")
+            wait_until(lambda: place.value("SELECT log_id>=(SELECT max(id) FROM logs WHERE event LIKE 'batch.%') FROM cursors WHERE name='webhook:others'"),
+                       20, "that the others' reader has passed")
+            tap.equal(others.count, 0, "but not to who wants another user's")
 
 
 tap.main(globals())
