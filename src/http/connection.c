@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "http/state.h"
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define HEAD_MS 10000        // for the head of the first request
@@ -12,6 +13,7 @@
 #define LEAST_BYTES_A_S 1024 // mobile lines are faster
 #define STOP_MS 1000         // a stream may stand still for so long during a stop
 #define IDLE_CUT 8           // connections that have been served, cut at once when the limit is reached
+#define LEFT_AT_ONCE 64      // of those that left, in one look
 #define UNUSED_MS 500        // then, those that have sent no request for so long are cut, too
 
 struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) {
@@ -26,10 +28,14 @@ struct connection *connection_add(struct server *s, struct MHD_Connection *mhd) 
         c->next->back = &c->next;
     s->connections = c;
     s->connection_count++;
+    // Without it a client that leaves is noticed by the next ping, or at the end of its wait.
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    (void)epoll_ctl(s->left_fd, EPOLL_CTL_ADD, c->fd, &event);
     return c;
 }
 
 void connection_remove(struct connection *c) {
+    (void)epoll_ctl(c->server->left_fd, EPOLL_CTL_DEL, c->fd, NULL);
     *c->back = c->next;
     if (c->next)
         c->next->back = c->back;
@@ -62,6 +68,17 @@ static int64_t deadline_ms(const struct connection *c) {
 static bool has_left(const struct connection *c) {
     char byte;
     return c->phase == PHASE_BODY && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void connection_take_left(struct server *s) {
+    struct epoll_event events[LEFT_AT_ONCE];
+    int count = epoll_wait(s->left_fd, events, LEFT_AT_ONCE, 0);
+    for (int i = 0; i < count; i++) {
+        struct connection *c = events[i].data.ptr;
+        c->left = true;
+        if (c->exchange)
+            dispatch_left(c->exchange);
+    }
 }
 
 static void cut(struct connection *c) {
@@ -97,12 +114,26 @@ static void cut_streams(struct server *s, int64_t now_ms) {
             cut(x->connection);
 }
 
+void connection_drop_halves(struct server *s) {
+    for (struct connection *c = s->connections; c; c = c->next) {
+        struct exchange *x = c->exchange;
+        if (c->phase != PHASE_BODY || c->cut || !x || x->stage != STAGE_BODY)
+            continue;
+        exchange_forget_answer(x);
+        exchange_error(x, 503, NULL, "stopping", NULL, "the server stops: send it again in a moment");
+        send_now(x);
+        cut(c);
+    }
+}
+
 void connection_cut_slow(struct server *s, int64_t now_ms) {
     for (struct connection *c = s->connections; c; c = c->next)
         if (!c->cut && (now_ms >= deadline_ms(c) || has_left(c)))
             cut(c);
-    if (s->stopping)
+    if (s->stopping) {
+        connection_drop_halves(s);
         cut_streams(s, now_ms);
+    }
     if (s->connection_count >= s->connection_limit)
         cut_idle(s, now_ms);
 }

@@ -283,12 +283,34 @@ static void start_after(struct exchange *x) {
     x->after = NULL;
 }
 
+// Nobody will read it.
+static void forget_wait(struct exchange *x) {
+    x->check = NULL;
+    exchange_error(x, 499, NULL, "client_left", NULL, "the client has left");
+}
+
+// False: it waits for nothing, or for nobody.
+static bool begin_wait(struct exchange *x) {
+    if (!x->check || x->answer.status)
+        return false;
+    if (x->connection->left)
+        forget_wait(x);
+    else
+        x->server->waiting_count++;
+    x->waits = !x->connection->left;
+    return x->waits;
+}
+
+static void end_wait(struct exchange *x) {
+    x->server->waiting_count -= x->waits;
+    x->waits = false;
+    x->check = NULL;
+}
+
 void dispatch_done(struct exchange *x) {
     check_answered(x);
-    if (x->check && !x->answer.status) {
-        x->server->waiting_count++;
+    if (begin_wait(x))
         return; // looked at after the commits to come
-    }
     start_after(x);
     x->stage = STAGE_ANSWER;
     server_resume(x);
@@ -303,16 +325,26 @@ static void look(struct exchange *x, bool late) {
         exchange_error(x, 504, NULL, "timeout", NULL, "it has not ended yet: ask for its state later");
     if (!x->answer.status)
         return;
-    s->waiting_count--;
-    x->check = NULL;
+    end_wait(x);
     dispatch_done(x);
+}
+
+void dispatch_left(struct exchange *x) {
+    if (x->streaming && x->suspended) {
+        x->stream_ended = true;
+        server_resume(x);
+    } else if (x->waits) {
+        end_wait(x);
+        forget_wait(x);
+        dispatch_done(x);
+    }
 }
 
 void dispatch_committed(struct server *s) {
     int64_t now_ms = clock_monotonic_ms();
     for (struct exchange *x = s->exchanges, *next; x && s->waiting_count > 0; x = next) {
         next = x->next;
-        if (x->check && x->stage == STAGE_WORK && !x->answer.status)
+        if (x->waits)
             look(x, now_ms >= x->wait_until_ms || s->stopping);
     }
 }
@@ -343,9 +375,7 @@ static void start_handler(struct exchange *x) {
         call_handler(x, s->g);
         if (x->moved) {
             on_worker(x);
-        } else if (x->check && !x->answer.status) {
-            s->waiting_count++;
-        } else {
+        } else if (!begin_wait(x)) {
             start_after(x);
             x->stage = STAGE_ANSWER;
         }

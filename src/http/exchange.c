@@ -21,6 +21,7 @@ struct exchange *exchange_new(struct server *server, struct connection *connecti
     struct exchange *x = mem_alloc(1, sizeof *x);
     x->server = server;
     x->connection = connection;
+    connection->exchange = x;
     x->has_path = path_split(target, &length, &query);
     x->path = mem_copy_bytes(target, x->has_path ? length : strlen(target));
     x->raw_query = mem_copy(query);
@@ -64,6 +65,8 @@ void exchange_free(struct exchange *x) {
     *x->back = x->next;
     if (x->next)
         x->next->back = x->back;
+    if (x->connection->exchange == x)
+        x->connection->exchange = NULL;
     x->server->buffered -= x->buffered;
     x->server->held -= x->held;
     exchange_forget_answer(x);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -206,6 +207,21 @@ enum MHD_Result send_answer(struct exchange *x) {
     return sent;
 }
 
+void send_now(struct exchange *x) {
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    buf_format(&text, "HTTP/1.1 %d %s\r\nx-request-id: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
+               x->answer.status, MHD_get_reason_phrase_for((unsigned)x->answer.status), x->id, x->answer.mime,
+               x->answer.body.length);
+    for (size_t i = 0; i < x->answer.header_count; i++)
+        buf_format(&text, "%s: %s\r\n", x->answer.headers[i].name, x->answer.headers[i].value);
+    buf_text(&text, "Connection: close\r\n\r\n");
+    buf_append(&text, x->answer.body.data, x->answer.body.length);
+    // What does not fit into the socket's buffer of a client that reads nothing is lost on it.
+    (void)!send(x->connection->fd, text.data, text.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    buf_free(&text);
+}
+
 // ---- streams ----
 
 // The library asks for more. Without anything the connection is suspended, or it would ask again at once, for ever.
@@ -213,7 +229,7 @@ static ssize_t read_stream(void *payload, uint64_t position, char *buffer, size_
     struct exchange *x = payload;
     struct server *s = x->server;
     (void)position;
-    if (x->stream_ended)
+    if (x->stream_ended || x->connection->left)
         return MHD_CONTENT_READER_END_OF_STREAM;
     host_scope(s->g, exchange_user(x));
     ssize_t length = x->stream.read(x->stream.payload, s->g, buffer, size);

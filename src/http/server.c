@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define HEAD_BYTES 32768 // for request line, headers and buffers of a connection; a larger head: 431
@@ -180,6 +181,12 @@ static void on_ready(void *payload, int fd, short events) {
     pump(payload);
 }
 
+static void on_left(void *payload, int fd, short events) {
+    (void)fd;
+    (void)events;
+    connection_take_left(payload);
+}
+
 void server_resume(struct exchange *x) {
     if (!x->suspended)
         return;
@@ -245,6 +252,8 @@ static void on_stopping(void *payload) {
         close(fd);
     dispatch_committed(s);
     live_stop(s->live);
+    pump(s); // what has come as a whole is answered
+    connection_drop_halves(s);
     pump(s);
     arm(s);
 }
@@ -254,7 +263,7 @@ static bool is_done(void *payload) {
     if (!s->stopping)
         return true;
     for (const struct connection *c = s->connections; c; c = c->next)
-        if (c->phase != PHASE_HEAD)
+        if (c->phase != PHASE_HEAD && !c->cut)
             return false;
     return true;
 }
@@ -285,6 +294,7 @@ static void on_down(void *payload) {
         resume_all(s);
         pump(s);
         genrun_watch(s->g, s->epoll_fd, 0, NULL, NULL);
+        genrun_watch(s->g, s->left_fd, 0, NULL, NULL);
         MHD_stop_daemon(s->daemon);
         s->daemon = NULL;
     }
@@ -310,7 +320,8 @@ static int on_up(void *payload) {
         (unsigned)(s->idle_ms / 1000 + 1), MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    if (!info || genrun_watch(s->g, info->epoll_fd, POLLIN, on_ready, s)) {
+    if (!info || genrun_watch(s->g, info->epoll_fd, POLLIN, on_ready, s) ||
+        genrun_watch(s->g, s->left_fd, POLLIN, on_left, s)) {
         on_down(s);
         return host_fail(s->g, GENRUN_CONFIG,
                          "the HTTP server does not start: raise the limit on open files");
@@ -331,6 +342,7 @@ int server_open(struct server **out, genrun *g, const struct config *config, con
     *out = s;
     s->g = g;
     s->listen_fd = -1;
+    s->left_fd = epoll_create1(EPOLL_CLOEXEC);
     s->data_dir = mem_copy(config->data_dir);
     s->base_url = mem_copy(config->http.base_url);
     s->cors_origins = config->http.cors_origins;
@@ -371,6 +383,8 @@ void server_close(struct server *s) {
         return;
     if (s->listen_fd >= 0)
         close(s->listen_fd);
+    if (s->left_fd >= 0)
+        close(s->left_fd);
     host_timer_free(s->timer);
     host_timer_free(s->again);
     host_timer_free(s->look);

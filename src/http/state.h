@@ -32,10 +32,12 @@ struct connection {
     struct MHD_Connection *mhd;
     int fd;
     enum phase phase;
-    int64_t since_ms; // of the phase
-    int64_t bytes;    // of it: received, or to be sent
-    bool served;      // an answer was sent on it before
-    bool cut;         // shut down by us
+    int64_t since_ms;          // of the phase
+    int64_t bytes;             // of it: received, or to be sent
+    bool served;               // an answer was sent on it before
+    bool cut;                  // shut down by us
+    bool left;                 // by its client, that sends no more
+    struct exchange *exchange; // NULL: between two
     struct connection *next, **back;
 };
 
@@ -71,6 +73,7 @@ struct exchange {
     bool suspended;
     bool has_path;   // the target is a path, not an absolute URL or *
     bool moved;      // from the loop to a worker
+    bool waits;      // counted among those that wait
     bool discard;    // what comes of the body is thrown away
     bool head_only;  // HEAD
     bool is_old;     // HTTP/1.0
@@ -122,6 +125,7 @@ struct server {
     struct MHD_Daemon *daemon;
     struct listen_address address;
     int listen_fd, epoll_fd;
+    int left_fd; // an epoll descriptor of all connections: ready when clients leave
     struct auth *auth;
     char *data_dir, *base_url;
     char **cors_origins; // borrowed from the configuration
@@ -152,6 +156,10 @@ struct server {
 struct connection *connection_add(struct server *s, struct MHD_Connection *mhd);
 void connection_remove(struct connection *c);
 void connection_phase(struct connection *c, enum phase phase, int64_t now_ms);
+// Notes which clients have left, and tells dispatch of it: the library does not look at connections that are suspended.
+void connection_take_left(struct server *s);
+// During a stop: requests of which a part is still to come are answered with 503, and cut. They have done nothing.
+void connection_drop_halves(struct server *s);
 // Ends connections that are too slow, and, near the limit, those that have been idle the longest.
 void connection_cut_slow(struct server *s, int64_t now_ms);
 
@@ -170,12 +178,16 @@ void dispatch_up(struct server *s);        // what a former server left is taken
 void dispatch_committed(struct server *s); // those that wait look again
 // On a worker's thread: the body is read and the handler called.
 void dispatch_work(struct exchange *x, genrun *g);
+// The client has left: nobody waits for the answer, or reads the stream.
+void dispatch_left(struct exchange *x);
 // Back on the loop: the handler is over.
 void dispatch_done(struct exchange *x);
 
 // send.c
 enum MHD_Result send_answer(struct exchange *x);
 enum MHD_Result send_stream(struct exchange *x);
+// The answer that an exchange has, straight to the socket: for one that the library would not let answer now.
+void send_now(struct exchange *x);
 
 // server.c: an exchange that is suspended goes on.
 void server_resume(struct exchange *x);

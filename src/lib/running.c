@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "lib/handle.h"
 #include "lib/host.h"
+#include "lib/prepare.h"
 #include "lib/service.h"
 #include "lib/sync_thread.h"
 #include "lib/watchdog.h"
@@ -85,9 +86,10 @@ struct running {
     const struct host_hooks *hooks;
     struct service *service;
     struct sync_thread *sync;
-    int taken;            // stops
-    int64_t grace_end_ms; // for the hooks' is_done; 0: no stop began
-    int64_t changes;      // of the database, that the hooks were told of
+    struct prepare *prepare; // NULL with hooks: a server does it itself
+    int taken;               // stops
+    int64_t grace_end_ms;    // for the hooks' is_done; 0: no stop began
+    int64_t changes;         // of the database, that the hooks were told of
 };
 
 static void begin_stop(struct running *run) {
@@ -97,6 +99,7 @@ static void begin_stop(struct running *run) {
         return;
     run->grace_end_ms = clock_monotonic_ms() + grace_ms + 1;
     service_stops(run->service, grace_ms);
+    prepare_stop(run->prepare);
     if (hooks->on_stopping)
         hooks->on_stopping(hooks->payload);
 }
@@ -190,7 +193,10 @@ static int run_until_end(struct running *run, const char **reason) {
             return result;
         if (run->grace_end_ms && runner_is_stopped(g->runner) && hooks_are_done(run))
             return 0;
-        if (run->options->drain && !g->stop && runner_is_drained(g->runner, run->options->drain_wait_ms)) {
+        // What it has read is seen by the look that follows.
+        bool is_prepared = prepare_is_done(run->prepare);
+        if (run->options->drain && !g->stop && is_prepared &&
+            runner_is_drained(g->runner, run->options->drain_wait_ms)) {
             *reason = "drained";
             return end_drained(run);
         }
@@ -235,8 +241,12 @@ static int run_up(struct running *run, const char **reason) {
                                 runner_seq(g->runner), &g->err);
     if (!result)
         result = sync_thread_start(&run->sync, g);
+    if (!result && !hooks->on_up)
+        result = prepare_start(&run->prepare, g);
     if (!result)
         result = run_until_end(run, reason);
+    prepare_end(run->prepare);
+    run->prepare = NULL;
     sync_thread_leave(run->sync);
     if (hooks->on_down)
         hooks->on_down(hooks->payload);

@@ -90,8 +90,8 @@ def test_refusals(place):
                 ("/api/events?after=-1", None, 400, "after"), ("/api/events?batch=1", None, 400, "batch"),
                 ("/api/events?event=%0Aid:%201", None, 400, "event"), ("/api/events", "x", 400, "Last-Event-ID"),
                 ("/api/events", "-5", 400, "Last-Event-ID"), ("/api/events", "1" * 30, 400, "Last-Event-ID"),
-                ("/api/events?batchId=01900000-0000-7000-8000-000000000000", None, 404, None),
-                ("/api/events?generationId=01900000-0000-7000-8000-000000000000", None, 404, None)]:
+                ("/api/events?batchId=01900000-0000-7000-8000-000000000000", None, 404, "batchId"),
+                ("/api/events?generationId=01900000-0000-7000-8000-000000000000", None, 404, "generationId")]:
             r = web.get(path, headers={"Last-Event-ID": last} if last else None)
             tap.equal((r.status, r.error["param"]), (status, param), f"{path} {last or ''}")
         tap.equal(web.get("/api/events", key=None).status, 401, "without a key nothing is open")
