@@ -77,3 +77,40 @@ export function resumeModelAction(name, after) {
         () => post(path("api", "models", name, "resume")),
     );
 }
+
+export function testWebhookAction(name, after) {
+    return actionButton(
+        "Test",
+        null,
+        async () => {
+            const answer = await post(path("api", "webhooks", name, "test"));
+            after?.();
+            return `${name} took it: HTTP ${answer.status} after ${answer.tookMs} ms`;
+        },
+        {class: "small", "aria-label": "Test " + name, data: {focus: "test-" + name}},
+    );
+}
+
+export function redeliverAction(name, count, after) {
+    return actionButton(
+        "Redeliver",
+        {title: `Send again to ${name}?`, text: `${count} that failed or were dropped, each under its own message id.`},
+        async () => {
+            const answer = await post(path("api", "webhooks", name, "redeliver"));
+            after?.();
+            return `${answer.count} to be sent again`;
+        },
+        {class: "small", "aria-label": "Redeliver " + name, data: {focus: "redeliver-" + name}},
+    );
+}
+
+export function enableWebhookAction(name, after) {
+    return acting(
+        "Enable",
+        {title: `Send to ${name} again?`, text: "It answered 410: it wanted no more. It gets what happens from now on."},
+        `${name} is sent to again`,
+        after,
+        {class: "small", "aria-label": "Enable " + name, data: {focus: "enable-" + name}},
+        () => post(path("api", "webhooks", name, "enable")),
+    );
+}

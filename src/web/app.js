@@ -10,7 +10,7 @@ import {generationsView} from "./generations.js";
 import {live, liveState, startLive, stopLive} from "./live.js";
 import {failed, problem} from "./say.js";
 import {Summary} from "./summary.js";
-import {jobsView, locksView, modelsView} from "./upkeep.js";
+import {jobsView, locksView, modelsView, webhooksView} from "./upkeep.js";
 
 // Name in the address: title, for admins only, how it is made, whether what it shows changes without an event. A view has `element`, refresh(changes) and close().
 const VIEWS = {
@@ -21,6 +21,7 @@ const VIEWS = {
     models: {title: "Models", admin: true, quiet: true, make: modelsView},
     locks: {title: "Locks", admin: true, quiet: true, make: locksView},
     jobs: {title: "Jobs", admin: true, quiet: true, make: jobsView},
+    webhooks: {title: "Webhooks", admin: true, quiet: true, make: webhooksView},
     new: {title: "New", make: createView},
 };
 const LOOK_MS = 5000; // between looks of such a view

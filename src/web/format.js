@@ -101,6 +101,9 @@ const SIGNS = {
     cooling: "◐",
     parked: "‖",
     done: "●",
+    away: "‖",
+    disabled: "✕",
+    unusable: "!",
 };
 
 // A state: a sign, its name, and a colour.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// For admins: models, locks, periodic jobs.
-import {resumeModelAction} from "./actions.js";
+// For admins: models, locks, periodic jobs, webhooks.
+import {enableWebhookAction, redeliverAction, resumeModelAction, testWebhookAction} from "./actions.js";
 import {path, post} from "./api.js";
 import {h} from "./dom.js";
 import {badge, duration, number, time} from "./format.js";
@@ -166,6 +166,46 @@ export function jobsView() {
                 label: "",
                 class: "act acts",
                 cell: (row) => [run("Dry run", row, true, refresh), " ", run("Run now", row, false, refresh)],
+            },
+        ],
+    });
+}
+
+export function webhooksView() {
+    return simpleView("Webhooks", "Receivers of events. Each gets what happens until it has taken it.", {
+        path: "/api/webhooks",
+        key: (row) => row.name,
+        empty: "No webhook is configured: a section [webhook NAME] of genrun.ini makes one.",
+        columns: (refresh) => [
+            {label: "State", class: "narrow", cell: (row) => badge(row.state)},
+            {
+                label: "Name",
+                class: "wide",
+                head: true,
+                cell: (row) => [row.name, row.reason ? h("span", {class: "below bad"}, row.reason) : null],
+            },
+            {label: "Format", class: "medium some", cell: (row) => row.format},
+            {
+                label: "Pending",
+                class: "number",
+                cell: (row) => [
+                    number(row.pending),
+                    row.oldestAt ? h("span", {class: "below"}, time(row.oldestAt)) : null,
+                ],
+            },
+            {label: "Failed", class: "number", cell: (row) => number(row.failed)},
+            {label: "Dropped", class: "number some", cell: (row) => number(row.dropped)},
+            {label: "Last taken", class: "narrow age some", cell: (row) => time(row.lastAt) ?? "–"},
+            {
+                label: "",
+                class: "act acts",
+                cell: (row) => [
+                    row.state === "disabled" ? [enableWebhookAction(row.name, refresh), " "] : null,
+                    row.failed + row.dropped > 0
+                        ? [redeliverAction(row.name, row.failed + row.dropped, refresh), " "]
+                        : null,
+                    testWebhookAction(row.name, refresh),
+                ],
             },
         ],
     });

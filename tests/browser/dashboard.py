@@ -20,6 +20,7 @@ import shell
 import tap
 from browser import Browser
 from genrun import wait_until
+from server import Server
 from web import Web
 
 SCREENS = os.path.join(ROOT, "build", "screens")
@@ -43,7 +44,7 @@ base_url = http://127.0.0.1:9/v1
 api_key_env = NOT_SET_ANYWHERE
 """
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> \x1b[31mred \u202eright to left"
-VIEWS = ["generations", "batches", "failures", "stuck", "models", "locks", "jobs", "new"]
+VIEWS = ["generations", "batches", "failures", "stuck", "models", "locks", "jobs", "webhooks", "new"]
 browser = Browser()
 
 
@@ -495,6 +496,41 @@ def test_a_user_sees_their_own(place):
         page.wait("document.querySelector('.login')", "signed out")
         tap.equal(page.js("fetch('/api/generations').then((r) => r.status)"), 401, "the session has ended")
         page.forgive("status of 401")  # the browser logs each refused request
+
+
+def test_webhooks(place):
+    """How endpoints fare, and what an admin does about it."""
+    def cells():
+        return ("[...document.querySelectorAll('main .list tbody tr')].map((r) => [...r.children].slice(0, 6).map((c) => "
+                "c.firstChild?.textContent ?? '').join(' ') + ' ' + [...r.querySelectorAll('button')].map((b) => b.textContent).join(' ')).join('; ')")
+
+    def wait_cells(pattern, what):
+        page.wait(f"new RegExp({json.dumps(pattern)}).test({cells()})", f"{what}; there is {page.js(cells())}")
+        tap.ok(True, what)
+
+    answers = [410]
+    with Server(lambda x: x.answer(answers.pop(0) if answers else 200, "")) as app, Server(listening=False) as lost:
+        place.configure(f"[webhook app]\nurl = {app.url}\nevents = generation.completed\n[webhook lost]\nurl = {lost.url}\nevents = generation.completed\n" + CONFIG)
+        with dashboard(place) as (web, page):
+            open_view(page, "webhooks")
+            wait_cells("ok app standard 0 0 0 Test; .*ok lost standard 0 0 0 Test$", "both, before the first event")
+            place.wait_status(place.submit("x"), "completed")
+            wait_cells("disabled app standard 0 1 0 Enable Redeliver Test; .*away lost standard 1.* 0 0 Test$", "one wants no more, the other is away")
+            tap.contains(page.text("main"), "410", "and why")
+            pixels(page, "webhooks")
+            page.click("main button", "Enable")
+            confirm(page, "Enable")
+            wait_cells("ok app standard 0 1 0 Redeliver Test;", "enabled")
+            page.click("main button", "Redeliver")
+            confirm(page, "Redeliver")
+            wait_cells("ok app standard 0 0 0 Test;", "what failed was sent again, and taken")
+            page.click("main button", "Test")
+            wait_text(page, "#notices", "app took it: HTTP 200")
+            tap.equal([x.json["type"] for x in app.requests], ["generation.completed", "generation.completed", "webhook.test"], "and a test")
+            page.click("[aria-label='Test lost']")
+            wait_text(page, "#notices .bad", "did not take the test")
+            tap.equal(web.process.err.count("lost cannot be reached"), 1, "one that is not taken is told")
+            page.problems.clear()  # a browser tells of each answer that is an error
 
 
 def test_without_a_stream(place):
