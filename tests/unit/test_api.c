@@ -1,63 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The public API as a host uses it, function by function, and as it should not be
 // used: everything through genrun.h, in one process, on one file.
-#include "genrun.h"
+#include "handle_ground.h"
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
-
-static char folder[64];
-static char database[96];
-
-static genrun *open_handle(void) {
-    genrun *g = NULL;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    options.database = database;
-    options.create = 1;
-    assert_int_equal(genrun_open(&g, &options), GENRUN_OK);
-    return g;
-}
-
-static int enter(void **state) {
-    snprintf(folder, sizeof folder, "/tmp/genrun-api-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
-        return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    unsetenv("OPENAI_BASE_URL");
-    unsetenv("OPENAI_API_KEY");
-    snprintf(database, sizeof database, "%s/api.db", folder);
-    *state = open_handle();
-    return 0;
-}
-
-static int leave(void **state) {
-    static const char *const names[] = {"api.db", "api.db-wal", "api.db-shm", "copy.db", "genrun.ini"};
-    genrun_close(*state);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
-}
-
-// 0, or the message is shown.
-static void ok(genrun *g, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(g));
-}
-
-// Refused with this code and a message that has this part.
-static void refused(genrun *g, int result, int code, const char *part) {
-    assert_int_equal(result, code);
-    if (!strstr(genrun_message(g), part))
-        fail_msg("'%s' is not in: %s", part, genrun_message(g));
-    assert_null(strchr(genrun_message(g), '\n'));
-}
 
 static void submit(genrun *g, char id[GENRUN_ID_SIZE], const char *prompt, const char *user) {
     genrun_spec spec = GENRUN_SPEC_INIT;
@@ -689,7 +634,7 @@ static void test_a_handle_that_did_not_open(void **state) {
 }
 
 int main(void) {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, enter, leave)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, ground_enter, ground_leave)
     const struct CMUnitTest tests[] = {
         CASE(test_one),
         CASE(test_lists),

@@ -1,50 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is asked to be run next, without a wait for it; and lists as a page of an API needs them: with outputs and
 // what is stuck, ended by their reader, and flat in memory whatever prompts weigh.
-#include "genrun.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
-
-static char folder[64];
-static char database[96];
-
-static int enter(void **state) {
-    genrun *g = NULL;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    snprintf(folder, sizeof folder, "/tmp/genrun-asked-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
-        return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    unsetenv("OPENAI_BASE_URL");
-    unsetenv("OPENAI_API_KEY");
-    snprintf(database, sizeof database, "%s/asked.db", folder);
-    options.database = database;
-    options.create = 1;
-    if (genrun_open(&g, &options) != 0)
-        return -1;
-    *state = g;
-    return 0;
-}
-
-static int leave(void **state) {
-    static const char *const names[] = {"asked.db", "asked.db-wal", "asked.db-shm"};
-    genrun_close(*state);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
-}
-
-static void ok(genrun *g, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(g));
-}
+#include "handle_ground.h"
 
 static void submit(genrun *g, char id[GENRUN_ID_SIZE], const char *prompt, int64_t delay_ms) {
     genrun_spec spec = GENRUN_SPEC_INIT;
@@ -273,14 +230,14 @@ static void test_one_output(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_one, enter, leave),
-        cmocka_unit_test_setup_teardown(test_many_at_once, enter, leave),
-        cmocka_unit_test_setup_teardown(test_next_of_a_batch, enter, leave),
-        cmocka_unit_test_setup_teardown(test_a_reader_that_ends_its_page, enter, leave),
-        cmocka_unit_test_setup_teardown(test_batch_jobs_in_pages, enter, leave),
-        cmocka_unit_test_setup_teardown(test_large_prompts, enter, leave),
-        cmocka_unit_test_setup_teardown(test_outputs_in_lists, enter, leave),
-        cmocka_unit_test_setup_teardown(test_one_output, enter, leave),
+        cmocka_unit_test_setup_teardown(test_one, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_many_at_once, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_next_of_a_batch, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_a_reader_that_ends_its_page, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_batch_jobs_in_pages, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_large_prompts, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_outputs_in_lists, ground_enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_one_output, ground_enter, ground_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,25 +3,17 @@
 // handles of other threads.
 #include "base/clock.h"
 #include "base/mem.h"
+#include "handle_ground.h"
 #include "lib/handle.h"
 #include "lib/host.h"
 #include "run/state.h"
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
 
 #define PATIENCE_MS 90000 // of the tests; nothing takes long
 #define MANY 1000
 
-static char folder[64], database[96];
 static genrun *g;
 
 // Errors in the log are what some tests are about: not to be shown.
@@ -33,40 +25,20 @@ static void hush(void) {
     close(nowhere);
 }
 
-static void ok(genrun *handle, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(handle));
-}
-
 static int enter(void **state) {
-    (void)state;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    snprintf(folder, sizeof folder, "/tmp/genrun-host-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
-        return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    unsetenv("OPENAI_BASE_URL");
-    unsetenv("OPENAI_API_KEY");
-    snprintf(database, sizeof database, "%s/host.db", folder);
-    options.database = database;
-    options.create = 1;
-    ok(g, genrun_open(&g, &options));
-    return 0;
+    int result = ground_enter(state);
+    g = *state;
+    return result;
 }
 
 static int leave(void **state) {
-    static const char *const names[] = {"host.db", "host.db-wal", "host.db-shm"};
-    (void)state;
     if (real_stderr >= 0) {
         dup2(real_stderr, STDERR_FILENO);
         close(real_stderr);
         real_stderr = -1;
     }
-    genrun_close(g);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
+    *state = g;
+    return ground_leave(state);
 }
 
 static int submit(genrun *handle, char id[GENRUN_ID_SIZE], const char *prompt, const char *parameters) {

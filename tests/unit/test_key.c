@@ -3,58 +3,8 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "genrun.h"
+#include "handle_ground.h"
 #include "lib/host.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
-
-static char folder[64];
-static char database[96];
-
-static genrun *open_handle(void) {
-    genrun *g = NULL;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    options.database = database;
-    assert_int_equal(genrun_open(&g, &options), GENRUN_OK);
-    return g;
-}
-
-static int enter(void **state) {
-    snprintf(folder, sizeof folder, "/tmp/genrun-key-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
-        return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    snprintf(database, sizeof database, "%s/key.db", folder);
-    *state = open_handle();
-    return 0;
-}
-
-static int leave(void **state) {
-    static const char *const names[] = {"key.db", "key.db-wal", "key.db-shm"};
-    genrun_close(*state);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
-}
-
-// 0, or the message is shown.
-static void ok(genrun *g, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(g));
-}
-
-static void refused(genrun *g, int result, int code, const char *part) {
-    assert_int_equal(result, code);
-    if (!strstr(genrun_message(g), part))
-        fail_msg("'%s' is not in: %s", part, genrun_message(g));
-}
 
 static int take_json(void *payload, genrun_row *row) {
     buf_format(payload, "%s\n", genrun_row_json(row));
@@ -196,7 +146,7 @@ static void test_used(void **state) {
 static void test_nothing_is_kept(void **state) {
     genrun *g = *state;
     char key[GENRUN_KEY_SIZE];
-    static const char *const names[] = {"key.db", "key.db-wal"};
+    static const char *const names[] = {"test.db", "test.db-wal"};
     ok(g, genrun_key_add(g, key, NULL, "u-1", NULL, "name"));
     ok(g, host_log(g, "warn", "http.denied", "a message", "{\"a\":1}"));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -213,7 +163,7 @@ static void test_nothing_is_kept(void **state) {
 }
 
 int main(void) {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, enter, leave)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, ground_enter, ground_leave)
     const struct CMUnitTest tests[] = {CASE(test_add), CASE(test_refused), CASE(test_find_and_revoke),
                                        CASE(test_used), CASE(test_nothing_is_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);

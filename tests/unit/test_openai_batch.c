@@ -4,49 +4,18 @@
 #include "base/depot.h"
 #include "base/mem.h"
 #include "batch/validate.h"
-#include "genrun.h"
+#include "handle_ground.h"
 #include "lib/handle.h"
 #include "lib/host.h"
 #include "queue/openai.h"
-#include <dirent.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
 
 #define CHAT "/v1/chat/completions"
 #define LINE(id, text)                                                                                       \
     "{\"custom_id\":\"" id "\",\"method\":\"POST\",\"url\":\"" CHAT                                          \
     "\",\"body\":{\"model\":\"echo\",\"messages\":[{"                                                        \
     "\"role\":\"user\",\"content\":\"" text "\"}]}}\n"
-
-static char folder[64], database[96], files[112];
-
-static int enter(void **state) {
-    genrun *g = NULL;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    snprintf(folder, sizeof folder, "/tmp/genrun-oai-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
-        return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    unsetenv("OPENAI_BASE_URL");
-    unsetenv("OPENAI_API_KEY");
-    snprintf(database, sizeof database, "%s/b.db", folder);
-    snprintf(files, sizeof files, "%s/b.db.files", folder);
-    options.database = database;
-    options.create = 1;
-    if (genrun_open(&g, &options) != 0)
-        return -1;
-    *state = g;
-    return 0;
-}
 
 static int count_files(void) {
     int count = 0;
@@ -57,33 +26,6 @@ static int count_files(void) {
     if (d)
         closedir(d);
     return count;
-}
-
-static int leave(void **state) {
-    static const char *const names[] = {"b.db", "b.db-wal", "b.db-shm"};
-    genrun_close(*state);
-    DIR *d = opendir(files);
-    for (struct dirent *entry; d && (entry = readdir(d));) {
-        char path[400];
-        snprintf(path, sizeof path, "%s/%s", files, entry->d_name);
-        unlink(path);
-    }
-    if (d)
-        closedir(d);
-    rmdir(files);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
-}
-
-static void ok(genrun *g, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(g));
-}
-
-static void refused(genrun *g, int result, int code, const char *part) {
-    if (result != code || !strstr(genrun_message(g), part))
-        fail_msg("'%s' with %d is not: %s with %d", part, code, genrun_message(g), result);
 }
 
 static int64_t sql(genrun *g, const char *text) {
@@ -339,7 +281,7 @@ static void test_files(void **state) {
     options.filename = NULL;
     refused(g, genrun_file_add(g, &row, -1, &options), GENRUN_INVALID, "cannot be used");
     refused(g, genrun_file_get(g, &row, "file-nope"), GENRUN_NOT_FOUND, "No such File object: file-nope");
-    refused(g, genrun_file_open(g, &fd, "../b.db"), GENRUN_NOT_FOUND, "No such File object: ../b.db");
+    refused(g, genrun_file_open(g, &fd, "../test.db"), GENRUN_NOT_FOUND, "No such File object: ../test.db");
     ok(g, genrun_file_delete(g, id));
     refused(g, genrun_file_delete(g, id), GENRUN_NOT_FOUND, "No such File object");
     assert_int_equal(count_files(), 1);
@@ -1003,7 +945,7 @@ static void test_plans(void **state) {
 }
 
 int main(void) {
-#define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, enter, leave)
+#define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, ground_enter, ground_leave)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_many_problems),

@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The scope of a handle: function by function, what another user's id gives is what an unknown one gives, and what
 // is listed, changed and made is the user's own.
-#include "genrun.h"
+#include "handle_ground.h"
 #include "lib/host.h"
-#include <setjmp.h>
 #include <sqlite3.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-// cmocka needs the above
-#include <cmocka.h>
 
-static char folder[64];
-static char database[96];
 // Ann's, bob's and nobody's: a single generation and a batch job of two items each.
 static char singles[3][GENRUN_ID_SIZE], batches[3][GENRUN_ID_SIZE];
 enum { ANN, BOB, NOBODY };
 static const char *const users[] = {"ann", "bob", NULL};
-
-static void ok(genrun *g, int result) {
-    if (result)
-        fail_msg("%d: %s", result, genrun_message(g));
-}
 
 static FILE *lines(const char *text) {
     return fmemopen((void *)(size_t)text, strlen(text), "r");
@@ -46,32 +31,11 @@ static void fill(genrun *g, int who) {
 }
 
 static int enter(void **state) {
-    genrun *g = NULL;
-    genrun_options options = GENRUN_OPTIONS_INIT;
-    snprintf(folder, sizeof folder, "/tmp/genrun-scope-XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0)
+    if (ground_enter(state))
         return -1;
-    setenv("HOME", folder, 1);
-    unsetenv("GENRUN_CONFIG");
-    unsetenv("OPENAI_BASE_URL");
-    unsetenv("OPENAI_API_KEY");
-    snprintf(database, sizeof database, "%s/scope.db", folder);
-    options.database = database;
-    options.create = 1;
-    if (genrun_open(&g, &options) != 0)
-        return -1;
-    *state = g;
     for (int who = ANN; who <= NOBODY; who++)
-        fill(g, who);
+        fill(*state, who);
     return 0;
-}
-
-static int leave(void **state) {
-    static const char *const names[] = {"scope.db", "scope.db-wal", "scope.db-shm"};
-    genrun_close(*state);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(names[i]);
-    return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
 }
 
 // ---- every function that takes an id ----
@@ -514,7 +478,7 @@ static void test_files(void **state) {
     genrun_file_options file = GENRUN_FILE_OPTIONS_INIT;
     genrun_openai_options batch = GENRUN_OPENAI_OPTIONS_INIT;
     genrun_row *row = NULL, *made = NULL;
-    char files[128], path[] = "content-XXXXXX";
+    char path[] = "content-XXXXXX", only[128];
     int fd = mkstemp(path), content = -1;
     assert_true(fd >= 0 && unlink(path) == 0);
     file.user = "bob";
@@ -547,10 +511,9 @@ static void test_files(void **state) {
     not_for_a_user(g, genrun_file_sweep(g, &removed));
     genrun_row_free(row);
     genrun_row_free(made);
-    snprintf(files, sizeof files, "%.80s.files/.database", database);
-    assert_int_equal(unlink(files), 0);
-    *strrchr(files, '/') = 0;
-    assert_int_equal(rmdir(files), 0);
+    snprintf(only, sizeof only, "%s/.database", files);
+    assert_int_equal(unlink(only), 0);
+    assert_int_equal(rmdir(files), 0); // nothing else was in it
 }
 
 // ---- what is nobody's own ----
@@ -597,17 +560,17 @@ static void test_rest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_ids_of_others, enter, leave),
-        cmocka_unit_test_setup_teardown(test_own_ids, enter, leave),
-        cmocka_unit_test_setup_teardown(test_tails, enter, leave),
-        cmocka_unit_test_setup_teardown(test_lists, enter, leave),
-        cmocka_unit_test_setup_teardown(test_failures, enter, leave),
-        cmocka_unit_test_setup_teardown(test_names_of_others, enter, leave),
-        cmocka_unit_test_setup_teardown(test_bulk, enter, leave),
-        cmocka_unit_test_setup_teardown(test_submit, enter, leave),
-        cmocka_unit_test_setup_teardown(test_batch_submit, enter, leave),
-        cmocka_unit_test_setup_teardown(test_files, enter, leave),
-        cmocka_unit_test_setup_teardown(test_rest, enter, leave),
+        cmocka_unit_test_setup_teardown(test_ids_of_others, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_own_ids, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_tails, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_lists, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_failures, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_names_of_others, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_bulk, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_submit, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_batch_submit, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_files, enter, ground_leave),
+        cmocka_unit_test_setup_teardown(test_rest, enter, ground_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
