@@ -72,13 +72,18 @@ static int find_outputs(struct push *p, int64_t seq, struct keys *outputs, struc
     return step < 0 ? ERR_DATABASE : 0;
 }
 
-// Outputs go one by one: one may be large. Later starts may have given fewer of them than earlier ones.
+static bool is_walking(const struct push *p) {
+    return p->at.walk == SYNC_WALK_GENERATIONS || p->at.walk == SYNC_WALK_BATCH_JOBS;
+}
+
+// Outputs go one by one: one may be large. Later starts may have given fewer of them than earlier ones, and a database that
+// was set back knows nothing of some.
 static int follow(struct push *p, struct page *page, struct err *e) {
     int result = 0;
     for (size_t i = 0; i < page->generations.count && !result; i++) {
         int64_t starts = 0, seq = page->generations.numbers[i];
         result = db_integer(p->db, e, &starts, 0, "SELECT starts FROM generation WHERE seq = ?1", "i", seq);
-        if (!result && starts > 1)
+        if (!result && (starts > 1 || is_walking(p)))
             keys_add(&page->retried, seq, NULL);
         if (!result && starts > 0)
             result = find_outputs(p, seq, &page->outputs, e);
@@ -151,10 +156,6 @@ static int begin_walk(struct push *p, struct err *e) {
                                        .walk_before = INT64_MAX,
                                        .walked = newest};
     return result;
-}
-
-static bool is_walking(const struct push *p) {
-    return p->at.walk == SYNC_WALK_GENERATIONS || p->at.walk == SYNC_WALK_BATCH_JOBS;
 }
 
 // From the newest on: what is new since the walk began is none of its business, and stands in the log.
