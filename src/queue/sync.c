@@ -16,11 +16,11 @@ static int count_behind(struct db *db, struct sync_state *out, struct err *e) {
     const struct sync_position *at = &out->at;
     int64_t items = 0;
     int result = 0;
-    if (at->walk == SYNC_WALK_GENERATIONS)
+    if (at->walk == SYNC_WALK_BATCH_JOBS || at->walk == SYNC_WALK_GENERATIONS)
         result = db_integer(db, e, &items, 0,
                             "SELECT max(0, min((SELECT max(seq) FROM generation)+1, ?)"
                             "-(SELECT min(seq) FROM generation))",
-                            "i", at->walk_before);
+                            "i", at->walk == SYNC_WALK_GENERATIONS ? at->walk_before : INT64_MAX);
     else if (at->batch_seq)
         result =
             db_integer(db, e, &items, 0, "SELECT count(*) FROM generation WHERE batch_seq=? AND item_index>?",

@@ -20,7 +20,7 @@ struct sync_position {
     int64_t
         walked; // all rows are there as they were when the log stood here, or newer; 0: the log was read so far
 };
-enum sync_walk { SYNC_WALK_NONE, SYNC_WALK_GENERATIONS, SYNC_WALK_BATCH_JOBS, SYNC_WALK_DONE };
+enum sync_walk { SYNC_WALK_NONE, SYNC_WALK_BATCH_JOBS, SYNC_WALK_GENERATIONS, SYNC_WALK_DONE };
 
 struct sync_state {
     bool begun; // false: it never synced, and all below is empty

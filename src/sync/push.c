@@ -73,7 +73,7 @@ static int find_outputs(struct push *p, int64_t seq, struct keys *outputs, struc
 }
 
 static bool is_walking(const struct push *p) {
-    return p->at.walk == SYNC_WALK_GENERATIONS || p->at.walk == SYNC_WALK_BATCH_JOBS;
+    return p->at.walk == SYNC_WALK_BATCH_JOBS || p->at.walk == SYNC_WALK_GENERATIONS;
 }
 
 // Outputs go one by one: one may be large. Later starts may have given fewer of them than earlier ones, and a database that
@@ -151,14 +151,13 @@ static int begin_walk(struct push *p, struct err *e) {
         return 0;
     int result = db_integer(p->db, e, &newest, 0, QUEUE_SYNC_NEWEST, "");
     if (!result && newest > 0)
-        p->at = (struct sync_position){.log_id = p->at.log_id,
-                                       .walk = SYNC_WALK_GENERATIONS,
-                                       .walk_before = INT64_MAX,
-                                       .walked = newest};
+        p->at = (struct sync_position){
+            .log_id = p->at.log_id, .walk = SYNC_WALK_BATCH_JOBS, .walk_before = INT64_MAX, .walked = newest};
     return result;
 }
 
-// From the newest on: what is new since the walk began is none of its business, and stands in the log.
+// From the newest on: what is new since the walk began is none of its business, and stands in the log. Batch jobs first:
+// a rule of the mirror's owner may want them there before their items.
 static int read_walk(struct push *p, struct page *page, struct err *e) {
     bool jobs = p->at.walk == SYNC_WALK_BATCH_JOBS;
     struct keys *keys = jobs ? &page->batches : &page->generations;
@@ -176,13 +175,13 @@ static int read_walk(struct push *p, struct page *page, struct err *e) {
     if (step < 0 || keys->count == (size_t)p->page)
         return step < 0 ? ERR_DATABASE : 0;
     page->next.walk++;
-    page->next.walk_before = jobs ? 0 : INT64_MAX;
+    page->next.walk_before = jobs ? INT64_MAX : 0;
     // The log begins where retention has left it.
-    return !jobs ? 0
-                 : db_integer(p->db, e, &page->next.log_id, 0,
-                              "SELECT max(?1, coalesce((SELECT min(id) FROM event),"
-                              " (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'event')) - 1)",
-                              "i", p->at.log_id);
+    return jobs ? 0
+                : db_integer(p->db, e, &page->next.log_id, 0,
+                             "SELECT max(?1, coalesce((SELECT min(id) FROM event),"
+                             " (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'event')) - 1)",
+                             "i", p->at.log_id);
 }
 
 static int read_page(struct push *p, struct page *page, struct err *e) {

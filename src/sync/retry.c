@@ -55,8 +55,6 @@ static int read_keys(struct push *p, struct keys *keys, bool *full, struct err *
 }
 
 static int try_keys(struct push *p, const struct keys *keys, struct err *e) {
-    if (keys->count == 0)
-        return 0;
     p->retry.on = true;
     p->any_refused = 1;
     int result = table_list[p->retry.table].text_key ? small_rows(p, p->retry.table, keys, e)
@@ -91,25 +89,33 @@ static void go_on(struct push *p, const char *from, bool full) {
     }
 }
 
-int retry_page(struct push *p, bool *more, struct err *e) {
-    struct retry *r = &p->retry;
+static int try_page(struct push *p, bool *tried, struct err *e) {
     struct keys keys = {0};
     bool full = false;
-    *more = false;
-    if (!r->under_way && clock_boottime_ms() < r->due_ms)
-        return 0;
-    if (!r->under_way)
-        begin(p);
-    char *from = mem_copy(r->key);
+    char *from = mem_copy(p->retry.key);
     int result = read_keys(p, &keys, &full, e);
-    if (!result)
+    *tried = keys.count > 0;
+    if (!result && *tried)
         result = try_keys(p, &keys, e);
     if (result)
-        go_to(r, r->table, from);
+        go_to(&p->retry, p->retry.table, from);
     else
         go_on(p, from, full);
-    *more = !result && r->under_way;
     keys_free(&keys);
     free(from);
+    return result;
+}
+
+int retry_page(struct push *p, bool *more, struct err *e) {
+    bool tried = false;
+    int result = 0;
+    *more = false;
+    if (!p->retry.under_way && clock_boottime_ms() < p->retry.due_ms)
+        return 0;
+    if (!p->retry.under_way)
+        begin(p);
+    while (!result && !tried && p->retry.under_way)
+        result = try_page(p, &tried, e);
+    *more = !result && p->retry.under_way;
     return result;
 }

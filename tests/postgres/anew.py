@@ -121,7 +121,7 @@ def test_killed(place):
             proxy.cut_after = None
             if place.value("SELECT count(*) FROM cursors"):
                 at = position(place)
-                if at.get("walk") == 1:
+                if at.get("walk") == 2:
                     places.append(at["walkBefore"])
         tap.ok(places == sorted(places, reverse=True), "no kill sets it back", lambda: str(places))
         tap.ok(hits > 0 and len(set(places)) > 1, f"{hits} kills hit a push at work, at {len(set(places))} places of the walk")
