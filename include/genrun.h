@@ -283,7 +283,7 @@ int genrun_batch_process_next(genrun *g, genrun_row **out, const char *id, int s
  * `id` is that item's, "" when none waits. */
 int genrun_batch_ask_next(genrun *g, char id[GENRUN_ID_SIZE], const char *batch);
 /* Asks it of one generation. Harmless when repeated; *asked (may be NULL) is 0, and nothing is changed, when it is not
- * queued. *out, which the caller frees, is its row. */
+ * queued. *out (may be NULL), which the caller frees, is its row. */
 int genrun_process(genrun *g, genrun_row **out, int *asked, const char *id);
 /* What has come of it: *open is 1 as long as it waits to be started or its attempt runs. */
 int genrun_asked(genrun *g, int *open, const char *id);

@@ -25,6 +25,8 @@ struct db {
     bool lost;       // all that the open transaction had written is gone, or cannot be trusted
     int lost_code;   // by which failure
     struct err loss; // and what that said
+    int64_t bound;   // of values, in bytes; 0: none
+    bool bounded;    // one was longer
     bool in_begin;
     bool is_owner;
 };

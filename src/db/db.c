@@ -82,6 +82,7 @@ static void lose(struct db *db) {
 
 int db_failed(struct db *db, struct err *e) {
     db->last_code = sqlite3_extended_errcode(db->handle) & 0xff;
+    db->bounded |= db->bound > 0 && db->last_code == SQLITE_TOOBIG;
     if (db->depth > 0 && sqlite3_get_autocommit(db->handle))
         lose(db);
     return connection_failed(db->handle, db->path, e);

@@ -77,6 +77,10 @@ void db_set_wait(struct db *db, int64_t wait_ms);
 // A statement that still runs limit_ms from now fails, and db_was_cut() is then true. 0: no limit.
 void db_limit(struct db *db, int64_t limit_ms);
 bool db_was_cut(const struct db *db); // the last failure was that limit
+// Values longer than so many bytes are not read: a statement that comes to one fails at once, and db_was_bounded() is then
+// true until the next call. 0: no bound.
+void db_bound(struct db *db, int64_t bytes);
+bool db_was_bounded(const struct db *db);
 // Changes with every commit of another connection, not with own ones; -1 on failure.
 int64_t db_data_version(struct db *db);
 

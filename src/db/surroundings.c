@@ -28,6 +28,19 @@ bool db_was_cut(const struct db *db) {
     return db->last_code == SQLITE_INTERRUPT;
 }
 
+// ---- the bound ----
+
+// SQLite looks at the length, which stands before the value, and reads no page of what is longer.
+void db_bound(struct db *db, int64_t bytes) {
+    db->bound = bytes;
+    db->bounded = false;
+    sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, bytes > 0 && bytes < INT32_MAX ? (int)bytes : INT32_MAX);
+}
+
+bool db_was_bounded(const struct db *db) {
+    return db->bounded;
+}
+
 // ---- who writes ----
 
 int64_t db_writer(struct db *db) {

@@ -21,7 +21,7 @@ typedef int (*lister)(genrun *g, genrun_each each, void *payload);
 
 static void list(struct exchange *x, genrun *g, lister each_of) {
     struct api_reply_page page;
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = each_of(g, api_reply_page_row, &page);
     if (!code) {
         api_reply_page_end(x, &page, NULL);
@@ -96,7 +96,7 @@ void api_admin_failures(struct exchange *x, genrun *g) {
         filter.since = api_reply_ago(24 * INT64_C(3600000));
     filter.error_type = exchange_query(x, "type");
     filter.dismissed = (int)exchange_query_integer(x, "dismissed", 0);
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_failures(g, &filter, exchange_query(x, "by"), api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }
@@ -154,7 +154,7 @@ void api_admin_job(struct exchange *x, genrun *g) {
     if (!is_job(x, g, exchange_segment(x, "name")))
         return;
     bool dry_run = json_bool(exchange_body(x), "dryRun", false);
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_job(g, &summary, exchange_segment(x, "name"), dry_run, take_finding, &page);
     if (code) {
         buf_free(&page.json);

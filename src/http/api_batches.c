@@ -34,7 +34,7 @@ void api_batches_list(struct exchange *x, genrun *g) {
     // Only those of a user have an index; the others are passed over one by one.
     if (api_reply_is_moved(x, &filter, filter.status || filter.model || filter.since))
         return;
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_batch_list(g, &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }
@@ -59,7 +59,8 @@ void api_batches_items(struct exchange *x, genrun *g) {
     api_reply_filter(x, &filter);
     if (api_reply_is_moved(x, &filter, filter.status != NULL))
         return;
-    api_reply_page_begin(&page);
+    exchange_bound(x, g);
+    api_reply_page_begin(x, &page);
     int code = genrun_batch_items(g, exchange_segment(x, "id"), &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "http/api_reply.h"
 #include "http/handlers.h"
+#include "lib/host.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,7 +136,8 @@ void api_generations_list(struct exchange *x, genrun *g) {
                      (filter.model != NULL) + (filter.batch != NULL) + (filter.since != 0);
     if (api_reply_is_moved(x, &filter, conditions > 1 || filter.since))
         return;
-    api_reply_page_begin(&page);
+    exchange_bound(x, g);
+    api_reply_page_begin(x, &page);
     int code = genrun_list(g, &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }
@@ -160,15 +162,16 @@ void api_generations_failed(struct exchange *x, genrun *g) {
     filter.limit = 100;
     api_reply_filter(x, &filter);
     filter.since = api_reply_hours_ago(x);
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_failures(g, &filter, NULL, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }
 
 // ---- one ----
 
-// The outputs of a row, with the content of those that are text, as long as there is room.
-static int write_outputs(struct buf *out, genrun *g, const genrun_row *row) {
+// The outputs of a row, with the content of those that are text, as long as there is room. *moved: they are too much for
+// the loop, and the answer is made on a worker.
+static int write_outputs(struct buf *out, struct exchange *x, genrun *g, const genrun_row *row, bool *moved) {
     const char *text = genrun_row_text(row, "outputs"), *id = genrun_row_text(row, "id");
     cJSON *list = NULL;
     const cJSON *entry;
@@ -200,6 +203,8 @@ static int write_outputs(struct buf *out, genrun *g, const genrun_row *row) {
         buf_char(out, '}');
         room -= shown ? bytes : 0;
         genrun_row_free(output);
+        if ((*moved = exchange_outgrows(x, out->length)))
+            break;
     }
     buf_char(out, ']');
     cJSON_Delete(list);
@@ -210,6 +215,8 @@ void api_generations_get(struct exchange *x, genrun *g) {
     static const char *const without[] = {"outputs", NULL};
     genrun_row *row = NULL;
     struct buf json, outputs;
+    bool moved = false;
+    exchange_bound(x, g);
     int code = genrun_get(g, &row, exchange_segment(x, "id"));
     if (code) {
         exchange_failed(x, g, code);
@@ -218,11 +225,12 @@ void api_generations_get(struct exchange *x, genrun *g) {
     buf_init(&json, BUF_UNLIMITED);
     buf_init(&outputs, BUF_UNLIMITED);
     buf_text(&outputs, "\"outputs\":");
-    code = write_outputs(&outputs, g, row);
-    json_object_edit(&json, genrun_row_json(row), without, buf_borrow(&outputs));
+    code = write_outputs(&outputs, x, g, row, &moved);
+    if (!moved && !code)
+        json_object_edit(&json, genrun_row_json(row), without, buf_borrow(&outputs));
     if (code)
         exchange_failed(x, g, code);
-    else
+    else if (!moved)
         exchange_json(x, 200, &json);
     buf_free(&json);
     buf_free(&outputs);
@@ -272,15 +280,13 @@ void api_generations_logs(struct exchange *x, genrun *g) {
 
 // What it is after a change that went well.
 static void tell(struct exchange *x, genrun *g, const char *id, int code, const char *message) {
-    genrun_row *row = NULL;
+    char whole[GENRUN_ID_SIZE], status[16];
     if (!code)
-        code = genrun_get(g, &row, id);
+        code = host_name(g, whole, status, id);
     if (code)
         exchange_failed(x, g, code);
     else
-        api_reply_done(x, genrun_row_text(row, "status"), "generation %s %s", genrun_row_text(row, "id"),
-                       message);
-    genrun_row_free(row);
+        api_reply_done(x, status, "generation %s %s", whole, message);
 }
 
 const struct field api_generations_reason_body[] = {API_FIELD_REASON, API_FIELD_END};
@@ -332,20 +338,22 @@ void api_generations_recover_named(struct exchange *x, genrun *g) {
 
 // Nothing waits for it here: the row tells what becomes of it.
 void api_generations_process(struct exchange *x, genrun *g) {
-    genrun_row *row = NULL;
+    const char *of = json_text(exchange_body(x), "generationId", "");
+    char id[GENRUN_ID_SIZE], status[16];
     struct buf json;
     int asked = 0;
-    int code = genrun_process(g, &row, &asked, json_text(exchange_body(x), "generationId", ""));
+    int code = genrun_process(g, NULL, &asked, of);
+    if (!code)
+        code = host_name(g, id, status, of);
     if (code) {
         exchange_failed(x, g, code);
         return;
     }
-    const char *status = genrun_row_text(row, "status");
     bool skipped = strcmp(status, "cancelled") == 0;
     buf_init(&json, BUF_UNLIMITED);
     buf_char(&json, '{');
     json_write_member_bool(&json, "success", true);
-    json_write_member_text(&json, "id", genrun_row_text(row, "id"));
+    json_write_member_text(&json, "id", id);
     json_write_member_text(&json, "status", status);
     json_write_member_bool(&json, "skipped", skipped);
     json_write_member_text(&json, "message",
@@ -353,8 +361,7 @@ void api_generations_process(struct exchange *x, genrun *g) {
                            : skipped ? "it is cancelled, and skipped: retry it first"
                                      : "nothing is to be done: it runs, or has ended");
     buf_char(&json, '}');
-    point_to(x, genrun_row_text(row, "id"));
+    point_to(x, id);
     exchange_json(x, asked ? 202 : 200, &json);
     buf_free(&json);
-    genrun_row_free(row);
 }

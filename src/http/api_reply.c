@@ -40,8 +40,8 @@ bool api_reply_is_moved(struct exchange *x, const genrun_filter *filter, bool is
 
 // ---- pages ----
 
-void api_reply_page_begin(struct api_reply_page *page) {
-    *page = (struct api_reply_page){.count = 0};
+void api_reply_page_begin(struct exchange *x, struct api_reply_page *page) {
+    *page = (struct api_reply_page){.exchange = x};
     buf_init(&page->json, BUF_UNLIMITED);
     buf_text(&page->json, "{\"data\":[");
 }
@@ -51,7 +51,8 @@ int api_reply_page_row(void *payload, genrun_row *row) {
     if (page->count++)
         buf_char(&page->json, ',');
     buf_text(&page->json, genrun_row_json(row));
-    return page->json.length > PAGE_BYTES;
+    page->is_moved = exchange_outgrows(page->exchange, page->json.length);
+    return page->is_moved || page->json.length > PAGE_BYTES;
 }
 
 void api_reply_page_end(struct exchange *x, struct api_reply_page *page, const char *cursor) {
@@ -63,12 +64,13 @@ void api_reply_page_end(struct exchange *x, struct api_reply_page *page, const c
 }
 
 void api_reply_list(struct exchange *x, genrun *g, int code, struct api_reply_page *page) {
-    if (!code) {
+    if (!code && !page->is_moved) {
         api_reply_page_end(x, page, genrun_cursor(g));
         return;
     }
     buf_free(&page->json);
-    exchange_failed(x, g, code);
+    if (!page->is_moved)
+        exchange_failed(x, g, code);
 }
 
 struct log_page {
@@ -91,14 +93,15 @@ void api_reply_logs(struct exchange *x, genrun *g, genrun_event_filter *filter) 
     filter->after = exchange_query_integer(x, "after", 0);
     filter->limit = (int)exchange_query_integer(x, "limit", 100);
     filter->page = 1;
-    api_reply_page_begin(&p.page);
+    exchange_bound(x, g);
+    api_reply_page_begin(x, &p.page);
     int code = genrun_event_range(g, &oldest, &newest);
     // Rows of others are passed over in short pages.
     for (int looks = 0; !code && looks < LOG_LOOKS && p.page.count == 0; looks++) {
         code = genrun_events(g, filter, take_log_row, &p);
         filter->after = p.full ? p.last : genrun_event_cursor(g);
     }
-    if (code) {
+    if (code || p.page.is_moved) {
         api_reply_list(x, g, code, &p.page);
         return;
     }

@@ -69,10 +69,12 @@ int64_t api_reply_hours_ago(const struct exchange *x);
 
 // A page of rows: {"data":[…],"nextCursor":…}. It ends early when it has grown long, so that memory stays flat.
 struct api_reply_page {
+    struct exchange *exchange;
     struct buf json;
     size_t count;
+    bool is_moved; // it grew too long for the loop, and is made anew on a worker
 };
-void api_reply_page_begin(struct api_reply_page *page);
+void api_reply_page_begin(struct exchange *x, struct api_reply_page *page);
 int api_reply_page_row(void *payload, genrun_row *row); // a genrun_each
 // Takes the page's content and answers with it. cursor NULL: this was the end.
 void api_reply_page_end(struct exchange *x, struct api_reply_page *page, const char *cursor);

@@ -172,7 +172,7 @@ void api_report(struct exchange *x, genrun *g) {
                        .room = (size_t)exchange_query_integer(x, "limit", 100)};
     filter.user = api_reply_either(x, "userId", "user");
     filter.since = api_reply_hours_ago(x);
-    api_reply_page_begin(&r.page);
+    api_reply_page_begin(x, &r.page);
     int code = collect(&r, g, &filter);
     if (code)
         exchange_failed(x, g, code);

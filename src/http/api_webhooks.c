@@ -10,7 +10,7 @@
 
 void api_webhooks_list(struct exchange *x, genrun *g) {
     struct api_reply_page page;
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_webhooks(g, api_reply_page_row, &page);
     if (code)
         api_reply_list(x, g, code, &page);
@@ -33,7 +33,7 @@ void api_webhooks_deliveries(struct exchange *x, genrun *g) {
     filter.status = exchange_query(x, "status");
     filter.limit = (int)exchange_query_integer(x, "limit", 0);
     filter.after = exchange_query(x, "after");
-    api_reply_page_begin(&page);
+    api_reply_page_begin(x, &page);
     int code = genrun_webhook_history(g, exchange_segment(x, "name"), &filter, api_reply_page_row, &page);
     api_reply_list(x, g, code, &page);
 }

@@ -253,6 +253,10 @@ static void call_handler(struct exchange *x, genrun *g) {
     host_scope(g, exchange_user(x));
     bool moved = x->moved;
     x->route->handle(x, g);
+    if (host_bound(g, 0)) {
+        exchange_forget_answer(x);
+        x->moved = true;
+    }
     host_scope(g, NULL);
     if (x->moved == moved)
         check_answered(x);
@@ -316,11 +320,25 @@ void dispatch_done(struct exchange *x) {
     server_resume(x);
 }
 
+static void on_worker(struct exchange *x);
+
 static void look(struct exchange *x, bool late) {
     struct server *s = x->server;
     host_scope(s->g, exchange_user(x));
+    x->late = late;
+    host_bound(s->g, LOOP_BYTES);
     x->check(x, s->g, late);
+    bool is_large = host_bound(s->g, 0);
     host_scope(s->g, NULL);
+    if (is_large) {
+        exchange_forget_answer(x);
+        s->waiting_count--;
+        x->waits = false;
+        on_worker(x); // which looks once more
+        if (x->stage == STAGE_ANSWER)
+            dispatch_done(x);
+        return;
+    }
     if (late && !x->answer.status)
         exchange_error(x, 504, NULL, "timeout", NULL, "it has not ended yet: ask for its state later");
     if (!x->answer.status)
@@ -355,7 +373,11 @@ void dispatch_up(struct server *s) {
 }
 
 void dispatch_work(struct exchange *x, genrun *g) {
-    if (x->moved || read_body(x))
+    if (x->check) {
+        host_scope(g, exchange_user(x));
+        x->check(x, g, x->late);
+        host_scope(g, NULL);
+    } else if (x->moved || read_body(x))
         call_handler(x, g);
 }
 

@@ -294,6 +294,15 @@ bool exchange_move(struct exchange *x) {
     return moves;
 }
 
+void exchange_bound(struct exchange *x, genrun *g) {
+    if (!x->moved && x->route->kind == ROUTE_READ)
+        host_bound(g, LOOP_BYTES);
+}
+
+bool exchange_outgrows(struct exchange *x, size_t bytes) {
+    return bytes > LOOP_BYTES && x->route->kind == ROUTE_READ && exchange_move(x);
+}
+
 void exchange_wait(struct exchange *x, void (*check)(struct exchange *x, genrun *g, bool late),
                    int64_t wait_ms) {
     if (x->server->waiting_count >= WAITING_MAXIMUM) {

@@ -73,6 +73,11 @@ bool exchange_is_answered(const struct exchange *x);
 // Instead of an answer, of a ROUTE_READ that would keep the loop for long: the handler is called again, on a worker.
 // false: it is on one already.
 bool exchange_move(struct exchange *x);
+// What the handler of a ROUTE_READ reads from here on may be large: on the loop nothing larger than is good for it is
+// read, and where there is something the handler is called again, on a worker.
+void exchange_bound(struct exchange *x, genrun *g);
+// Is the answer that grows to so many bytes to be made on a worker? Then the handler ends without one.
+bool exchange_outgrows(struct exchange *x, size_t bytes);
 // Instead of an answer: `check` is called after the commits of others, with a handle and the scope of the caller,
 // until it answers; once more with late = true when wait_ms are over, and then it must. At most 64 wait: beyond that the
 // answer is 503 at once (and what was written is undone).

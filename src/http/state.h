@@ -43,6 +43,8 @@ struct connection {
 
 // ---- exchanges ----
 
+#define LOOP_BYTES ((size_t)128 << 10) // read, and written as JSON, on the loop: some 3 ms
+
 struct answer {
     int status; // 0: none yet
     char *mime;
@@ -98,6 +100,7 @@ struct exchange {
     bool write_refused; // the handler answered with an error: its writes are undone
     void (*check)(struct exchange *x, genrun *g, bool late);
     int64_t wait_until_ms;
+    bool late;  // that is over
     char *kept; // by the handler, for check
     void (*after)(genrun *g, const char *text);
     char *after_text;

@@ -53,6 +53,14 @@ int host_fail(genrun *g, int code, const char *format, ...) __attribute__((forma
 // The member of what was submitted that the last failure was about, as the API names it: modelId. "": none, or not known.
 const char *host_field(const genrun *g);
 
+// ---- short looks --------------------------------------------------------------
+
+// From now on the handle reads no value of more than so many bytes (0: any): what comes to one fails at once, with
+// GENRUN_DATABASE. True when something did since the last call.
+bool host_bound(genrun *g, int64_t bytes);
+// The whole id of a generation and its state, and nothing that may be large.
+int host_name(genrun *g, char id[GENRUN_ID_SIZE], char status[16], const char *of);
+
 // ---- writes -------------------------------------------------------------------
 // struct host_write is in run/write.h. Its on_write is called inside the next tick's transaction, with the handle, and
 // in a savepoint: what it writes is undone when it returns another result than 0, and is on disk when on_done gets 0.

@@ -355,6 +355,8 @@ int queue_log(struct db *db, const char *level, const char *event, int64_t gener
 
 // ---- read.c ----
 int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) must_check;
+// Its whole id and its state alone: what it was asked may be large.
+int queue_name(struct db *db, int64_t seq, char id[ID_SIZE], char status[16], struct err *e) must_check;
 // Newest first; items of a batch in their order. *next: keyset to go on, 0 at the end. With a limit a page may be short
 // of it, even empty, and not the last: when it would pass over very many rows. Where `each` ends it, *next goes on
 // behind the row that it was given last.

@@ -79,6 +79,19 @@ int queue_get(struct db *db, int64_t seq, struct row **out, struct err *e) {
         out, "the generation is gone: it was deleted meanwhile", e);
 }
 
+int queue_name(struct db *db, int64_t seq, char id[ID_SIZE], char status[16], struct err *e) {
+    sqlite3_stmt *s = db_ask(db, e, "SELECT id, status FROM generation WHERE seq=?", "i", seq);
+    int code = s ? db_next(db, s, e) : -1;
+    if (code == 1) {
+        snprintf(id, ID_SIZE, "%s", db_text(s, 0));
+        snprintf(status, 16, "%s", db_text(s, 1));
+    }
+    db_done(db, s);
+    if (code == 0)
+        return err_set(e, ERR_NOT_FOUND, "the generation is gone: it was deleted meanwhile");
+    return code < 0 ? ERR_DATABASE : 0;
+}
+
 int queue_ended(struct db *db, bool is_batch, int64_t seq, bool *ended, char status[16], struct err *e) {
     sqlite3_stmt *s =
         is_batch
