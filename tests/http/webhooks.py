@@ -94,6 +94,7 @@ def test_deliveries(place):
                 # What comes meanwhile is on no later page.
                 place.submit("y", "--model", "echo")
             tap.equal((got, cursor), (whole.json["data"], None), "page by page the same")
+            wait_until(lambda: states(place) == {"delivered": 10, "pending": 1}, what="what came meanwhile")
             for status, count in (("pending", 1), ("failed", 0), ("dropped", 0)):
                 replies.append(web.get(f"{path}?status={status}"))
                 tap.equal([o["status"] for o in replies[-1].json["data"]], [status] * count, f"only those that are {status}")
