@@ -461,7 +461,7 @@ int genrun_webhook_deliveries(genrun *g, const char *name, int limit, genrun_eac
  * log_id, generation_id, batch_job_id and held (it waits for an earlier one of the same generation). */
 int genrun_webhook_history(genrun *g, const char *name, const genrun_filter *filter, genrun_each each,
                            void *payload);
-/* Sends a test event now and waits for the answer, for as long as the endpoint's timeout. *answer (may be NULL; the caller
+/* Sends a test event now and waits for the answer, for as long as the endpoint's timeout, 30 s at most. *answer (may be NULL; the caller
  * frees it): a row of name, message_id, took_ms, status (0: no answer), error. GENRUN_REMOTE when it was not taken,
  * GENRUN_CONFIG when its URL or secret is missing, GENRUN_NOT_FOUND when there is no such endpoint. */
 int genrun_webhook_test(genrun *g, const char *name, genrun_row **answer);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TEST_MS 30000 // a test waits no longer, whatever the endpoint's timeout is
+
 static int find(genrun *g, const char *name, const struct webhook_endpoint **out) {
     const struct config *config = g->config;
     const char **names = mem_alloc(config->webhook_count + 1, sizeof *names);
@@ -160,6 +162,8 @@ static void on_end(void *payload, struct webhook_send *send) {
 
 static int send_test(genrun *g, const struct webhook_endpoint *w, struct row **out) {
     struct test test = {false};
+    struct webhook_endpoint patient = *w;
+    patient.timeout_ms = w->timeout_ms < TEST_MS ? w->timeout_ms : TEST_MS;
     struct webhook_send *send = NULL;
     struct buf body;
     char id[DELIVERY_ID_SIZE] = "msg_";
@@ -167,7 +171,7 @@ static int send_test(genrun *g, const struct webhook_endpoint *w, struct row **o
     buf_init(&body, BUF_UNLIMITED);
     webhook_write_test(w, clock_wall_at(), &body);
     const struct webhook_message message = {id, buf_borrow(&body)};
-    int result = webhook_send_start(&send, g->loop, w, &message, on_end, &test, &g->err);
+    int result = webhook_send_start(&send, g->loop, &patient, &message, on_end, &test, &g->err);
     while (!result && !test.ended)
         result = loop_wait(g->loop, -1, &g->err);
     buf_free(&body);
@@ -206,6 +210,19 @@ int genrun_webhook_test(genrun *g, const char *name, genrun_row **answer) {
     return handle_result(g, result);
 }
 
+// One whose endpoint is no longer configured would wait for ever.
+static int redeliver_one(genrun *g, const char *id, const char *name) {
+    const struct webhook_endpoint *w = NULL;
+    char *owner = NULL;
+    int result = name ? 0 : delivery_owner(g->db, id, &owner, &g->err);
+    if (!result && owner)
+        result = find(g, owner, &w);
+    if (!result)
+        result = delivery_redeliver(g->db, id, name ? name : owner, &g->err);
+    free(owner);
+    return result;
+}
+
 int genrun_webhook_redeliver(genrun *g, const char *id, const char *name, int64_t *count) {
     int64_t again = 0;
     const struct webhook_endpoint *w = NULL;
@@ -218,7 +235,7 @@ int genrun_webhook_redeliver(genrun *g, const char *id, const char *name, int64_
     if (!result)
         result = handle_database(g);
     if (!result && id)
-        result = delivery_redeliver(g->db, id, name, &g->err);
+        result = redeliver_one(g, id, name);
     else if (!result)
         result = delivery_redeliver_failed(g->db, name, &again, &g->err);
     if (count)

@@ -126,8 +126,10 @@ enum delivery_look {
 // `after` (0: all). DELIVERY_OPEN: what is pending or failed. *next: where the next page begins; 0: this was the last.
 int delivery_list(struct db *db, const char *endpoint, enum delivery_look look, int64_t after, int limit,
                   queue_each each, void *payload, int64_t *next, struct err *e) must_check;
-// In a transaction of its own: sent again, from the first attempt on. By id or message id, of the endpoint or (NULL) of
-// any; ERR_NOT_FOUND.
+// The endpoint of the delivery with that id, or message id. ERR_NOT_FOUND; the caller frees *endpoint.
+int delivery_owner(struct db *db, const char *id, char **endpoint, struct err *e) must_check;
+// In a transaction of its own: sent again, from the first attempt on. By id or message id, of the endpoint;
+// ERR_NOT_FOUND.
 int delivery_redeliver(struct db *db, const char *id, const char *endpoint, struct err *e) must_check;
 // All that failed or was dropped, of an endpoint or (NULL) of all.
 int delivery_redeliver_failed(struct db *db, const char *endpoint, int64_t *count, struct err *e) must_check;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Deliveries for people: how endpoints fare, which messages there are, and sending them again.
 #include "base/clock.h"
+#include "base/mem.h"
 #include "queue/delivery.h"
 #include "queue/rows.h"
 #include <stdlib.h>
@@ -103,22 +104,43 @@ int delivery_list(struct db *db, const char *endpoint, enum delivery_look look, 
     "  AND d.batch_seq=delivery.batch_seq AND d.batch_seq IS NOT NULL AND d.generation_seq IS NULL AND"      \
     "  d.status='pending') ELSE 0 END) WHERE "
 
+static int find(struct db *db, const char *id, int64_t *number, char **endpoint, struct err *e) {
+    *number = 0;
+    *endpoint = NULL;
+    sqlite3_stmt *s =
+        strncmp(id, "msg_", 4) == 0
+            ? db_ask(db, e, "SELECT id, endpoint FROM delivery WHERE message_id=?", "t", id)
+            : db_ask(db, e, "SELECT id, endpoint FROM delivery WHERE id=?", "i", strtoll(id, NULL, 10));
+    int code = s ? db_next(db, s, e) : -1;
+    if (code == 1) {
+        *number = db_int(s, 0);
+        *endpoint = mem_copy(db_text(s, 1));
+    }
+    db_done(db, s);
+    return code < 0 ? (int)e->code : 0;
+}
+
+static int not_there(const char *id, struct err *e) {
+    return err_set(e, ERR_NOT_FOUND,
+                   "there is no delivery %.60s: 'genrun webhook deliveries NAME' shows them", id);
+}
+
+int delivery_owner(struct db *db, const char *id, char **endpoint, struct err *e) {
+    int64_t number = 0;
+    int result = find(db, id, &number, endpoint, e);
+    return result || number ? result : not_there(id, e);
+}
+
 int delivery_redeliver(struct db *db, const char *id, const char *endpoint, struct err *e) {
     int64_t number = 0;
+    char *owner = NULL;
     int result = db_begin(db, 5000, e);
     if (result)
         return result;
-    result = strncmp(id, "msg_", 4) == 0
-                 ? db_integer(db, e, &number, 0,
-                              "SELECT id FROM delivery WHERE message_id=?1 AND (?2 IS NULL OR endpoint=?2)",
-                              "tt", id, endpoint)
-                 : db_integer(db, e, &number, 0,
-                              "SELECT id FROM delivery WHERE id=?1 AND (?2 IS NULL OR endpoint=?2)", "it",
-                              strtoll(id, NULL, 10), endpoint);
-    if (!result && !number)
-        result = err_set(e, ERR_NOT_FOUND,
-                         "there is no delivery %.60s%s%s: 'genrun webhook deliveries NAME' shows them", id,
-                         endpoint ? " to " : "", endpoint ? endpoint : "");
+    result = find(db, id, &number, &owner, e);
+    if (!result && (!number || strcmp(owner, endpoint) != 0))
+        result = not_there(id, e);
+    free(owner);
     // One that is on its way goes out now.
     if (!result)
         result = db_run(db, e, "UPDATE delivery SET next_at=?2 WHERE id=?1 AND status='pending'", "ii",

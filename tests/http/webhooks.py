@@ -125,6 +125,8 @@ def test_deliveries_of_one_that_is_gone(place):
             tap.equal(web.get("/api/webhooks").json["data"], [], "what is not configured is not listed")
             data = web.get("/api/webhooks/app/deliveries").json["data"]
             tap.equal([(o["status"], o["endedAt"] is None) for o in data], [("dropped", False)], "what it was to get still is")
+            tap.error_line(place.run("webhook", "redeliver", str(data[0]["id"])), 4, "there is no webhook 'app'", "but it cannot be sent again")
+            tap.equal(states(place), {"dropped": 1}, "it would wait for ever")
 
 
 def test_test(place):

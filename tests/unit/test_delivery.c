@@ -140,7 +140,12 @@ static void redeliver(void) {
     snprintf(id, sizeof id, "%lld",
              (long long)number("SELECT max(id) FROM delivery WHERE endpoint='app' AND status='failed'"));
     OK(delivery_redeliver(db, id, "app", &error));
-    OK(delivery_redeliver(db, "msg_100", NULL, &error));
+    char *owner = NULL;
+    OK(delivery_owner(db, "msg_100", &owner, &error));
+    assert_string_equal(owner, "app");
+    OK(delivery_redeliver(db, "msg_100", owner, &error));
+    free(owner);
+    assert_int_equal(delivery_redeliver(db, "msg_102", "other", &error), ERR_NOT_FOUND);
 }
 static void redeliver_failed(void) {
     int64_t count = 0;
