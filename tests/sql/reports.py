@@ -167,6 +167,7 @@ def test_views(place):
 def test_stuck(place):
     """stuck and the view beside the definition, with signs of life on either side of each limit."""
     rng = random.Random(4)
+    place.configure("[scheduler]\nheartbeat_timeout = 1h\n")
     place.submit("x", "--model", "echo")
     # A runner that is up and does nothing but its own.
     holder = place.start("submit", "own", "--model", "echo", "--param", "delay=60s", "--wait")
@@ -179,21 +180,21 @@ def test_stuck(place):
         db.execute(shell.CLAIM + "status='queued' AND seq > 2 AND seq < 73")
         for seq in range(3, 73):
             db.execute("UPDATE generation SET runner_seq=(SELECT max(seq) FROM runners) - ?, started_at=?, dismissed_at=? WHERE seq=?",
-                       (rng.choice([1, 0, 0, 0]), now - rng.choice([1000, 30000, 59000, 200000, 4000000]), rng.choice([None] * 5 + [7]), seq))
+                       (rng.choice([1, 0, 0, 0]), now - rng.choice([60000, 1800000, 3000000, 12000000, 240000000]), rng.choice([None] * 5 + [7]), seq))
             if rng.random() < 0.7:
                 db.execute("INSERT INTO generation_live (seq, heartbeat_at, progress_at, progress_limit_ms, last_step) VALUES (?, ?, ?, ?, 'provider:stream')",
-                           (seq, now - rng.choice([0, 20000, 90000]), now - rng.choice([0, 40000]), rng.choice([None, 30000, 90000])))
+                           (seq, now - rng.choice([0, 1200000, 5400000]), now - rng.choice([0, 2400000]), rng.choice([None, 1800000, 5400000])))
     db.close()
     want = plain(place, f"""
         SELECT g.id, CASE WHEN g.runner_seq <> (SELECT max(seq) FROM runners) THEN 'its runner is gone'
-            WHEN {shell.NOW} - coalesce(l.heartbeat_at, g.started_at) > 60000 THEN 'no heartbeat'
+            WHEN {shell.NOW} - coalesce(l.heartbeat_at, g.started_at) > 3600000 THEN 'no heartbeat'
             WHEN {shell.NOW} - l.progress_at > l.progress_limit_ms THEN 'no progress'
-            WHEN {shell.NOW} - g.started_at > 100000 THEN 'slow' END AS why
+            WHEN {shell.NOW} - g.started_at > 6000000 THEN 'slow' END AS why
         FROM generation g LEFT JOIN generation_live l ON l.seq = g.seq WHERE g.status='processing' AND g.dismissed_at IS NULL""")
     tap.equal({o["why"] for o in want}, {"its runner is gone", "no heartbeat", "no progress", "slow", None}, "there is one of each kind")
     stuck = {o["id"]: o["why"] for o in want if o["why"] not in (None, "slow")}
     slow = {o["id"] for o in want if o["why"] == "slow"}
-    rows = place.run("stuck", "--json", "--older-than", "100s").jsonl
+    rows = place.run("stuck", "--json", "--older-than", "100m").jsonl
     tap.equal({o["id"]: re.sub(r" for \d+ s$", "", o["why"]) for o in rows if not o["slow"]}, stuck, f"stuck: {len(stuck)} as plain SQL has them, with the reason")
     tap.equal({o["id"] for o in rows if o["slow"]}, slow, f"and {len(slow)} slow ones")
     keys = [(o["slow"], o["startedAt"], o["id"]) for o in rows]
