@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "queue/sync.h"
+#include "sync/keys.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,24 @@ static void write_outcomes(struct buf *out, const struct pg_result *rows,
     buf_char(out, ']');
 }
 
+static int set_back(struct pg *pg, const char *node, const struct pg_result *rows,
+                    const struct sync_outcome *outcomes, struct err *e) {
+    struct keys gone = {0};
+    struct buf targets;
+    int result = 0;
+    for (int i = 0; i < pg_rows(rows); i++)
+        if (outcomes[i].gone)
+            keys_add(&gone, 0, pg_text(rows, i, 4));
+    buf_init(&targets, BUF_UNLIMITED);
+    keys_write_texts(&gone, &targets);
+    const char *values[] = {node, buf_borrow(&targets)};
+    if (gone.count)
+        result = pg_run(pg, NULL, e, "SELECT genrun_set_back($1, $2::uuid[])", 2, values);
+    buf_free(&targets);
+    keys_free(&gone);
+    return result;
+}
+
 // What came of them, where they were typed. A row that is here comes there again by the log; one that is not, not.
 static int tell_outcomes(struct pg *pg, const char *node, const struct pg_result *rows,
                          const struct sync_outcome *outcomes, struct err *e) {
@@ -64,11 +83,7 @@ static int tell_outcomes(struct pg *pg, const char *node, const struct pg_result
                         "reason text, gone boolean) WHERE o.id = u.id AND o.node = $1 AND o.state = 'open'",
                         2, values);
     if (!result)
-        result = pg_run(pg, NULL, e,
-                        "SELECT genrun_set_back($1, array_agg(DISTINCT o.target)) "
-                        "FROM json_to_recordset($2::json) AS u (id bigint, gone boolean) "
-                        "JOIN genrun_orders o ON o.id = u.id WHERE u.gone HAVING count(*) > 0",
-                        2, values);
+        result = set_back(pg, node, rows, outcomes, e);
     if (!result)
         result = pg_commit(pg, e);
     if (result)

@@ -7,6 +7,7 @@ place of ours, is taken.
 import itertools
 import os
 import random
+import re
 import sqlite3
 import sys
 
@@ -205,6 +206,78 @@ def test_pasted(place):
         tap.equal(pg.value("SELECT count(*) FROM generations WHERE mine = 'seen'"), before, "and keeps its value")
         tap.result(place.run("sync", "init"), 0, "sync init again")
         tap.equal(pg.value("SELECT count(*) FROM genrun_orders"), "0", "and none of it was an order")
+
+
+# Each statement is explained as it runs, and what an index can serve is served by one.
+EXPLAINED = {"session_preload_libraries": "auto_explain", "auto_explain.log_min_duration": "0",
+             "auto_explain.log_nested_statements": "on", "enable_seqscan": "off"}
+NODE = re.compile(r"(Seq Scan|(?:Bitmap )?(?:Index|Heap)(?: Only)? Scan(?: Backward)?)(?: using (\w+))? on (generations|outputs|batch_jobs|logs|genrun_orders)\b")
+
+
+def plans_of(log):
+    """[(statement, its plan)] of auto_explain."""
+    found = re.findall(r"duration: [\d.]+ ms  plan:\n\tQuery Text: ((?:.*\n)(?:\t.*\n)*)", log)
+    plans = []
+    for text in found:
+        lines = text.replace("\t", "").split("\n")
+        at = next(i for i, line in enumerate(lines) if "(cost=" in line)
+        plans.append((" ".join(lines[:at]), lines[at:]))
+    return plans
+
+
+def walks(plan):
+    """Nodes that read a table from end to end: no condition of theirs is one of an index."""
+    found = []
+    for i, line in enumerate(plan):
+        node = NODE.search(line)
+        below = list(itertools.takewhile(lambda l: "(cost=" not in l, plan[i + 1:]))
+        if node and (node[1] == "Seq Scan" or not re.search(r"(Index|Recheck) Cond:", "".join(below))):
+            found.append(line.strip())
+        if node and node[3] == "outputs" and not re.search(r"Cond:.*\b(id|generation_id)\b", "".join(below)):
+            found.append("by its box alone: " + line.strip())
+    return found
+
+
+def test_plans(place):
+    """No statement of the sync grows with the mirror: each by its index."""
+    with Postgres(settings=EXPLAINED) as pg:
+        work.configure(place, pg.url, page=200)
+        place.env["GENRUN_SYNC_DELETES"] = "yes"
+        tap.result(place.run("sync", "init"), 0, "sync init")
+        work.people(place)
+        rng = random.Random(8)
+        work.submit_batch(place, rng, "b", 400, delay_ms=0)
+        place.run("run", "--no-http", "--drain", timeout_s=60, env={"GENRUN_SYNC_URL": None})
+        singles = [place.submit(f"p{i}", "--delay", "1h") for i in range(8)]
+        tap.result(place.run("sync", "push"), 0, "a push of all")
+        pg.psql("ANALYZE; ALTER TABLE generations ADD CHECK (topic <> 'bad')")
+        before = len(plans_of(pg.log))
+        work.submit_batch(place, rng, "c", 30, delay_ms=0)
+        place.submit("bad", "--delay", "1h")
+        place.sql("INSERT INTO generations (prompt, model_id, topic) VALUES ('x', 'echo', 'bad')")
+        place.run("run", "--no-http", "--drain", timeout_s=60, env={"GENRUN_SYNC_URL": None})
+        pg.psql(f"UPDATE generations SET status='cancelled' WHERE id='{singles[0]}'; UPDATE generations SET priority=9 WHERE id='{singles[1]}'")
+        for id in singles[1:3]:
+            place.run("cancel", id)
+            place.sql("DELETE FROM generations WHERE id = ?", id)
+        pg.psql(f"UPDATE generations SET status='queued' WHERE id='{singles[1]}'")
+        place.env["GENRUN_SYNC_DELETES"] = "no"
+        place.run("sync", "push")
+        place.env["GENRUN_SYNC_DELETES"] = "yes"
+        place.run("sync", "push")
+        place.run("cancel", singles[4])
+        place.sql("DELETE FROM generations WHERE id = ?", singles[4])
+        tap.result(place.run("sync", "push"), 0, "a push of changes, orders, deletes and what is refused")
+        tap.result(place.run("sync", "status"), 0, "sync status")
+        plans = [(s, p) for s, p in plans_of(pg.log)[before:] if "EXPLAIN" not in s]
+        for what in ("INSERT INTO generations", "INSERT INTO outputs", "INSERT INTO batch_jobs", "INSERT INTO logs", "FROM genrun_orders WHERE node",
+                     "UPDATE genrun_orders", "genrun_set_back", "DELETE FROM generations", "DELETE FROM outputs", "UPDATE genrun_nodes",
+                     "INSERT INTO public.genrun_orders", "UPDATE generations SET status = now"):
+            tap.ok(any(what in s for s, _ in plans), f"there is the plan of {what}")
+        bad = {s[:160]: w for s, p in plans if (w := walks(p))}
+        tap.ok(not bad, f"none of {len(plans)} statements reads a table from end to end", lambda: "\n".join(f"{s}\n    {w}" for s, w in bad.items()))
+        tap.ok(walks(["Seq Scan on generations g  (cost=0.0)"]) and walks(["Index Scan using logs_pkey on logs  (cost=1)", "  Filter: x"]),
+               "and one that did would be found")
 
 
 tap.main(globals())

@@ -60,6 +60,17 @@ PLANS = {
     "SELECT id FROM api_keys WHERE substr(id, -8)='abcdef01'": ["api_keys_tail"],
     "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL": ["INDEX api_keys_good"],
     "SELECT max(revoked_at) FROM api_keys WHERE revoked_at IS NOT NULL": ["SEARCH api_keys USING COVERING INDEX api_keys_revoked"],
+    # The sync with Postgres.
+    "SELECT seq FROM generation WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2": ["generation USING INTEGER PRIMARY KEY (rowid<?)"],
+    "SELECT seq FROM batch_job WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2": ["batch_job USING INTEGER PRIMARY KEY (rowid<?)"],
+    "SELECT e.id FROM event e LEFT JOIN generation g ON g.seq = e.generation_seq WHERE e.id > ?1 ORDER BY e.id LIMIT ?2": ["e USING INTEGER PRIMARY KEY (rowid>?)"],
+    "SELECT max(?1, coalesce((SELECT min(id) FROM event), (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'event')) - 1)": ["SEARCH event"],
+    "SELECT max(0, min((SELECT max(seq) FROM generation)+1, ?)-(SELECT min(seq) FROM generation))": ["SEARCH generation"],
+    "SELECT quote(id) FROM event WHERE id = ?1": ["event USING INTEGER PRIMARY KEY (rowid=?)"],
+    "SELECT row_key FROM sync_refused WHERE table_name = ?1 AND row_key > ?2 ORDER BY row_key LIMIT ?3": ["PRIMARY KEY (table_name=? AND row_key>?)"],
+    "SELECT 1 FROM sync_refused WHERE table_name = ?1 AND row_key = ?2 AND reason = ?3": ["PRIMARY KEY (table_name=? AND row_key=?)"],
+    "DELETE FROM sync_refused WHERE table_name=?1 AND row_key IN (SELECT value FROM json_each(?2))": ["PRIMARY KEY (table_name=? AND row_key=?)"],
+    "SELECT outcome, reason FROM sync_order WHERE order_id=? AND typed_at=?": ["PRIMARY KEY (order_id=? AND typed_at=?)"],
 }
 
 # Walks in the order of the rowid that end with their LIMIT.
@@ -71,7 +82,7 @@ ENDS = {
 
 
 def plan(db, sql):
-    return "".join(row[3] + "\n" for row in db.execute("EXPLAIN QUERY PLAN " + sql))
+    return "".join(row[3] + "\n" for row in db.execute("EXPLAIN QUERY PLAN " + sql, (1,) * sql.count("?")))
 
 
 def test_plans(place):
