@@ -20,16 +20,34 @@ size_t config_webhook_add(struct config *config, const char *name) {
     return index;
 }
 
+static bool stands(const struct config *config, const char *section, const char *option) {
+    return strcmp(config_origin(config, section, option), "default") != 0;
+}
+
+// Format openai has four events only.
+static bool sends_something(const struct webhook_endpoint *w) {
+    static const char *const ends[] = {"batch.completed", "batch.failed", "batch.expired", "batch.cancelled"};
+    bool sends = w->format != WEBHOOK_OPENAI;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        sends = sends || webhook_wants(w, ends[i]);
+    return sends;
+}
+
 static void check(const struct config *config, const struct webhook_endpoint *w, struct mistakes *mistakes) {
     char *section = mem_format("webhook %s", w->name);
-    const char *option = w->url_env != NULL ? "url_env" : w->secret_file != NULL ? "secret_file" : "format";
-    const char *origin = config_origin(config, section, option);
-    if (w->url == NULL && w->url_env == NULL)
+    // One that stands there and was refused has been told.
+    if (!stands(config, section, "url") && !stands(config, section, "url_env"))
         mistakes_add(mistakes,
                      "%s: [%s] has no address: set url, or url_env to the name of the variable that holds it",
-                     config->path != NULL ? config->path : "configuration", section);
+                     config_origin(config, section, ""), section);
     if (w->url != NULL && w->url_env != NULL)
-        mistakes_add(mistakes, "%s: [%s] has both url and url_env: keep one of them", origin, section);
+        mistakes_add(mistakes, "%s: [%s] has both url and url_env: keep one of them",
+                     config_origin(config, section, "url_env"), section);
+    if (!sends_something(w))
+        mistakes_add(mistakes,
+                     "%s: [%s] would send nothing: format openai has batch.completed, batch.failed, "
+                     "batch.expired and batch.cancelled",
+                     config_origin(config, section, "events"), section);
     if (w->secret_env != NULL && w->secret_file != NULL)
         mistakes_add(mistakes, "%s: [%s] has both secret_env and secret_file: keep one of them",
                      config_origin(config, section, "secret_file"), section);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "lib/event_name.h"
 #include "lib/options.h"
 #include "lib/place.h"
 #include "provider/classify.h"
@@ -416,7 +417,7 @@ static bool read_hook(const struct reading *r, char **field) {
     bool is_web = strncasecmp(r->value, "http://", 7) == 0 || strncasecmp(r->value, "https://", 8) == 0;
     CURLU *url = curl_url();
     const char *problem = NULL;
-    if (!is_web || strpbrk(r->value, " \t") != NULL ||
+    if (!is_web || strstr(r->value, ":///") != NULL || strpbrk(r->value, " \t") != NULL ||
         curl_url_set(url, CURLUPART_URL, r->value, 0) != CURLUE_OK)
         problem = "is not an address: give a URL such as https://app.example.org/hooks/genrun";
     else if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
@@ -436,6 +437,15 @@ static bool is_event(const char *word) {
            !text_starts_with(word, "webhook.");
 }
 
+static void refuse_event(const struct reading *r, const char *word) {
+    const char *near = event_name_nearest(word);
+    buf_format(r->why, "%s: no event is called %s: ", r->name, word);
+    if (near != NULL)
+        buf_format(r->why, "did you mean %s?", near);
+    else
+        buf_text(r->why, "write names as 'genrun logs' shows them, such as generation.failed");
+}
+
 static bool read_words(const struct reading *r, char ***field) {
     char *line = mem_copy(r->value);
     for (char *c = line; *c != '\0'; c++)
@@ -443,16 +453,23 @@ static bool read_words(const struct reading *r, char ***field) {
     char **words = text_words(line);
     free(line);
     bool fine = words != NULL && words[0] != NULL;
-    for (size_t i = 0; fine && r->option->type == OPTION_EVENTS && words[i] != NULL; i++)
+    bool known = true;
+    for (size_t i = 0; fine && known && r->option->type == OPTION_EVENTS && words[i] != NULL; i++) {
         fine = is_event(words[i]);
-    if (!fine) {
+        known = !fine || event_name_is_known(words[i]);
+        if (!known)
+            refuse_event(r, words[i]);
+    }
+    if (!fine || !known)
         text_words_free(words);
+    if (!fine)
         return refuse_plainly(
             r, r->option->type == OPTION_EVENTS
                    ? "is not a list of events: write names such as generation.failed, or batch.* "
                      "for all that begin so, with blanks between them (webhook.* is never sent)"
                    : "is not a list: write names with blanks between them");
-    }
+    if (!known)
+        return false;
     text_words_free(*field);
     *field = words;
     return true;

@@ -137,21 +137,36 @@ static void write_line(struct buf *out, const struct delivery_event *event, cons
     if (row && row_text(row, "total_items"))
         buf_format(out, " %s of %s succeeded", row_text(row, "successful_items"),
                    row_text(row, "total_items"));
-    if (event->message && *event->message) {
+    const char *name = row ? row_text(row, "name") : NULL; // the message of batch.created
+    if (event->message && *event->message && (!name || strcmp(event->message, name) != 0)) {
         buf_text(out, ": ");
         write_escaped(out, event->message, LINE_COLUMNS);
     }
 }
 
+static bool is_of_generation(const struct delivery *line) {
+    return text_starts_with(line->body, "*generation.");
+}
+
+// Of many, what is no generation's comes first: an alert or a batch's end must not be lost among its failures.
 void webhook_write_slack(struct buf *out, const struct delivery *lines, size_t count) {
     struct buf text;
+    size_t others = 0, shown = 0;
+    for (size_t i = 0; i < count; i++)
+        others += !is_of_generation(&lines[i]);
+    others = others < LINES ? others : LINES;
+    size_t generations = LINES - others;
     buf_init(&text, BUF_UNLIMITED);
-    for (size_t i = 0; i < count && i < LINES; i++) {
-        buf_text(&text, i ? "\n" : "");
+    for (size_t i = 0; i < count; i++) {
+        size_t *left = is_of_generation(&lines[i]) ? &generations : &others;
+        if (*left == 0)
+            continue;
+        (*left)--;
+        buf_text(&text, shown++ ? "\n" : "");
         buf_text(&text, lines[i].body);
     }
-    if (count > LINES)
-        buf_format(&text, "\n… and %zu more", count - LINES);
+    if (count > shown)
+        buf_format(&text, "\n… and %zu more", count - shown);
     buf_char(out, '{');
     json_write_member_text(out, "text", buf_borrow(&text));
     buf_char(out, '}');

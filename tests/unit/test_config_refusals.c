@@ -57,6 +57,24 @@ static const struct refusal {
      "genrun.ini:3: [genrun] stands twice (first in line 1): put its options together"},
     {"[model x]\n[model  x]\nstream = no\n",
      "genrun.ini:2: [model x] stands twice (first in line 1): put its options together"},
+    // webhooks
+    {"\n[webhook a]\n[webhook b]\nurl = http://x\n", "genrun.ini:2: [webhook a] has no address: set url, or "
+                                                     "url_env to the name of the variable that holds it"},
+    {"[webhook a]\nurl = ftp://x\n",
+     "genrun.ini:2: url is not an address: give a URL such as https://app.example.org/hooks/genrun"},
+    {"[webhook a]\nurl = https:///x\n",
+     "genrun.ini:2: url is not an address: give a URL such as https://app.example.org/hooks/genrun"},
+    {"[webhook a]\nurl = http://x\nurl_env = X\n",
+     "genrun.ini:3: [webhook a] has both url and url_env: keep one of them"},
+    {"[webhook a]\nurl = http://x\nevents = batch.* generation.fail\n",
+     "genrun.ini:3: events: no event is called generation.fail: did you mean generation.failed?"},
+    {"[webhook a]\nurl = http://x\nevents = generatoin.*\n",
+     "genrun.ini:3: events: no event is called generatoin.*: write names as 'genrun logs' shows them, such "
+     "as "
+     "generation.failed"},
+    {"[webhook a]\nurl = http://x\nformat = openai\nevents = generation.failed\n",
+     "genrun.ini:4: [webhook a] would send nothing: format openai has batch.completed, batch.failed, "
+     "batch.expired and batch.cancelled"},
     // what inih would cut
     {"[genrun]\nmodel x\n", "genrun.ini:2: there is no '=' after the option's name: write name = value"},
     {"[genrun]\nlog_level: info\n",

@@ -201,6 +201,12 @@ static void test_a_burst_is_one_message(void **state) {
     buf_clear(&out);
     webhook_write_slack(&out, lines, 25);
     assert_non_null(strstr(buf_borrow(&out), "and 5 more"));
+    // Among many failures the end of the batch is seen, in its place.
+    for (size_t i = 0; i < 25; i++)
+        lines[i].body = (char *)(i == 24 ? "*batch.failed* b" : "*generation.failed* g");
+    buf_clear(&out);
+    webhook_write_slack(&out, lines, 25);
+    assert_non_null(strstr(buf_borrow(&out), "*generation.failed* g\\n*batch.failed* b\\n\u2026 and 5 more"));
     buf_free(&out);
 }
 
