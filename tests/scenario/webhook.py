@@ -315,10 +315,12 @@ def test_slack_gets_bursts(place):
         place.configure(f"[webhook chat]\nurl_env = CHAT\nformat = slack\nevents = generation.completed\n[model echo]\n")
         env = {"CHAT": r.hook}
         runner = place.start_runner(env=env)
+        begun = time.monotonic()
         for _ in range(30):
             place.sql("INSERT INTO generations (prompt, model_id) VALUES ('x', 'echo')")
         delivered(place, 30)
-        tap.ok(len(r.had) <= 3, "one message a second", len(r.had))
+        # However slow this machine is just now.
+        tap.ok(len(r.had) <= 2 + (time.monotonic() - begun), "one message a second", len(r.had))
         tap.ok(all(set(x.json) == {"text"} for x in r.had), "of text")
         tap.contains(r.had[0].json["text"], "*generation.completed* `", "with a line for each")
         runner.stop()
