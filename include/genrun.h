@@ -403,12 +403,14 @@ typedef struct genrun_event_filter {
     const char *batch;      /* id of a batch job: its events and those of its items; NULL: all */
     int page;               /* a page for a reader that must not wait: see genrun_events() */
     int whole;              /* of a page: GENRUN_NOT_FOUND when rows it would have looked at were deleted */
+    int64_t before;         /* of a page: log rows with a smaller id only, the newest first; 0: by `after` */
 } genrun_event_filter;
 #define GENRUN_EVENT_FILTER_INIT                                                                             \
-    { NULL, NULL, NULL, 0, 0, 0, NULL, NULL, NULL, 0, 0 }
+    { NULL, NULL, NULL, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0 }
 /* Rows of the view `logs`, oldest first, and _user_id: whose it is. To follow, call again with `after` = the last id.
  * With filter->page: the oldest filter->limit (0: 100) after `after`, in a few milliseconds however long the log is. A
- * page may be short, even empty, and not the last: genrun_event_cursor() is the `after` of the next one. */
+ * page may be short, even empty, and not the last: genrun_event_cursor() is the `after` of the next one, or
+ * its `before`, which is 0 at the beginning of the log. */
 int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each, void *payload);
 /* The id of the log up to which the last page of this handle has looked. Where its callback ended the page, that is
  * further than what was given: go on after the last row that was kept. */

@@ -266,6 +266,11 @@ const struct field api_generations_logs_query[] = {
      .least = 0,
      .most = API_NUMBER_MOST,
      .help = "rows behind this id"},
+    {.name = "before",
+     .kind = FIELD_INTEGER,
+     .least = 1,
+     .most = API_NUMBER_MOST,
+     .help = "rows before this id instead, the newest first"},
     API_FIELD_ROWS,
     API_FIELD_END,
 };

@@ -86,14 +86,42 @@ static int take_log_row(void *payload, genrun_row *row) {
     return p->full;
 }
 
+// The newest before an id: nextCursor is the `before` of the page that goes on, null at the beginning.
+static void answer_back(struct exchange *x, genrun *g, genrun_event_filter *filter) {
+    struct log_page p = {.full = false};
+    char cursor[32];
+    int code = 0;
+    api_reply_page_begin(x, &p.page);
+    for (int looks = 0; !code && filter->before && looks < LOG_LOOKS && p.page.count == 0; looks++) {
+        code = genrun_events(g, filter, take_log_row, &p);
+        filter->before = p.full ? p.last : genrun_event_cursor(g);
+    }
+    if (code) {
+        api_reply_list(x, g, code, &p.page);
+        return;
+    }
+    snprintf(cursor, sizeof cursor, "%lld", (long long)filter->before);
+    api_reply_page_end(x, &p.page, filter->before ? cursor : NULL);
+}
+
 void api_reply_logs(struct exchange *x, genrun *g, genrun_event_filter *filter) {
     struct log_page p = {.full = false};
     char cursor[32];
     int64_t oldest = 0, newest = 0;
     filter->after = exchange_query_integer(x, "after", 0);
     filter->limit = (int)exchange_query_integer(x, "limit", 100);
+    filter->before = exchange_query_integer(x, "before", 0);
     filter->page = 1;
+    if (filter->before && exchange_query(x, "after")) {
+        exchange_error(x, 400, NULL, "invalid_value", "before",
+                       "'before' and 'after' exclude each other: give one of them");
+        return;
+    }
     exchange_bound(x, g);
+    if (filter->before) {
+        answer_back(x, g, filter);
+        return;
+    }
     api_reply_page_begin(x, &p.page);
     int code = genrun_event_range(g, &oldest, &newest);
     // Rows of others are passed over in short pages.

@@ -82,7 +82,8 @@ void api_reply_page_end(struct exchange *x, struct api_reply_page *page, const c
 void api_reply_list(struct exchange *x, genrun *g, int code, struct api_reply_page *page);
 
 // A page of the log: the rows behind the query's `after`, its `limit` at most (100). nextCursor null: these are the
-// newest; where it is not, there may be more, also behind an empty page.
+// newest; where it is not, there may be more, also behind an empty page. With `before` the other way round, towards the
+// beginning of the log.
 void api_reply_logs(struct exchange *x, genrun *g, genrun_event_filter *filter);
 
 // Answers with the row, and frees it (NULL is fine when code is not 0); or with why it failed.

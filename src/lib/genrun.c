@@ -392,7 +392,9 @@ int genrun_events(genrun *g, const genrun_event_filter *filter, genrun_each each
         result = handle_generation(g, filter->generation, &f.generation_seq);
     if (!result && filter->batch)
         result = handle_batch(g, filter->batch, &f.batch_seq);
-    if (!result && filter->page)
+    if (!result && filter->page && filter->before > 0)
+        result = queue_event_page_back(g->db, &f, filter->before, &g->looked, handle_each_row, &e, &g->err);
+    else if (!result && filter->page)
         result = queue_event_page(g->db, &f, &g->looked, handle_each_row, &e, &g->err);
     else if (!result)
         result = queue_events(g->db, &f, handle_each_row, &e, &g->err);

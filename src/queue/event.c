@@ -231,3 +231,63 @@ int queue_event_page(struct db *db, const struct event_filter *filter, int64_t *
     buf_free(&l.sql);
     return result;
 }
+
+// ---- pages towards the beginning ----
+
+// The ids before those that were looked at, and what of them is wanted, the newest first; l->looked goes down.
+static int look_back(struct look *l, int64_t floor, struct rows *rows, struct err *e) {
+    const struct event_filter *f = l->filter;
+    int64_t start = f->generation_seq || l->looked - floor <= LOOK_IDS ? floor : l->looked - LOOK_IDS;
+    int64_t want = l->left < PAGE_ROWS ? l->left : PAGE_ROWS, last = 0;
+    sqlite3_stmt *s =
+        db_ask_text(l->db, e, buf_borrow(&l->sql), "ititi", start, f->event, want, f->user_id, l->looked);
+    bool full;
+    int result = take_some(l->db, s, want, rows, &full, e);
+    db_drop(l->db, s);
+    if (result)
+        return result;
+    l->looked = full ? last_id(rows) : start;
+    l->left -= (int64_t)rows->count;
+    // What was deleted is passed over at once.
+    if (rows->count == 0 && l->looked > floor) {
+        result = db_integer(l->db, e, &last, 0, "SELECT max(id) FROM event WHERE id<?", "i", l->looked);
+        l->looked = last < floor ? floor : last + 1;
+    }
+    if (result)
+        rows_free(rows);
+    return result;
+}
+
+int queue_event_page_back(struct db *db, const struct event_filter *filter, int64_t before, int64_t *looked,
+                          queue_each each, void *payload, struct err *e) {
+    struct look l = {.db = db, .filter = filter, .left = filter->limit};
+    struct rows rows;
+    int64_t oldest = 0, first = 0, end_ms = clock_monotonic_ms() + LOOK_MS;
+    buf_init(&l.sql, 8192);
+    buf_text(&l.sql, EVENT_COLUMNS "FROM event WHERE id>=?1 AND id<?5 AND ?2 IS ?2 AND ?4 IS ?4");
+    int result = event_where(&l.sql, filter, e);
+    if (filter->batch_seq) // the plus: as above
+        buf_format(&l.sql, " AND +batch_seq=%lld", (long long)filter->batch_seq);
+    buf_text(&l.sql, " ORDER BY id DESC LIMIT ?3");
+    if (!result)
+        result = queue_event_range(db, &oldest, &l.newest, e);
+    if (!result && filter->batch_seq)
+        result = db_integer(db, e, &first, 0,
+                            "SELECT min(id) FROM event INDEXED BY event_batch"
+                            " WHERE batch_seq=? AND generation_seq IS NULL",
+                            "i", filter->batch_seq);
+    int64_t floor = first > oldest ? first : oldest;
+    bool go_on = true;
+    l.looked = before <= l.newest ? before : l.newest + 1;
+    while (!result && go_on && l.left > 0 && l.looked > floor) {
+        result = look_back(&l, floor, &rows, e);
+        if (result)
+            break;
+        go_on = rows_give(&rows, each, payload);
+        rows_free(&rows);
+        go_on = go_on && clock_monotonic_ms() < end_ms;
+    }
+    *looked = l.looked > floor ? l.looked : 0;
+    buf_free(&l.sql);
+    return result;
+}

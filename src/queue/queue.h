@@ -389,6 +389,9 @@ int queue_events(struct db *db, const struct event_filter *filter, queue_each ea
 // *looked is the id up to which it looked (also when it fails); where `each` ended it, further than was given.
 int queue_event_page(struct db *db, const struct event_filter *filter, int64_t *looked, queue_each each,
                      void *payload, struct err *e) must_check;
+// The same before an id, the newest first: *looked is the `before` of the next page, 0 at the beginning of the log.
+int queue_event_page_back(struct db *db, const struct event_filter *filter, int64_t before, int64_t *looked,
+                          queue_each each, void *payload, struct err *e) must_check;
 // The ids of the oldest and the newest row of the log; 0: there is none.
 int queue_event_range(struct db *db, int64_t *oldest, int64_t *newest, struct err *e) must_check;
 // Inside the caller's transaction: adds what ended now to the minute's throughput.

@@ -58,6 +58,26 @@ export async function call(method, url, {body, signal, quiet} = {}) {
     return answer(response);
 }
 
+// Sends FormData, and tells of each part that has gone: progress(sent, total). fetch() cannot.
+export function upload(url, body, progress) {
+    return new Promise((resolve, reject) => {
+        const request = new XMLHttpRequest();
+        request.open("POST", url);
+        request.setRequestHeader("Accept", "application/json");
+        request.upload.addEventListener("progress", (event) => progress(event.loaded, event.total));
+        request.addEventListener("error", () =>
+            reject(new ApiError("the upload was broken off: is genrun running?", 0)),
+        );
+        request.addEventListener("load", () => {
+            if (request.status === 401) session.dispatchEvent(new Event("signed-out"));
+            const id = request.getResponseHeader("x-request-id");
+            const headers = id ? {"x-request-id": id} : {};
+            answer(new Response(request.responseText, {status: request.status, headers})).then(resolve, reject);
+        });
+        request.send(body);
+    });
+}
+
 export const get = (url, options) => call("GET", url, options);
 export const post = (url, body, options) => call("POST", url, {body, ...options});
 export const remove = (url, options) => call("DELETE", url, options);

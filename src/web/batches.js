@@ -288,7 +288,7 @@ export function batchView(at) {
         empty: at.filter.status ? `No item is ${at.filter.status}.` : "No items.",
         caption: "Items",
     });
-    const events = new Log(url + "/logs", abort.signal);
+    const events = new Log(url + "/logs", abort.signal, {newest: true});
     const log = h(
         "details",
         {class: "log", on: {toggle: () => refresh()}},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Submitting: one generation, or a file as a batch.
-import {call, get, post} from "./api.js";
+import {get, post, upload} from "./api.js";
 import {choiceField, field, fill, h, textField} from "./dom.js";
 import {bytes} from "./format.js";
 import {done, problem} from "./say.js";
@@ -14,7 +14,22 @@ function values(form) {
     );
 }
 
-// A form that sends once at a time and shows an error beside its button.
+// How far an upload is: {element, tell(sent, total)}.
+function sendingBar() {
+    const bar = h("progress", {max: "1", value: "0", "aria-label": "Sent"}),
+        words = h("span", {class: "quiet"}, "Sending …");
+    return {
+        element: h("p", {class: "sending"}, bar, " ", words),
+        tell(sent, total) {
+            bar.max = total;
+            bar.value = sent;
+            const all = sent >= total;
+            fill(words, all ? "Sent. Its lines are read …" : `${bytes(sent)} of ${bytes(total)}`);
+        },
+    };
+}
+
+// A form that sends once at a time and shows an error beside its button. `send` is given where it may show how far it is.
 function sending(form, label, send) {
     const state = h("div", {}),
         submit = h("button", {type: "submit", class: "primary"}, label);
@@ -24,7 +39,7 @@ function sending(form, label, send) {
         submit.disabled = true;
         fill(state, h("p", {class: "quiet"}, "Sending …"));
         try {
-            await send();
+            await send(state);
             fill(state);
         } catch (error) {
             fill(state, problem(error));
@@ -208,12 +223,14 @@ function batch(at) {
             " Start paused",
         ),
     );
-    return sending(form, "Upload", async () => {
+    return sending(form, "Upload", async (state) => {
         if (!zone.file()) throw new Error("No file: drop one, or choose one.");
         const body = new FormData();
         for (const [name, value] of Object.entries(values(form))) body.append(name, value);
         body.append("file", zone.file());
-        const row = await call("POST", "/api/batch-jobs", {body});
+        const bar = sendingBar();
+        fill(state, bar.element);
+        const row = await upload("/api/batch-jobs", body, bar.tell);
         done("Accepted");
         location.hash = "#/batches/" + encodeURIComponent(row.id);
     });

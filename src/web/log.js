@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// What happened to a generation or a batch job, the oldest first. Only what is new is asked for.
+// What happened to a generation, the oldest first, or to a batch job, the newest first. Only what is new is asked for.
 import {get, query} from "./api.js";
 import {button, fill, h, line} from "./dom.js";
 import {clock} from "./format.js";
 import {looker} from "./say.js";
 
 const PAGE = 200;
+const LOOKS = 20; // a page may be empty and not the last
+const END = Number.MAX_SAFE_INTEGER; // behind every row
 const LEVELS = ["debug", "info", "warn", "error"];
 
 function entry(event) {
@@ -24,26 +26,64 @@ function entry(event) {
 }
 
 export class Log {
-    constructor(url, signal) {
-        Object.assign(this, {url, signal, last: 0, full: true});
+    constructor(url, signal, {newest = false} = {}) {
+        // after: rows up to it were seen; before: those from it on (null: all of them)
+        Object.assign(this, {url, signal, newest, after: 0, before: END});
         this.list = h("ol", {class: "timeline"});
         this.state = h("div", {});
-        this.page = looker(this.state, () => this.look());
-        this.more = button("More", this.page, {class: "small", hidden: true});
+        const looked = looker(this.state, () => (this.newest ? this.lookNewest() : this.look()));
+        this.page = looked;
+        this.more = button("More", newest ? looker(this.state, () => this.older()) : looked, {
+            class: "small",
+            hidden: true,
+        });
         this.element = h("div", {}, this.list, this.state, this.more);
     }
 
     // Looks for new ones, unless there are older ones still to be asked for.
     async refresh() {
-        if (this.full) await this.page();
+        if (this.newest || this.more.hidden) await this.page();
+    }
+
+    async rows(values) {
+        return get(this.url + query({...values, limit: PAGE}), {signal: this.signal});
     }
 
     async look() {
-        const page = await get(this.url + query({after: this.last, limit: PAGE}), {signal: this.signal});
+        const page = await this.rows({after: this.after});
         this.list.append(...page.data.map(entry));
-        this.last = page.data.at(-1)?.id ?? this.last;
-        this.full = page.data.length < PAGE;
-        this.more.hidden = this.full;
+        this.after = page.nextCursor ?? page.data.at(-1)?.id ?? this.after;
+        this.more.hidden = page.data.length < PAGE;
+        fill(this.state);
+    }
+
+    // What came since; where that is much, the newest anew.
+    async lookNewest() {
+        if (this.before === END) return this.older();
+        let page;
+        for (let i = 0; i < LOOKS && (i === 0 || page.nextCursor !== null); i++) {
+            page = await this.rows({after: this.after});
+            if (page.data.length >= PAGE) {
+                Object.assign(this, {after: 0, before: END});
+                fill(this.list);
+                return this.older();
+            }
+            this.list.prepend(...page.data.reverse().map(entry));
+            this.after = page.nextCursor ?? page.data[0]?.id ?? this.after;
+        }
+        fill(this.state);
+    }
+
+    // The next page towards the beginning.
+    async older() {
+        let page;
+        for (let i = 0; i < LOOKS && this.before !== null && !page?.data.length; i++) {
+            page = await this.rows({before: this.before});
+            this.after = Math.max(this.after, page.data[0]?.id ?? 0);
+            this.list.append(...page.data.map(entry));
+            this.before = page.nextCursor === null ? null : Number(page.nextCursor);
+        }
+        this.more.hidden = this.before === null;
         fill(this.state);
     }
 }

@@ -328,6 +328,41 @@ def test_batch(place):
         page.wait(batch_count(3) + " === '3'", "all succeeded in the end")
 
 
+def test_large_batch(place):
+    """An upload that takes a while tells how far it is, and the log of what came of it begins with its end."""
+    place.configure(CONFIG)
+    with dashboard(place) as (web, page):
+        page.click("#views a", "New")
+        # Each line with a word of its own, so that it is tens of megabytes for the network, and few items for the model.
+        page.choose_file("#file", place.write("large.jsonl", "".join(json.dumps({"prompt": f"line {i}", "model": "echo", "padding": "x" * 50000}) + "\n" for i in range(600))))
+        page.js("""(() => { window.told = []; new MutationObserver(() => { const p = document.querySelector('form progress');
+                   if (p) window.told.push([p.value, p.max, p.parentElement.textContent.trim()]); }).observe(document.querySelector('main'),
+                   {subtree: true, childList: true, attributes: true, characterData: true}); })()""")
+        page.click("button", "Upload")
+        wait_text(page, "main h2", "large.jsonl")
+        told = page.js("window.told")
+        values = [value for value, most, words in told if most > 1]
+        tap.ok(values and values == sorted(values) and values[-1] == told[-1][1] > 30e6, "the upload tells how far it is, up to its end", told[:3] + told[-3:])
+        tap.ok(any("MB of" in words or "MiB of" in words for _, _, words in told) or any("lines are read" in words for _, _, words in told), "in words, too", told[-3:])
+        wait_text(page, ".state-line", "completed")
+        page.click("summary", "Log")
+        first = "document.querySelector('.log .timeline li')?.textContent"
+        page.wait(f"{first}?.includes('completed') && document.querySelectorAll('.log .timeline li').length === 200", "the newest rows")
+        tap.contains(page.js(first), "completed", "the log begins with the newest")
+        tap.lacks(page.text(".log .timeline"), "created", "and not with the oldest")
+        while page.js("!document.querySelector('.log button').hidden"):
+            seen = page.js("document.querySelectorAll('.log .timeline li').length")
+            page.click(".log button", "More")
+            page.wait(f"document.querySelectorAll('.log .timeline li').length > {seen} || document.querySelector('.log button').hidden", "older rows")
+        tap.contains(page.js("[...document.querySelectorAll('.log .timeline li')].at(-1).textContent"), "created", "page by page it goes back to its beginning")
+        rows = place.value("SELECT count(*) FROM logs WHERE batch_job_id IS NOT NULL")
+        tap.equal(page.js("document.querySelectorAll('.log .timeline li').length"), rows, "each row once")
+        id = place.value("SELECT id FROM generations WHERE status='completed' LIMIT 1")
+        place.run("dismiss", id)
+        page.wait(f"{first}?.includes('dismissed')", "what is new stands before")
+        tap.equal(page.js("document.querySelectorAll('.log .timeline li').length"), rows + 1, "and is added alone")
+
+
 def test_bad_input(place):
     with dashboard(place) as (web, page):
         open_view(page, "new")

@@ -240,6 +240,12 @@ def test_batch_of_items(place):
             seen += [e["event"] for e in r["data"]]
             after = r["nextCursor"]
         tap.equal(seen, events, "in pages, too")
+        seen, before = [], 10**15
+        while before is not None:
+            r = web.get(f"/api/batch-jobs/{job}/logs?limit=3&before={before}").json
+            seen += [e["event"] for e in r["data"]]
+            before = r["nextCursor"]
+        tap.equal(seen, events[::-1], "and backwards")
         for body, part, param in (({"items": []}, "it is empty", "items"), ({}, "items", "items"), ({"items": ["a", 5]}, "items[1] is neither", "items[1]"),
                                   ({"items": ["a", {"topic": "t"}]}, "items[1]: prompt is missing", "items[1].prompt"), ({"items": [{"prompt": "a", "modelId": "ecko"}]}, "did you mean 'echo'?", None),
                                   ({"items": [{"prompt": "a", "userId": "x"}]}, "belongs to the batch job", "items[0].userId"),
@@ -419,6 +425,14 @@ def test_reports(place):
         other = web.get("/api/generations?limit=1").json["nextCursor"]
         refused(web.get(f"/api/failures?after={other}"), 400, "not a cursor of what failed", "another list's cursor", param="after")
         refused(web.get("/api/failures?by=type&after=c_5.5"), 400, "counts have no pages", "pages of counts", param="after")
+        whole = [o["id"] for o in web.get(f"/api/generations/{shown[0]['id']}/logs").json["data"]]
+        back, before = [], 10**15
+        while before is not None and len(back) < 20:
+            page = web.get(f"/api/generations/{shown[0]['id']}/logs?limit=2&before={before}").json
+            back, before = back + [o["id"] for o in page["data"]], page["nextCursor"]
+        tap.ok(len(whole) > 2 and back == whole[::-1], "the log of one backwards, page by page", (whole, back))
+        refused(web.get(f"/api/generations/{shown[0]['id']}/logs?before=5&after=3"), 400, "exclude each other", "both ways", param="before")
+        refused(web.get(f"/api/generations/{shown[0]['id']}/logs?before=0"), 400, "before", "before nothing", param="before")
         refused(web.get("/api/failures?by=moon"), 400, "'hour'", "by something else")
 
 

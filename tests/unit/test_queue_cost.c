@@ -189,8 +189,16 @@ static void events_page(void) {
     OK(queue_event_page(db, &(struct event_filter){.after = 100, .limit = 20, .whole = true}, &looked, drop,
                         NULL, &error));
 }
+static void events_page_back(void) {
+    int64_t looked;
+    const struct event_filter all = {.limit = 20}, batch = {.limit = 20, .batch_seq = w.batch};
+    OK(queue_event_page_back(db, &all, INT64_MAX, &looked, drop, NULL, &error));
+    OK(queue_event_page_back(db, &batch, INT64_MAX, &looked, drop, NULL, &error));
+}
 static void events_page_of_one(void) {
     int64_t looked;
+    const struct event_filter one = {.generation_seq = w.middle, .limit = 20};
+    OK(queue_event_page_back(db, &one, INT64_MAX, &looked, drop, NULL, &error));
     OK(queue_event_page(db, &(struct event_filter){.generation_seq = w.middle, .limit = 20}, &looked, drop,
                         NULL, &error));
 }
@@ -438,6 +446,7 @@ static const struct {
     {"logs", events_newest},
     {"logs after an id", events_after},
     {"a page of logs", events_page},
+    {"a page of the log before an id", events_page_back},
     {"a page of logs of one", events_page_of_one},
     {"stats", stats},
     {"violations", violations},
