@@ -6,6 +6,9 @@
 // PASSIVE when they do not get the lock.)
 #include "db/connection.h"
 #include "db/moved.h"
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int open_second(struct db *db, struct err *e) {
@@ -27,6 +30,60 @@ static int open_second(struct db *db, struct err *e) {
     }
     return result;
 }
+
+// ---- how long the log is ----
+
+#define LOG_HEAD 32 // https://www.sqlite.org/fileformat2.html#walformat
+#define FRAME_HEAD 24
+#define SALTS 8
+
+struct log_file {
+    int fd;
+    int64_t frame_size, frames;
+    unsigned char salts[SALTS]; // of what was written since the log began anew
+};
+
+static bool open_log(struct log_file *log, const char *path) {
+    unsigned char head[LOG_HEAD];
+    struct stat st;
+    *log = (struct log_file){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    if (log->fd < 0)
+        return false;
+    if (fstat(log->fd, &st) != 0 || pread(log->fd, head, sizeof head, 0) != (ssize_t)sizeof head)
+        return false;
+    log->frame_size =
+        FRAME_HEAD + ((int64_t)head[8] << 24 | head[9] << 16 | head[10] << 8 | head[11]); // the page
+    log->frames = (st.st_size - LOG_HEAD) / log->frame_size;
+    memcpy(log->salts, head + 16, sizeof log->salts);
+    return true;
+}
+
+static bool is_of_now(const struct log_file *log, int64_t frame) {
+    unsigned char salts[SALTS];
+    return pread(log->fd, salts, sizeof salts, LOG_HEAD + frame * log->frame_size + 8) ==
+               (ssize_t)sizeof salts &&
+           memcmp(salts, log->salts, sizeof salts) == 0;
+}
+
+// The file keeps its size when the log begins anew: what is of now stands before what is older.
+int db_log_pages(const struct db *db) {
+    struct log_file log;
+    int64_t from = 0;
+    if (open_log(&log, db_log_path(db)))
+        for (int64_t to = log.frames; from < to;) {
+            int64_t middle = from + (to - from) / 2;
+            if (is_of_now(&log, middle))
+                from = middle + 1;
+            else
+                to = middle;
+        }
+    // No lock of SQLite's stands on this file, so closing it gives none up.
+    if (log.fd >= 0)
+        close(log.fd);
+    return from < INT32_MAX ? (int)from : INT32_MAX;
+}
+
+// ---- the checkpoint ----
 
 int db_checkpoint(struct db *db, int64_t wait_ms, int *left_pages, struct err *e) {
     int log = 0, copied = 0;

@@ -109,6 +109,8 @@ void db_sync_give(struct db *db);      // not had: fine
 bool db_sync_is_wanted(struct db *db); // by one that is to be next
 // Pages in the write-ahead log after the last own commit.
 int db_wal_pages(const struct db *db);
+// The same with what other connections have written since: counted in the file. 0: nothing, or it cannot be read.
+int db_log_pages(const struct db *db);
 // Owner only: copies the log into the database while holding the writer lock, so that no commit can meet
 // it. *left_pages (may be NULL) are those that a reader still holds back. Waits at most wait_ms for the lock.
 int db_checkpoint(struct db *db, int64_t wait_ms, int *left_pages, struct err *e) must_check;

@@ -56,7 +56,7 @@ const char *host_field(const genrun *g);
 // ---- short looks --------------------------------------------------------------
 
 // From now on the handle reads no value of more than so many bytes (0: any): what comes to one fails at once, with
-// GENRUN_DATABASE. True when something did since the last call.
+// GENRUN_INVALID. True when something did since the last call.
 bool host_bound(genrun *g, int64_t bytes);
 // The whole id of a generation and its state, and nothing that may be large.
 int host_name(genrun *g, char id[GENRUN_ID_SIZE], char status[16], const char *of);

@@ -461,12 +461,23 @@ static void start_claimed(struct runner *r) {
     r->claim_count = 0;
 }
 
-static void checkpoint(struct runner *r, int64_t now_ms) {
+// Should the log be copied now? How long one may wait for that is said in *wait_ms.
+static bool is_long(const struct runner *r, bool foreign, int64_t *wait_ms) {
+    *wait_ms = WRITER_WAIT_MS;
+    if (db_wal_pages(r->db) >= CHECKPOINT_PAGES)
+        return true;
+    // What others write at length is copied in their gaps, a piece at a time, and not all of it at the next own commit.
+    *wait_ms = 0;
+    return foreign && db_log_pages(r->db) >= CHECKPOINT_PAGES;
+}
+
+static void checkpoint(struct runner *r, bool foreign, int64_t now_ms) {
     struct err e;
     int left = 0;
-    if (db_wal_pages(r->db) < CHECKPOINT_PAGES || now_ms < r->next_checkpoint_ms)
+    int64_t wait_ms;
+    if (now_ms < r->next_checkpoint_ms || !is_long(r, foreign, &wait_ms))
         return;
-    if (db_checkpoint(r->db, WRITER_WAIT_MS, &left, &e) != 0) {
+    if (db_checkpoint(r->db, wait_ms, &left, &e) != 0) {
         r->metrics->checkpoints_put_off++;
         log_debug("checkpoint put off: %s", e.message);
     } else {
@@ -491,7 +502,7 @@ void runner_tick(struct runner *r, int64_t now_ms) {
     int64_t now_at = clock_wall_at();
     bool beating = r->live && now_ms >= r->next_beat_ms;
     bool counting = now_ms >= r->next_count_ms;
-    bool exclusive = r->exclusive;
+    bool exclusive = r->exclusive, foreign = r->foreign;
     size_t settled = r->ended_count;
     struct claim_turn turn = r->turn;
     // A suspect that ended gives the quiet up in the same pass.
@@ -522,5 +533,5 @@ void runner_tick(struct runner *r, int64_t now_ms) {
         r->next_count_ms = now_ms + COUNT_EVERY_MS;
     }
     after_commit(r, now_ms, beating);
-    checkpoint(r, now_ms);
+    checkpoint(r, foreign, now_ms);
 }

@@ -871,6 +871,27 @@ static pid_t leave_work(int64_t seq) {
     return start_program(id, text("SELECT id FROM generation WHERE seq=%lld", (long long)seq));
 }
 
+// What another process writes at length is copied into the database meanwhile, though the runner writes nothing itself.
+static void test_the_log_of_others(void **state) {
+    (void)state;
+    open_runner();
+    for (int i = 0; i < 5; i++)
+        OK(runner_turn(r, 0, &error));
+    int before = db_log_pages(runner_db), most = 0;
+    for (int i = 0; i < 40; i++) {
+        // Some 100 pages each.
+        type("INSERT INTO templates (id, name, body, created_at) VALUES ('%d', 't%d', hex(zeroblob(200000)), "
+             "1)",
+             i, i);
+        int pages = db_log_pages(runner_db);
+        most = pages > most ? pages : most;
+        OK(runner_turn(r, 0, &error));
+    }
+    print_message("# %d pages at first, %d at most\n", before, most);
+    assert_true(most > 500);
+    assert_true(most < 800);
+}
+
 static void test_programs_of_a_dead_runner(void **state) {
     (void)state;
     int status;
@@ -958,6 +979,7 @@ int main(void) {
         T(test_a_refused_end),
         T(test_heartbeats),
         T(test_idle),
+        T(test_the_log_of_others),
         T(test_programs_of_a_dead_runner),
         T(test_a_program_that_does_not_end),
     };
