@@ -72,7 +72,7 @@ static int find_outputs(struct push *p, int64_t seq, struct keys *outputs, struc
     return step < 0 ? ERR_DATABASE : 0;
 }
 
-static bool is_walking(const struct push *p) {
+bool push_is_walking(const struct push *p) {
     return p->at.walk == SYNC_WALK_BATCH_JOBS || p->at.walk == SYNC_WALK_GENERATIONS;
 }
 
@@ -83,7 +83,7 @@ static int follow(struct push *p, struct page *page, struct err *e) {
     for (size_t i = 0; i < page->generations.count && !result; i++) {
         int64_t starts = 0, seq = page->generations.numbers[i];
         result = db_integer(p->db, e, &starts, 0, "SELECT starts FROM generation WHERE seq = ?1", "i", seq);
-        if (!result && (starts > 1 || is_walking(p)))
+        if (!result && (starts > 1 || push_is_walking(p)))
             keys_add(&page->retried, seq, NULL);
         if (!result && starts > 0)
             result = find_outputs(p, seq, &page->outputs, e);
@@ -192,9 +192,9 @@ static int read_page(struct push *p, struct page *page, struct err *e) {
     if (!result)
         result = db_integer(p->db, e, &p->any_refused, 0, "SELECT 1 FROM sync_refused LIMIT 1", "");
     if (!result)
-        result = is_walking(p)     ? read_walk(p, page, e)
-                 : p->at.batch_seq ? read_items(p, page, e)
-                                   : read_events(p, page, e);
+        result = push_is_walking(p) ? read_walk(p, page, e)
+                 : p->at.batch_seq  ? read_items(p, page, e)
+                                    : read_events(p, page, e);
     if (page->next.log_id >= page->next.walked && page->next.walk == SYNC_WALK_DONE)
         page->next.walked = 0;
     keys_unique(&page->generations);

@@ -66,6 +66,7 @@ struct push {
 // The next page; *more: there are others behind it. ERR_REMOTE: the connection or the server; the page is tried
 // again with a new one.
 int push_page(struct push *p, bool *more, struct err *e) must_check;
+bool push_is_walking(const struct push *p); // through all rows, and not at their end
 // What is running, for its signs of life.
 int push_live(struct push *p, struct err *e) must_check;
 // These rows as they are now, generations with their outputs; of one of the tables that belong to the log.

@@ -190,7 +190,7 @@ bool sync_has_news(struct sync *s) {
     bool deleted = false;
     return (s->deletes && drop_has_news(&s->push, &deleted, &ignored) != 0) || deleted ||
            db_integer(s->db, &ignored, &newest, 0, QUEUE_SYNC_NEWEST, "") != 0 ||
-           newest > s->push.at.log_id || s->push.at.batch_seq != 0;
+           newest > s->push.at.log_id || s->push.at.batch_seq != 0 || push_is_walking(&s->push);
 }
 
 // ---- connecting ----
