@@ -224,7 +224,7 @@ def test_every_advice(place):
     for folder in ("queue", "batch", "lib"):
         for name in sorted(os.listdir(os.path.join(root, "src", folder))):
             # Those that only commands and the configuration reach.
-            if not name.endswith(".c") or name.startswith(("doctor", "options", "sync", "models_check", "running", "host_health", "watchdog")):
+            if not name.endswith(".c") or name.startswith(("doctor", "options", "value", "config", "sync", "models_check", "running", "host_health", "watchdog")):
                 continue
             with open(os.path.join(root, "src", folder, name), encoding="utf-8") as f:
                 text = re.sub(r'"\s*\n\s*"', "", f.read())
