@@ -52,14 +52,24 @@ class Pooler:
             self._as = ["--reuid", "postgres", "--regid", str(owner.pw_gid), "--clear-groups"]
             for path in (self.folder, config, os.path.join(self.folder, "users")):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "INT", *self._as, PGBOUNCER, "-q", config],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        cwd="/", start_new_session=True)
+        self._config = config
+        self.process = None
         try:
-            wait_until(self._is_ready, 20, "the start of PgBouncer")
+            self.start()
         except BaseException:
             self.close()
             raise
+
+    def start(self):
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "INT", *self._as, PGBOUNCER, "-q", self._config],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        cwd="/", start_new_session=True)
+        wait_until(self._is_ready, 20, "the start of PgBouncer")
+
+    def kill(self):
+        """SIGKILL: every connection through it is cut."""
+        self.process.kill()
+        self.process.wait()
 
     def __enter__(self):
         return self
@@ -86,8 +96,7 @@ class Pooler:
         return done.stdout
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.kill()
         if not os.environ.get("GENRUN_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -135,6 +135,35 @@ def test_killed(place):
         tap.equal(pg.value("SELECT count(*) FROM genrun_orders WHERE state = 'open'"), "0", "no order is left")
 
 
+def test_runner_killed(place):
+    """The runner and the pooler itself, in turn."""
+    rng = random.Random(16)
+    with Postgres() as pg, Pooler(pg, connections=2) as pooler, Proxy(pooler.port) as proxy:
+        work.configure(place, pg.url_at(proxy.port), page=50)
+        place.run("sync", "init")
+        waits = [place.submit(f"waits {i}", "--delay", "7d") for i in range(10)]
+        push(place, "what orders are typed for is there")
+        runner = place.start("run", "--no-http")
+        for i, id in enumerate(waits):
+            passed = proxy.passed
+            work.submit_batch(place, rng, f"b{i}", 150)
+            wait_until(lambda: proxy.passed > passed + 5000, 60, "a push at work")
+            if i % 3 == 2:
+                pooler.kill()
+                pooler.start()
+            else:
+                runner.kill()
+                runner = place.start("run", "--no-http")
+            pooler.psql(f"UPDATE generations SET status = 'cancelled' WHERE id = '{id}'")
+        wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE status IN ('queued', 'processing')") == 0, 120,
+                   "the work and the orders")
+        tap.equal(runner.stop(), 0, "a runner that nobody killed stops")
+        tap.equal([place.status(i) for i in waits], ["cancelled"] * 10, "every order is carried out")
+        tap.equal(place.value("SELECT count(*) FROM logs WHERE event IN ('sync.failed', 'sync.refused')"), 0, "nothing was at fault")
+        push(place, "and once more")
+        equal(place, pg, "after it all")
+
+
 def test_by_session(place):
     rng = random.Random(14)
     with Postgres() as pg, Pooler(pg, mode="session", connections=3) as pooler:
