@@ -258,7 +258,14 @@ static int fail(const char *url, const char *reason, struct err *e) {
     for (char *p = text; *p; p++)
         if (*p == '\n' || *p == '\r')
             *p = ' ';
-    int result = err_set(e, ERR_REMOTE, "cannot connect to Postgres (%s): %s", place, text_trim(text));
+    // Some providers are their own authority, which no machine trusts by itself.
+    const char *advice =
+        strstr(text, "certificate verify failed")
+            ? ": give its authority with sslrootcert=FILE in the connection string, or do without "
+              "by sslmode=require"
+            : "";
+    int result =
+        err_set(e, ERR_REMOTE, "cannot connect to Postgres (%s): %s%s", place, text_trim(text), advice);
     free(place);
     free(text);
     return result;

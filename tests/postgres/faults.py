@@ -4,6 +4,8 @@
 missing, a version that does not fit, a server that takes no writes. And what puts it right is said where people look."""
 import os
 import random
+import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -130,6 +132,27 @@ def test_read_only(place):
         tap.equal(events(place), ["sync.failed"], "it is not away")
         pg.psql("SET default_transaction_read_only = off; ALTER DATABASE genrun RESET default_transaction_read_only")
         mended(place, pg, "when it takes them again")
+
+
+def test_own_authority(place):
+    """A server elsewhere, whose certificate is of an authority that nobody knows."""
+    with Postgres() as pg:
+        pg.stop("fast")
+        key, certificate = os.path.join(pg.data, "server.key"), os.path.join(pg.data, "server.crt")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=db.example.org",
+                        "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        for path in (key, certificate):
+            os.chmod(path, 0o600)
+            if os.geteuid() == 0:
+                shutil.chown(path, "postgres", "postgres")
+        pg.settings["ssl"] = "on"
+        pg.start()
+        elsewhere = f"host=db.example.org hostaddr=127.0.0.1 port={pg.port} user=genrun dbname=genrun"
+        work.configure(place, elsewhere)
+        tap.error_line(place.run("sync", "init"), 7, r"certificate verify failed: give its authority with sslrootcert=FILE in the connection string",
+                       "it is not trusted, and what to do is said")
+        known = place.write("root.crt", open(certificate, encoding="ascii").read())
+        tap.result(place.run("sync", "init", env={"GENRUN_SYNC_URL": f"{elsewhere} sslrootcert={known}"}), 0, "known, it is")
 
 
 tap.main(globals())
