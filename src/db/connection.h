@@ -8,6 +8,8 @@
 struct owner;
 struct statement;
 
+#define DB_WAIT_MS 5000 // of statements outside db_begin(), for a lock
+
 struct db {
     char *path;
     struct owner *owner;
@@ -16,9 +18,8 @@ struct db {
     struct statement *statements;
     size_t statement_count; // used slots
     size_t statement_slots; // a power of two
-    int64_t wait_ms;
-    int64_t cut_at_ms;     // monotonic: when a running statement is cut; 0: never
-    int64_t busy_until_ms; // monotonic: when a wait for the lock gives up
+    int64_t cut_at_ms;      // monotonic: when a running statement is cut; 0: never
+    int64_t busy_until_ms;  // monotonic: when a wait for the lock gives up
     int wal_pages;
     int last_code;   // SQLite's primary code of the last failure
     int depth;       // of db_begin(): 1 is the transaction, more are savepoints in it

@@ -17,7 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN_WAIT_MS 5000
 
 // A short fixed sleep: SQLite's own growing ones starve a waiter beside a writer in series.
 static int on_busy(void *payload, int count) {
@@ -203,8 +202,7 @@ static int open_once(struct db **out, const char *path, enum db_mode mode, struc
     int result = 0;
     *out = NULL;
     db->path = mem_copy(path);
-    db->wait_ms = OPEN_WAIT_MS;
-    db->busy_until_ms = clock_monotonic_ms() + db->wait_ms;
+    db->busy_until_ms = clock_monotonic_ms() + DB_WAIT_MS;
     // Looked at before SQLite opens it, and again before anything is set: a file of another program stays untouched.
     if ((result = prepare_file(db, mode, e)) ||
         (result = header_examine(owner_descriptor(db->owner), path, migrate_newest(), &fresh, e)))
@@ -251,7 +249,7 @@ out:
 
 int db_open(struct db **out, const char *path, enum db_mode mode, struct err *e) {
     struct err reason = {0};
-    int64_t end_ms = clock_monotonic_ms() + OPEN_WAIT_MS;
+    int64_t end_ms = clock_monotonic_ms() + DB_WAIT_MS;
     int result;
     // While others make the file, SQLite refuses some steps at once, without asking the busy handler.
     while ((result = open_once(out, path, mode, &reason)) && strstr(reason.message, CONNECTION_LOCKED) &&
@@ -290,10 +288,6 @@ const char *db_log_path(const struct db *db) {
 
 sqlite3 *db_handle(struct db *db) {
     return db->handle;
-}
-
-void db_set_wait(struct db *db, int64_t wait_ms) {
-    db->wait_ms = wait_ms;
 }
 
 static int begin_whole(struct db *db, int64_t wait_ms, struct err *e) {
@@ -366,10 +360,6 @@ bool db_is_begun(const struct db *db) {
 
 bool db_was_busy(const struct db *db) {
     return db->last_code == SQLITE_BUSY || db->last_code == SQLITE_LOCKED;
-}
-
-bool db_was_full(const struct db *db) {
-    return db->last_code == SQLITE_FULL || db->last_code == SQLITE_IOERR;
 }
 
 bool db_was_refused(const struct db *db) {

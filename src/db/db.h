@@ -69,11 +69,8 @@ int db_commit(struct db *db, struct err *e) must_check;
 void db_rollback(struct db *db);
 bool db_is_begun(const struct db *db); // inside of db_begin() and its end
 bool db_was_busy(const struct db *db); // the last failure was another process's lock
-bool db_was_full(const struct db *db); // the last failure was a full disk or an I/O error
 bool db_was_refused(
     const struct db *db); // the last failure lay in what was to be written: a constraint, a trigger, a size
-// How long statements outside db_begin wait for a lock (default 5 s).
-void db_set_wait(struct db *db, int64_t wait_ms);
 // A statement that still runs limit_ms from now fails, and db_was_cut() is then true. 0: no limit.
 void db_limit(struct db *db, int64_t limit_ms);
 bool db_was_cut(const struct db *db); // the last failure was that limit

@@ -91,7 +91,7 @@ static void bind(sqlite3_stmt *s, const char *types, va_list values) {
 
 static void set_deadline(struct db *db) {
     if (!db->in_begin && sqlite3_get_autocommit(db->handle))
-        db->busy_until_ms = clock_monotonic_ms() + db->wait_ms;
+        db->busy_until_ms = clock_monotonic_ms() + DB_WAIT_MS;
 }
 
 int db_run(struct db *db, struct err *e, const char *sql, const char *types, ...) {

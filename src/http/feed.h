@@ -18,7 +18,6 @@
 #define FEED_PING_MS                                                                                         \
     15000 // a comment after so long without an event: it finds the dead, and keeps proxies open
 #define FEED_RETRY_MS 2000 // how long a client waits before it connects again
-#define FEED_LEVEL_NONE (-1)
 
 struct feed_event { // a row of the log; texts are the caller's
     int64_t id;

@@ -19,7 +19,6 @@ struct telling {
     void (*each)(void *payload, const struct host_metric *metric);
     void *payload;
     struct host_metric metric; // the family under way
-    const char *wanted_state;  // of models
     size_t models;
 };
 

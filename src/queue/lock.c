@@ -41,7 +41,8 @@ static struct lock copy(sqlite3_stmt *s) {
                          .of_runner = db_int(s, 6) != 0};
 }
 
-int lock_log(struct db *db, const char *level, const char *event, const struct lock_event *l, struct err *e) {
+static int log_lock(struct db *db, const char *level, const char *event, const struct lock *l,
+                    const char *message, struct err *e) {
     struct buf data;
     buf_init(&data, BUF_UNLIMITED);
     buf_char(&data, '{');
@@ -53,15 +54,9 @@ int lock_log(struct db *db, const char *level, const char *event, const struct l
     if (l->reason)
         json_write_member_text(&data, "reason", l->reason);
     buf_char(&data, '}');
-    int result = queue_log(db, level, event, 0, 0, l->message, buf_borrow(&data), e);
+    int result = queue_log(db, level, event, 0, 0, message, buf_borrow(&data), e);
     buf_free(&data);
     return result;
-}
-
-static int log_lock(struct db *db, const char *level, const char *event, const struct lock *l,
-                    const char *message, struct err *e) {
-    return lock_log(db, level, event, &(struct lock_event){l->name, l->user_id, l->owner, l->reason, message},
-                    e);
 }
 
 // ---- looking ----

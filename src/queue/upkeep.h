@@ -62,12 +62,6 @@ void upkeep_deliver(struct upkeep *run, bool failed);
 int queue_jobs(struct db *db, queue_each each, void *payload, struct err *e) must_check;
 
 // ---- lock.c ----
-// An event of a lock; what is NULL is left out.
-struct lock_event {
-    const char *name, *user_id, *owner, *reason, *message;
-};
-int lock_log(struct db *db, const char *level, const char *event, const struct lock_event *lock,
-             struct err *e) must_check;
 // Rows of name, user_id, owner, acquired_at, expires_at, reason, "live?" (its owner lives).
 int queue_locks(struct db *db, bool runner_is_up, queue_each each, void *payload, struct err *e) must_check;
 // In a transaction of its own: takes the lock from its owner. *live: of work that goes on without it. ERR_NOT_FOUND

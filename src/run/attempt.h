@@ -68,7 +68,5 @@ struct settlement_texts {
 void settlement_texts_free(struct settlement_texts *texts);
 void attempt_settlement(const struct attempt *attempt, const struct run_settings *settings, int64_t now_at,
                         double random, struct settlement *out, struct settlement_texts *texts);
-// USD for the tokens of this attempt by the model's prices.
-double attempt_cost(const struct attempt *attempt);
 
 #endif

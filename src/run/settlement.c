@@ -17,7 +17,8 @@ void settlement_texts_free(struct settlement_texts *texts) {
     free(texts->body);
 }
 
-double attempt_cost(const struct attempt *attempt) {
+// USD for the tokens of this attempt by the model's prices.
+static double cost_of(const struct attempt *attempt) {
     const struct model *m = attempt->gate->model;
     const struct outcome *o = attempt->outcome;
     if (!m || !o)
@@ -59,7 +60,7 @@ static void set_outputs(const struct attempt *a, bool partial, struct settlement
     }
     out->input_tokens = o->input_tokens;
     out->output_tokens = o->output_tokens;
-    out->cost = attempt_cost(a);
+    out->cost = cost_of(a);
 }
 
 static enum cause cause_of(const struct attempt *a) {
