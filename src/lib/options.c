@@ -204,7 +204,7 @@ static const struct option rows[] = {
       "never sent."},
      OPTION_EVENTS, IN_WEBHOOK(events), 0, 0, NULL},
     {{WEBHOOK_SECTION, "models", "", "all", "models = gpt-4o-mini llama",
-      "Only events of generations and batch jobs of these models, and those of none."},
+      "Only events of generations of these models, of batch jobs with such, and of neither, as alerts."},
      OPTION_WORDS, IN_WEBHOOK(models), 0, 0, NULL},
     {{WEBHOOK_SECTION, "users", "", "all", "users = ann bob",
       "Only events of generations and batch jobs of these users, and those of none of either, such as alerts."},

@@ -119,6 +119,18 @@ int delivery_subject(struct db *db, const struct delivery_event *event, struct r
     return named_subject(db, event, out, e);
 }
 
+int delivery_has_model(struct db *db, int64_t batch_seq, char *const *models, bool *has, struct err *e) {
+    int64_t found = 0;
+    int result = 0;
+    for (size_t i = 0; !result && !found && models[i]; i++)
+        result = db_integer(db, e, &found, 0,
+                            "SELECT 1 FROM lane INDEXED BY lane_batch WHERE batch_seq=? AND batch_seq<>0 AND "
+                            "model_id=? LIMIT 1",
+                            "it", batch_seq, models[i]);
+    *has = found != 0;
+    return result;
+}
+
 int delivery_openai(struct db *db, const struct delivery_event *event, char id[48], char status[16],
                     struct err *e) {
     char *named = named_batch(event);

@@ -29,6 +29,9 @@ int delivery_scan(struct db *db, int64_t *position, bool (*wants)(void *payload,
 // batch job: some of what /v1/batches shows); NULL when it is of nobody, or gone.
 int delivery_subject(struct db *db, const struct delivery_event *event, struct row **out,
                      struct err *e) must_check;
+// Has the batch job items of one of these models (ends in NULL)?
+int delivery_has_model(struct db *db, int64_t batch_seq, char *const *models, bool *has,
+                       struct err *e) must_check;
 // The id and status that OpenAI's API has for the event's batch job, or for the one that it names; "" : none.
 int delivery_openai(struct db *db, const struct delivery_event *event, char id[48], char status[16],
                     struct err *e) must_check;

@@ -217,14 +217,17 @@ static bool is_listed(char *const *list, const char *word) {
     return false;
 }
 
-// Of a model and a user that the endpoint wants? What is of nobody is for all.
-static bool is_meant(const struct webhook_endpoint *w, const struct delivery_event *event,
-                     const struct row *row) {
+// Of a model and a user that the endpoint wants? What is of nobody is for all; a batch job is of the models of its items.
+static int is_meant(struct db *db, const struct webhook_endpoint *w, const struct delivery_event *event,
+                    const struct row *row, bool *meant, struct err *e) {
     bool has_model = event->generation_seq || event->batch_seq;
-    if (!has_model && !row)
-        return true;
-    return (!w->models || !has_model || (row && is_listed(w->models, row_text(row, "model_id")))) &&
-           (!w->users || (row && is_listed(w->users, row_text(row, "user_id"))));
+    bool of_model = !w->models || !has_model || (row && is_listed(w->models, row_text(row, "model_id")));
+    int result = 0;
+    if (!of_model && !event->generation_seq)
+        result = delivery_has_model(db, event->batch_seq, w->models, &of_model, e);
+    *meant = (!has_model && !row) ||
+             (of_model && (!w->users || (row && is_listed(w->users, row_text(row, "user_id")))));
+    return result;
 }
 
 static bool is_ending(const struct webhook_subject *subject) {
@@ -239,8 +242,10 @@ int webhook_body(struct db *db, const struct webhook_endpoint *w, const struct d
     int result = delivery_subject(db, event, &subject.row, e);
     if (!result && w->format == WEBHOOK_OPENAI)
         result = delivery_openai(db, event, subject.openai_id, subject.openai_status, e);
-    bool wanted = !result && is_meant(w, event, subject.row) &&
-                  webhook_write_body(w, event, &subject, type, body) &&
+    bool meant = false;
+    if (!result)
+        result = is_meant(db, w, event, subject.row, &meant, e);
+    bool wanted = !result && meant && webhook_write_body(w, event, &subject, type, body) &&
                   (w->format != WEBHOOK_OPENAI || webhook_wants(w, type));
     bool later = wanted && is_ending(&subject) && age_ms > -LATER_MS && age_ms < LATER_MS;
     *wish = later ? WEBHOOK_LATER : wanted ? WEBHOOK_WANTED : WEBHOOK_NOTHING;

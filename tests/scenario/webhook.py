@@ -340,6 +340,19 @@ def test_filters(place):
         runner.stop()
 
 
+def test_a_batch_is_of_the_models_of_its_lines(place):
+    with Receiver() as r:
+        place.configure(f"[webhook app]\nurl = {r.hook}\nevents = batch.completed\nmodels = other\n[model echo]\n[model other]\nprovider = echo\n")
+        place.write("mixed.jsonl", '{"prompt": "a", "model": "echo"}\n{"prompt": "b", "model": "other"}\n')
+        place.write("echo.jsonl", '{"prompt": "a", "model": "echo"}\n')
+        runner = place.start_runner()
+        for file in ("echo.jsonl", "mixed.jsonl"):
+            id = place.run("batch", "submit", file, "--wait").id
+        delivered(place, 1)
+        tap.equal([x.json["data"]["id"] for x in r.had], [id], "the one that has such a line")
+        runner.stop()
+
+
 def test_test(place):
     with Receiver(200, 500) as r:
         configure(place, r.hook)
