@@ -42,15 +42,35 @@ static bool all_local(const char *hosts) {
     return local;
 }
 
+// A bare @ or / in the password of a URL: libpq would take what follows for the host, the port or the database, and it
+// would be told as that.
+static bool spills_password(const char *url) {
+    const char *p = strstr(url, "://");
+    if (!text_starts_with(url, "postgres") || !p)
+        return false;
+    p += strlen("://");
+    p += strcspn(p, "@/");
+    return *p && memchr(p + 1, '@', strcspn(p + 1, "?")) != NULL;
+}
+
+static bool is_fine(const PQconninfoOption *options, const char *url) {
+    const char *port = option(options, "port");
+    return !spills_password(url) && (!port || strspn(port, "0123456789,") == strlen(port));
+}
+
 // libpq's message may quote the string, and with it the password: it is not repeated.
 static int read_url(const char *url, PQconninfoOption **out, struct err *e) {
     char *message = NULL;
     *out = PQconninfoParse(url, &message);
     PQfreemem(message);
-    return *out ? 0
-                : err_set(e, ERR_CONFIG,
-                          "the connection string of [sync] cannot be read: write it as "
-                          "postgresql://user@host/database");
+    if (*out && is_fine(*out, url))
+        return 0;
+    PQconninfoFree(*out);
+    *out = NULL;
+    return err_set(e, ERR_CONFIG,
+                   "the connection string of [sync] cannot be read: write it as "
+                   "postgresql://user:password@host/database, with %%40 for @, %%2F for / and %%25 for %% in the "
+                   "password, and only options of libpq behind a ?");
 }
 
 char *dial_place(const char *url) {
@@ -253,11 +273,20 @@ static bool await(struct dial *d, int64_t until_ms, const atomic_bool *ended, st
     return done;
 }
 
+// Each row of white space becomes one blank.
+static void one_line(char *text) {
+    char *to = text;
+    for (const char *p = text; *p; p++)
+        if (!strchr("\n\r\t ", *p))
+            *to++ = *p;
+        else if (to > text && to[-1] != ' ')
+            *to++ = ' ';
+    *to = 0;
+}
+
 static int fail(const char *url, const char *reason, struct err *e) {
     char *place = dial_place(url), *text = mem_copy(reason);
-    for (char *p = text; *p; p++)
-        if (*p == '\n' || *p == '\r')
-            *p = ' ';
+    one_line(text);
     // Some providers are their own authority, which no machine trusts by itself.
     const char *advice =
         strstr(text, "certificate verify failed")

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -221,8 +222,16 @@ def test_connecting(place):
     r = push(place, schema, url="postgresql://u:secret-1@[::1")
     tap.result(r, 3, "a string that cannot be read is refused")
     tap.lacks(r.err, "secret-1", "and not shown")
+    # libpq takes what follows a bare @ or / in a password for the host, the port or the database.
+    for password in ("se@cret", "se/cret", "12/cret", "s@e/cret", "s/e@cret", "se/c?ret", "se@c?ret", "se%cret"):
+        for command in (("sync", "init"), ("doctor",), ("sync", "status", "--json")):
+            r = place.run(*command, env={"GENRUN_SYNC_URL": f"postgres://user:{password}@127.0.0.1:{pg.port}/genrun"})
+            tap.equal(r.code, 1 if command == ("doctor",) else 3, f"{command[-1]}: a password {password} must be written otherwise")
+            tap.matches(r.out + r.err, "%40 for @", "and it says how")
+            tap.ok(not re.search("se@|se/|12|cret|s@e|s/e", r.out.replace("127.0", "").replace(place.folder, "") + r.err),
+                   "without showing it", str(r))
     r = push(place, schema, url="postgresql://u:p@127.0.0.1:1/x")
-    tap.result(r, 7, "no server", err="cannot connect")
+    tap.result(r, 7, "no server", err=r"cannot connect.*Connection refused Is the server running")
     # 127.0.0.1 under another name is not this machine for libpq: the certificate must be verified.
     r = push(place, schema, url=f"host=db.example hostaddr=127.0.0.1 port={pg.port} user=genrun password=x dbname=genrun")
     tap.result(r, 7, "a server elsewhere must show its certificate", err="SSL|certificate")
