@@ -48,6 +48,9 @@ static int run_init(struct cli *cli) {
             printf("the mirror is made, version %lld\n", after);
         else
             printf("the mirror is brought from version %lld to %lld\n", before, after);
+        if (before > 0 && number(row, "added") > 0)
+            printf("%lld column%s of the mirror had been dropped: every box brings its rows there anew\n",
+                   number(row, "added"), number(row, "added") == 1 ? "" : "s");
         if (number(row, "adopted") > 0)
             printf("%lld table%s taken over, %lld column%s added\n", number(row, "adopted"),
                    number(row, "adopted") == 1 ? "" : "s", number(row, "added"),

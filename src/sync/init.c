@@ -311,8 +311,8 @@ static int apply(struct pg *pg, int version, struct err *e) {
     return pg_script(pg, sql, e);
 }
 
-// Somebody dropped a table. Each file may be run again: what is there stays. A box that the mirror does not know brings
-// everything there anew.
+// Somebody dropped a table, or a column that was just added again, empty. Each file may be run again: what is there stays.
+// A box that the mirror does not know brings everything there anew.
 static int mend(struct pg *pg, const char *schema, struct init_report *report, struct err *e) {
     int result =
         ask_number(pg, &report->mended, e,
@@ -323,7 +323,8 @@ static int mend(struct pg *pg, const char *schema, struct init_report *report, s
                    schema, NULL);
     for (int version = 1; !result && report->mended > 0 && version <= report->before; version++)
         result = apply(pg, version, e);
-    return result || report->mended == 0 ? result : pg_script(pg, "DELETE FROM genrun_nodes", e);
+    return result || report->mended + report->added == 0 ? result
+                                                         : pg_script(pg, "DELETE FROM genrun_nodes", e);
 }
 
 static int in_transaction(struct pg *pg, const char *schema, bool adopt, struct init_report *report,

@@ -73,6 +73,17 @@ def test_a_table_is_gone(place):
         tap.equal(place.run("sync", "init", "--json").json["mended"], 0, "nothing is left to mend")
 
 
+def test_a_column_is_gone(place):
+    with Postgres() as pg:
+        ready(place, pg)
+        tap.result(place.run("sync", "push"), 0, "all is there")
+        pg.psql("ALTER TABLE generations RENAME COLUMN prompt TO renamed")
+        fails(place, pg, 3, r"column \"prompt\" of relation \"generations\" does not exist: run 'genrun sync init'", "a renamed column")
+        tap.result(place.run("sync", "init"), 5, "sync init asks", err=r"generations.prompt is missing.*--adopt")
+        tap.result(place.run("sync", "init", "--adopt"), 0, "and adds it", out="1 column of the mirror had been dropped: every box brings its rows there anew")
+        mended(place, pg, "a column made anew, filled in all rows,")
+
+
 def test_in_the_runner(place):
     with Postgres() as pg:
         ready(place, pg)
