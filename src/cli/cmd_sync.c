@@ -110,12 +110,13 @@ const struct command cmd_sync_push = {
     .name = "push",
     .operands = "",
     .summary = "bring what is new to Postgres now, and carry out the orders typed there",
-    .detail = "A runner does the same all the time where [sync] is configured; it gives way to this command, "
-              "which\n"
-              "waits for that, [sync] timeout at most (5). Exits with 7 when Postgres cannot be reached, with 3 "
-              "when none is\n"
-              "configured or the mirror is not as it should be. What was brought there stays; again goes on "
-              "behind it.",
+    .detail =
+        "A runner does the same all the time where [sync] is configured; it gives way to this command, "
+        "which\n"
+        "waits for that, [sync] timeout at most (5). Exits with 7 when Postgres cannot be reached, with 3 "
+        "when none is\n"
+        "configured or the mirror is not as it should be. What was brought there stays; again goes on "
+        "behind it.",
     .example = "genrun sync push",
     .run = run_push,
 };

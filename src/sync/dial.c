@@ -67,10 +67,11 @@ static int read_url(const char *url, PQconninfoOption **out, struct err *e) {
         return 0;
     PQconninfoFree(*out);
     *out = NULL;
-    return err_set(e, ERR_CONFIG,
-                   "the connection string of [sync] cannot be read: write it as "
-                   "postgresql://user:password@host/database, with %%40 for @, %%2F for / and %%25 for %% in the "
-                   "password, and only options of libpq behind a ?");
+    return err_set(
+        e, ERR_CONFIG,
+        "the connection string of [sync] cannot be read: write it as "
+        "postgresql://user:password@host/database, with %%40 for @, %%2F for / and %%25 for %% in the "
+        "password, and only options of libpq behind a ?");
 }
 
 char *dial_place(const char *url) {

@@ -231,6 +231,25 @@ static int check_key(struct check *c, const struct table *t, struct err *e) {
     return pg_script(c->pg, sql, e);
 }
 
+// A unique index of theirs on less than the key: under it rows of one box would keep out those of another.
+static int check_narrow(struct check *c, const struct table *t, struct err *e) {
+    struct pg_result *there = NULL;
+    const char *values[] = {t->name, t->key};
+    int result = pg_run(
+        c->pg, &there, e,
+        "SELECT i.indexrelid::regclass, string_agg(a.attname, ', ' ORDER BY a.attname) FROM pg_index i "
+        "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) "
+        "WHERE i.indrelid = $1::regclass AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL "
+        "GROUP BY 1 HAVING array_agg(a.attname::text) <@ regexp_split_to_array($2, ', ') "
+        "AND count(*) < cardinality(regexp_split_to_array($2, ', ')) ORDER BY 1",
+        2, values);
+    for (int i = 0; !result && i < pg_rows(there); i++)
+        differs(c, "%1 may have the same %2 on two boxes, which its unique index %3 forbids (the key is %4)",
+                t->name, pg_text(there, i, 1), pg_text(there, i, 0), t->key);
+    pg_result_free(there);
+    return result;
+}
+
 static int check_table(struct check *c, const struct table *t, struct err *e) {
     struct pg_result *there = NULL;
     const char *values[] = {c->schema, t->name};
@@ -258,6 +277,8 @@ static int check_table(struct check *c, const struct table *t, struct err *e) {
     for (const struct column *k = t->columns; k->name && !result; k++)
         result = check_column(c, t, there, k->name, k->kind, strcmp(k->name, "seq") == 0 ? "0" : NULL, e);
     pg_result_free(there);
+    if (!result)
+        result = check_narrow(c, t, e);
     return result || c->count ? result : check_key(c, t, e);
 }
 

@@ -191,13 +191,20 @@ static int fail_unheard(struct pg *pg, struct err *e) {
 }
 
 static int fail_refused(struct pg *pg, const PGresult *result, struct err *e) {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE),
+               *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY),
+               *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
-    return fail(pg,
-                lies_in_values(state)   ? ERR_INVALID
-                : lies_in_mirror(state) ? ERR_CONFIG
-                                        : ERR_REMOTE,
-                PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), e);
+    // A view or function of somebody's own under our name (42P13, 42P16): only the hint names it.
+    char *more =
+        hint && message && text_starts_with(pg->state, "42P1") ? mem_format("%s: %s", message, hint) : NULL;
+    int failed = fail(pg,
+                      lies_in_values(state)   ? ERR_INVALID
+                      : lies_in_mirror(state) ? ERR_CONFIG
+                                              : ERR_REMOTE,
+                      more ? more : message, e);
+    free(more);
+    return failed;
 }
 
 static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) {
