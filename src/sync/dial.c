@@ -274,8 +274,7 @@ static bool await(struct dial *d, int64_t until_ms, const atomic_bool *ended, st
     return done;
 }
 
-// Each row of white space becomes one blank.
-static void one_line(char *text) {
+void dial_one_line(char *text) {
     char *to = text;
     for (const char *p = text; *p; p++)
         if (!strchr("\n\r\t ", *p))
@@ -287,7 +286,7 @@ static void one_line(char *text) {
 
 static int fail(const char *url, const char *reason, struct err *e) {
     char *place = dial_place(url), *text = mem_copy(reason);
-    one_line(text);
+    dial_one_line(text);
     // Some providers are their own authority, which no machine trusts by itself.
     const char *advice =
         strstr(text, "certificate verify failed")

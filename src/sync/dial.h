@@ -20,6 +20,9 @@ struct dial_pulse {
 // Where it is, for messages: host and database, without user and password. The caller frees it.
 char *dial_place(const char *url);
 
+// What libpq said as one line, in place: each run of white space becomes one blank.
+void dial_one_line(char *text);
+
 struct dial;
 // Connects, within limit_ms or until *ended (NULL: never). *kept (`kept` may be NULL): an earlier try that still hangs in
 // libpq and is waited for once more, or NULL; after a failure the one that hangs now, for dial_free() or the next call, so

@@ -19,6 +19,7 @@ struct pg {
     char *begin; // BEGIN, and what each transaction needs
     int timeout_ms;
     bool broken;
+    bool in_trigger;          // the last failure was one in a trigger of somebody's own
     char state[STATE_SIZE];   // SQLSTATE of the last failure
     const atomic_bool *ended; // by its owner; NULL: never
     struct dial_pulse *pulse;
@@ -36,9 +37,7 @@ static int answer_ms(const struct pg *pg) {
 // One line of what libpq said.
 static int fail(struct pg *pg, enum err_code code, const char *message, struct err *e) {
     char *text = mem_copy(message ? message : "no reason given"), *line = text;
-    for (char *p = text; *p; p++)
-        if (*p == '\n' || *p == '\r')
-            *p = ' ';
+    dial_one_line(text);
     line = text_trim(text);
     if (text_starts_with(line, "ERROR:"))
         line = text_trim(line + strlen("ERROR:"));
@@ -190,14 +189,25 @@ static int fail_unheard(struct pg *pg, struct err *e) {
                 e);
 }
 
+// What names the culprit where the message does not: a view or function of somebody's own under our name (42P13, 42P16),
+// or a trigger of theirs that fails; the last line of its context is where it was called. NULL: it is not needed.
+static const char *culprit(struct pg *pg, const PGresult *result) {
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+    if (text_starts_with(pg->state, "42P1"))
+        return PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    if (!context || !lies_in_mirror(pg->state) || strstr(context, "genrun_"))
+        return NULL;
+    pg->in_trigger = true;
+    const char *last = strrchr(context, '\n');
+    return last ? last + 1 : context;
+}
+
 static int fail_refused(struct pg *pg, const PGresult *result, struct err *e) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE),
-               *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY),
-               *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+               *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
-    // A view or function of somebody's own under our name (42P13, 42P16): only the hint names it.
-    char *more =
-        hint && message && text_starts_with(pg->state, "42P1") ? mem_format("%s: %s", message, hint) : NULL;
+    const char *who = culprit(pg, result);
+    char *more = who && message ? mem_format("%s: %s", message, who) : NULL;
     int failed = fail(pg,
                       lies_in_values(state)   ? ERR_INVALID
                       : lies_in_mirror(state) ? ERR_CONFIG
@@ -209,6 +219,7 @@ static int fail_refused(struct pg *pg, const PGresult *result, struct err *e) {
 
 static int take(struct pg *pg, int sent, struct pg_result **out, struct err *e) {
     pg->state[0] = 0;
+    pg->in_trigger = false;
     if (pg->pulse)
         atomic_store(&pg->pulse->since_ms, clock_monotonic_ms());
     PGresult *result = sent ? finish(pg) : NULL;
@@ -277,10 +288,12 @@ int pg_commit(struct pg *pg, struct err *e) {
 void pg_rollback(struct pg *pg) {
     struct err e;
     char state[STATE_SIZE];
+    bool in_trigger = pg->in_trigger;
     memcpy(state, pg->state, sizeof state);
     if (!pg->broken && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
         (void)!script(pg, "ROLLBACK", &e);
     memcpy(pg->state, state, sizeof state);
+    pg->in_trigger = in_trigger;
 }
 
 const char *pg_advice(const struct pg *pg) {
@@ -296,6 +309,8 @@ const char *pg_advice(const struct pg *pg) {
         {"55P03", "somebody's transaction holds it: end that, or wait for it"},
         {"57014", "a statement took longer than [sync] timeout"},
     };
+    if (pg->in_trigger)
+        return "mend or drop the trigger that calls it";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (text_starts_with(pg->state, known[i].state))
             return known[i].advice;

@@ -122,6 +122,18 @@ def test_policies(place):
         mended(place, pg, "passed over by the owner")
 
 
+def test_a_trigger_of_theirs(place):
+    """A database webhook whose extension is missing: no table of the mirror is at fault, and the trigger is named."""
+    with Postgres() as pg:
+        ready(place, pg)
+        pg.psql("CREATE FUNCTION hook() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM net.http_post('x'); RETURN NEW; END $$; "
+                "CREATE TRIGGER hook AFTER INSERT ON generations FOR EACH ROW EXECUTE FUNCTION hook()")
+        fails(place, pg, 3, r"schema \"net\" does not exist: PL/pgSQL function hook\(\) line 1 at PERFORM: mend or drop the trigger",
+              "a broken trigger")
+        pg.psql("DROP TRIGGER hook ON generations")
+        mended(place, pg, "without the trigger")
+
+
 def test_version(place):
     with Postgres() as pg:
         ready(place, pg)
