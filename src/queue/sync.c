@@ -138,6 +138,17 @@ int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) {
                               NULL, e);
 }
 
+int queue_sync_mirror_restored(struct db *db, struct err *e) {
+    int result = queue_sync_move(db, &(struct sync_position){0}, e);
+    return result
+               ? result
+               : queue_log(
+                     db, "warn", "sync.restored", 0, 0,
+                     "the mirror is older than what was brought there, as one from a backup is: all of it is "
+                     "brought there anew",
+                     NULL, e);
+}
+
 // ---- what is deleted ----
 
 int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) {

@@ -55,6 +55,8 @@ int queue_sync_move(struct db *db, const struct sync_position *to, struct err *e
 // The mirror has more of this box than the box itself, whose log went on to `newest_there` before it was set back: what is
 // done from now on is newer than all of that, and everything goes there anew.
 int queue_sync_restored(struct db *db, int64_t newest_there, struct err *e) must_check;
+// The mirror was set back: everything goes there anew.
+int queue_sync_mirror_restored(struct db *db, struct err *e) must_check;
 // From now on what is deleted is noted in sync_deleted, or not.
 int queue_sync_set_deletes(struct db *db, bool deletes, struct err *e) must_check;
 // Of sync_deleted the rows from the first place to the last one are done, and with them what was refused of theirs; at

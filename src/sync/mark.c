@@ -49,19 +49,24 @@ static int compare(struct push *p, int64_t id, const char *there, int64_t positi
     return result;
 }
 
-int mark_check(struct push *p, int64_t noted, bool *same, struct err *e) {
+int mark_check(struct push *p, int64_t noted, enum mark_says *says, struct err *e) {
     struct pg_result *rows = NULL;
     const char *values[] = {p->node};
     int64_t position = 0;
+    bool same = false, behind = false;
     int result = db_integer(p->db, e, &position, 0, "SELECT log_id FROM cursors WHERE name = 'sync'", "");
     if (!result)
         result =
             pg_run(p->pg, &rows, e, "SELECT log_id, log_digest FROM genrun_nodes WHERE node = $1", 1, values);
     if (result)
         return result;
-    *same = position >= noted;
-    if (pg_rows(rows) > 0 && pg_text(rows, 0, 1))
-        result = compare(p, pg_integer(rows, 0, 0, 0), pg_text(rows, 0, 1), position, same, e);
+    same = position >= noted;
+    if (pg_rows(rows) > 0 && pg_text(rows, 0, 1)) {
+        int64_t id = pg_integer(rows, 0, 0, 0);
+        result = compare(p, id, pg_text(rows, 0, 1), position, &same, e);
+        behind = id < position;
+    }
+    *says = !same ? MARK_BOX_SET_BACK : behind ? MARK_MIRROR_SET_BACK : MARK_FITS;
     pg_result_free(rows);
     return result;
 }

@@ -279,15 +279,31 @@ static int restored(void *what, struct db *db, struct err *e) {
     return queue_sync_restored(db, *(int64_t *)what, e);
 }
 
+static int mirror_restored(void *what, struct db *db, struct err *e) {
+    (void)what;
+    return queue_sync_mirror_restored(db, e);
+}
+
+// A mirror from a backup has lost what was brought there since.
+static int bring_again(struct sync *s, struct err *e) {
+    log_warn("sync: the mirror is older than what was brought there: all of it is brought there anew");
+    int result = s->host.write(s->host.payload, mirror_restored, NULL, e);
+    if (!result)
+        s->push.at = (struct sync_position){0};
+    return result;
+}
+
 // A database that was set back (by a backup, or a loss of power) counts its log again from numbers that are there already.
 static int check_position(struct sync *s, int64_t noted, struct err *e) {
     struct pg_result *rows = NULL;
     const char *values[] = {s->node};
     int64_t newest_there = 0;
-    bool same = false;
-    int result = mark_check(&s->push, noted, &same, e);
-    if (result || same)
+    enum mark_says says = MARK_FITS;
+    int result = mark_check(&s->push, noted, &says, e);
+    if (result || says == MARK_FITS)
         return result;
+    if (says == MARK_MIRROR_SET_BACK)
+        return bring_again(s, e);
     result = pg_run(s->pg, &rows, e,
                     "SELECT greatest((SELECT sync_version FROM genrun_nodes WHERE node = $1), "
                     "(SELECT max(id) FROM logs WHERE node = $1), "

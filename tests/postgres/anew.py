@@ -234,6 +234,35 @@ def test_set_back_before_it_was_noted(place):
     set_back(place, random.Random(2), noted=False)
 
 
+def test_mirror_set_back(place):
+    """The mirror from a backup of it, twice: what was brought there since comes there once more."""
+    rng, tables = random.Random(3), ("generations", "outputs", "batch_jobs", "logs", "genrun_nodes")
+    fresh(place)
+    init(place)
+    work.submit_batch(place, rng, "first", 40, delay_ms=0)
+    push(place)
+    SERVER.psql("DROP SCHEMA IF EXISTS kept CASCADE; CREATE SCHEMA kept; " +
+                "".join(f"CREATE TABLE kept.{t} AS SELECT * FROM mirror.{t}; " for t in tables))
+    drain(place)
+    work.submit_batch(place, rng, "since", 30, delay_ms=0)
+    push(place)
+    for again in range(2):
+        SERVER.psql("TRUNCATE " + ", ".join(f"mirror.{t}" for t in tables) + "; " +
+                    "".join(f"INSERT INTO mirror.{t} SELECT * FROM kept.{t}; " for t in tables))
+        if again:
+            forget_log(place)
+        told = place.value("SELECT max(id) FROM event")
+        r = place.run("sync", "push")
+        tap.result(r, 0, "a push into it", err="the mirror is older than what was brought there")
+        # What retention has taken out of the log is told to nobody any more.
+        same(place, "every row is there again", tables=("generations", "outputs", "batch_jobs"))
+        tap.equal(push(place)["rows"], 0, "and once is enough")
+        tap.ok(place.value("SELECT max(id) FROM event WHERE event = 'sync.restored'") > told, "it is told in the log")
+    place.submit("later", "--model", "echo")
+    push(place)
+    same(place, "what follows comes there", tables=("generations", "outputs", "batch_jobs"))
+
+
 def test_not_set_back(place):
     """What looks like it: a log that retention has emptied up to the end, and a position that somebody has set to 0."""
     fresh(place)
