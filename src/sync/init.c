@@ -421,7 +421,7 @@ static int give_up(struct pg *pg, const char *schema, int64_t waited_ms, struct 
 
 int init_mirror(struct pg *pg, const char *schema, const struct init_options *options,
                 struct init_report *report, struct err *e) {
-    struct init_report own;
+    struct init_report own = {0};
     report = report ? report : &own;
     int64_t since_ms = clock_monotonic_ms(), lock_ms = LOCK_MS,
             patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
