@@ -220,7 +220,7 @@ class Judge:
         return broken
 
     def await_first_tick(self, runner):
-        """Until the runner's own start is in the log."""
+        """Until the runner's own start is in the log, and what dead ones left is judged, which waits for the end of their processes."""
 
         def is_up():
             if not runner.running:
@@ -230,14 +230,15 @@ class Judge:
                 try:
                     return db.execute(
                         "SELECT count(*) FROM runners r WHERE r.seq = (SELECT max(seq) FROM runners) AND r.pid = ? AND EXISTS "
-                        "(SELECT 1 FROM logs WHERE event = 'runner.started' AND created_at >= r.started_at)",
+                        "(SELECT 1 FROM logs WHERE event = 'runner.started' AND created_at >= r.started_at) "
+                        "AND NOT EXISTS (SELECT 1 FROM generation WHERE status = 'processing' AND runner_seq <> r.seq)",
                         (runner.pid,)).fetchone()[0]
                 finally:
                     db.close()
             except sqlite3.OperationalError:
                 return False
 
-        wait_until(is_up, 20.0, "the first tick of a new runner")
+        wait_until(is_up, 20.0, "the first tick of a new runner and its recovery")
 
 
 def submit_batch(place, judge, rng):
