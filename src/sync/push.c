@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "queue/sync.h"
 #include "sync/send.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,8 +216,18 @@ static int drop_outputs(struct push *p, const struct keys *generations, struct e
     buf_init(&ids, BUF_UNLIMITED);
     keys_write_numbers(generations, &seqs);
     keys_write_numbers(&outputs, &ids);
-    const char *values[] = {p->node, buf_borrow(&seqs), buf_borrow(&ids)};
-    if (!result)
+    char first[24], last[24];
+    snprintf(first, sizeof first, "%lld", (long long)generations->numbers[0] * 1024);
+    snprintf(last, sizeof last, "%lld",
+             (long long)generations->numbers[generations->count - 1] * 1024 + 1023);
+    const char *values[] = {p->node, buf_borrow(&seqs), buf_borrow(&ids), first, last};
+    // Those of a walk are neighbours: one range for all of them.
+    if (!result && push_is_walking(p))
+        result = pg_run(p->pg, NULL, e,
+                        "DELETE FROM outputs o WHERE o.node = $1 AND o.id BETWEEN $4::bigint AND $5::bigint "
+                        "AND o.id / 1024 = ANY ($2::bigint[]) AND o.id <> ALL ($3::bigint[])",
+                        5, values);
+    else if (!result)
         result = pg_run(p->pg, NULL, e,
                         "DELETE FROM outputs o USING unnest($2::bigint[]) s WHERE o.node = $1 "
                         "AND o.id BETWEEN s * 1024 AND s * 1024 + 1023 AND o.id <> ALL ($3::bigint[])",
