@@ -39,6 +39,7 @@ struct sync {
     int64_t contact_at;
     int64_t noted_ms;    // when the node's row was written; monotonic
     int64_t noted_at_id; // up to which row of the log
+    bool unknown;        // the mirror has forgotten this box, as `sync init` has it do for what was dropped
 };
 
 static bool is_ended(const struct sync *s) {
@@ -433,6 +434,7 @@ static int fetch_orders(struct sync *s, struct sync_result *r, bool *more, struc
 static int note_node(struct sync *s, struct err *e) {
     int64_t runner = 0, timeout_ms = 0, now_ms = clock_monotonic_ms();
     char version[24], seq[24], timeout[24];
+    struct pg_result *answer = NULL;
     if (s->noted_ms && s->noted_at_id == s->push.at.log_id && now_ms - s->noted_ms < NODE_EVERY_MS)
         return 0;
     int result = queue_sync_runner(s->db, &runner, &timeout_ms, e);
@@ -442,14 +444,16 @@ static int note_node(struct sync *s, struct err *e) {
     snprintf(seq, sizeof seq, "%lld", (long long)runner);
     snprintf(timeout, sizeof timeout, "%lld", (long long)timeout_ms);
     const char *values[] = {s->node, version, runner ? seq : NULL, timeout_ms ? timeout : NULL};
-    result = pg_run(s->pg, NULL, e,
+    result = pg_run(s->pg, &answer, e,
                     "UPDATE genrun_nodes SET sync_version = $2::bigint, runner_seq = $3::bigint, "
                     "heartbeat_timeout_ms = $4::bigint, synced_at = now() WHERE node = $1",
                     4, values);
     if (!result) {
         s->noted_ms = now_ms;
         s->noted_at_id = s->push.at.log_id;
+        s->unknown = pg_changed(answer) == 0;
     }
+    pg_result_free(answer);
     return result;
 }
 
@@ -496,7 +500,7 @@ static int pass(struct sync *s, struct sync_result *r, struct err *e) {
             result = tell(s, SYNC_WELL, NULL, e);
             more = true;
         }
-        if (s->gives_way && db_sync_is_wanted(s->db))
+        if (s->unknown || (s->gives_way && db_sync_is_wanted(s->db)))
             break;
     }
     return result;
@@ -515,10 +519,12 @@ int sync_pass(struct sync *s, struct sync_result *out, struct err *e) {
     out->position = s->push.at.log_id;
     if (!result)
         s->contact_at = clock_wall_at();
-    if (result && had) {
+    if (result && had)
         judge(s, result, e);
+    // With the next connection all is brought there anew.
+    if ((result && had) || s->unknown)
         disconnect(s);
-    }
+    s->unknown = false;
     db_sync_give(s->db);
     if (db_integer(s->db, &late, &out->newest, 0, QUEUE_SYNC_NEWEST, "") != 0)
         out->newest = out->position;

@@ -84,6 +84,20 @@ def test_a_column_is_gone(place):
         mended(place, pg, "a column made anew, filled in all rows,")
 
 
+def test_forgotten_under_a_runner(place):
+    """Another box's `sync init` has made a table anew: a runner that stays connected brings its rows there, too."""
+    with Postgres() as pg:
+        ready(place, pg)
+        runner = place.start_runner("--no-http")
+        wait_until(lambda: place.run("sync", "status", "--json").json["behind"] == 0, 60, "all being there")
+        pg.psql("TRUNCATE outputs; DELETE FROM genrun_nodes")
+        place.submit("one", "--model", "echo")
+        wait_until(lambda: not mirror.differences(place.database, pg, "box", tables=["outputs"]), 60, "the rows being there again")
+        tap.equal(runner.stop(), 0, "the runner stops")
+        equal(place, pg, "a box that was forgotten")
+        tap.equal(events(place), [], "it was no failure")
+
+
 def test_in_the_runner(place):
     with Postgres() as pg:
         ready(place, pg)
