@@ -401,7 +401,7 @@ static void progress_tells_content_from_signs_of_life(void **state) {
             "{\"content\":\"Hello\"}", "null") ": ping\n\n" CHUNK("{}", "\"stop\"") "data: [DONE]\n\n";
     struct watcher w;
     struct outcome *o =
-        ask(&w, &(struct reply){OK_STREAM, stream, .chunked = true, .piece = 60, .pause_us = 1500});
+        ask(&w, &(struct reply){OK_STREAM, stream, .chunked = true, .piece = 60, .pause_us = 20000});
     assert_int_equal(o->failure.kind, FAILURE_NONE);
     assert_int_equal(w.content_bytes, 5);
     assert_true(w.seen[STEP_CONNECT] && w.seen[STEP_WAIT] && w.seen[STEP_STREAM]);
