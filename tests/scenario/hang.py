@@ -107,6 +107,7 @@ def test_loop_that_hangs(place):
     tap.equal(row[1], 1, "with an attempt spent")
     tap.equal(place.value("SELECT end_reason FROM runners ORDER BY seq LIMIT 1"), "hung", "the first runner's end is known")
     # It hangs again; this time the whole process is stopped, too, and continued.
+    wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE id = ? AND starts = 2 AND status = 'processing'", id), 10, "its second start")
     runner.signal(signal.SIGSTOP)
     wait_until(lambda: "no heartbeat" in stuck(place).get(id, ""), 5, "no heartbeat")
     tap.ok(True, "stopped while its loop hangs: stuck, for want of a heartbeat")
