@@ -9,6 +9,16 @@
 -- when they were read. A box that has another row there, or has not come so far, was set back, as by a backup.
 ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS log_id bigint, ADD COLUMN IF NOT EXISTS log_digest text;
 
+-- What each box has said of people and places, which belong to no box: only what it has changed since may replace what
+-- others said meanwhile.
+CREATE TABLE IF NOT EXISTS genrun_told (
+    node   text NOT NULL,
+    kind   text NOT NULL, -- the table
+    id     text NOT NULL,
+    digest text NOT NULL, -- of the row
+    PRIMARY KEY (node, kind, id)
+);
+
 ---------------------------------------------------------------------------------------------------
 -- Orders
 ---------------------------------------------------------------------------------------------------
@@ -235,7 +245,7 @@ BEGIN
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
         CROSS JOIN LATERAL aclexplode(c.relacl) a
         LEFT JOIN pg_roles r ON r.oid = a.grantee
-        WHERE c.relname IN ('genrun_orders', 'genrun_orders_id_seq', 'genrun_nodes', 'genrun_migrations')
+        WHERE c.relname IN ('genrun_orders', 'genrun_orders_id_seq', 'genrun_nodes', 'genrun_told', 'genrun_migrations')
             AND a.grantee <> c.relowner AND r.rolbypassrls IS NOT TRUE
     LOOP
         EXECUTE revoke;

@@ -17,7 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-
 // A short fixed sleep: SQLite's own growing ones starve a waiter beside a writer in series.
 static int on_busy(void *payload, int count) {
     const struct db *db = payload;

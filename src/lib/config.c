@@ -142,7 +142,8 @@ static void on_named_section(struct loader *loader, int line, const char *kind, 
     const char *kept = strchr(normal, ' ') + 1;
     if (strcmp(kind, WEBHOOK_SECTION) == 0) {
         loader->webhook = config_webhook_add(loader->config, kept);
-        add_origin(loader->config, normal, "", mem_format("%s:%d", loader->file, line), line); // of the section
+        add_origin(loader->config, normal, "", mem_format("%s:%d", loader->file, line),
+                   line); // of the section
     } else {
         loader->model = is_double ? model_index(loader->config, kept) : add_model(loader->config, kept);
     }

@@ -58,14 +58,15 @@ static int init(genrun *g, const struct buf *url, bool adopt, struct init_report
     const struct sync_settings *settings = &g->config->sync;
     const struct pg_options options = {.url = buf_borrow(url),
                                        .schema = settings->schema,
-                                       .timeout_ms = settings->timeout_ms > INIT_MS ? settings->timeout_ms
-                                                                                        : INIT_MS};
+                                       .timeout_ms =
+                                           settings->timeout_ms > INIT_MS ? settings->timeout_ms : INIT_MS};
     int result = pg_open(&pg, &options, &g->err);
     if (!result)
-        result = init_mirror(
-            pg, settings->schema,
-            &(struct init_options){.adopt = adopt, .patience_ms = settings->timeout_ms, .on_waiting = tell_waiting},
-            report, &g->err);
+        result =
+            init_mirror(pg, settings->schema,
+                        &(struct init_options){
+                            .adopt = adopt, .patience_ms = settings->timeout_ms, .on_waiting = tell_waiting},
+                        report, &g->err);
     pg_close(pg);
     return result;
 }

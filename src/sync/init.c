@@ -335,13 +335,13 @@ static int apply(struct pg *pg, int version, struct err *e) {
 // Somebody dropped a table, or a column that was just added again, empty. Each file may be run again: what is there stays.
 // A box that the mirror does not know brings everything there anew.
 static int mend(struct pg *pg, const char *schema, struct init_report *report, struct err *e) {
-    int result =
-        ask_number(pg, &report->mended, e,
-                   "SELECT count(*) FROM unnest('{generations,outputs,batch_jobs,logs,locks,profiles,"
-                   "sessions,projects,genrun_nodes,genrun_orders}'::text[]) AS name WHERE NOT EXISTS "
-                   "(SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                   "WHERE n.nspname = $1 AND c.relname = name)",
-                   schema, NULL);
+    int result = ask_number(
+        pg, &report->mended, e,
+        "SELECT count(*) FROM unnest('{generations,outputs,batch_jobs,logs,locks,profiles,"
+        "sessions,projects,genrun_nodes,genrun_told,genrun_orders}'::text[]) AS name WHERE NOT EXISTS "
+        "(SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = $1 AND c.relname = name)",
+        schema, NULL);
     for (int version = 1; !result && report->mended > 0 && version <= report->before; version++)
         result = apply(pg, version, e);
     return result || report->mended + report->added == 0 ? result

@@ -260,7 +260,9 @@ static int register_node(struct sync *s, const char *database_id, bool *made, in
                     "another name (node in [sync])",
                     s->node);
     pg_result_free(rows);
-    return result;
+    // Nor does it know any more what this box has said.
+    return result || !*made ? result
+                            : pg_run(s->pg, NULL, e, "DELETE FROM genrun_told WHERE node = $1", 1, values);
 }
 
 // A mirror that does not know this box has nothing of it: all is brought there anew.

@@ -171,16 +171,10 @@ static void list(const struct table *t, struct buf *out, const char *prefix) {
         buf_format(out, "%s%s%s", c == t->columns ? "" : ", ", prefix, c->name);
 }
 
-void table_upsert(const struct table *t, struct buf *out) {
-    int next = t->versioned ? 3 : 2;
+// What stands after UPDATE SET, and where a row differs.
+static void write_update(const struct table *t, struct buf *out) {
     const char *version = t->versioned ? "sync_version, " : "";
-    buf_format(out, "INSERT INTO %s AS t (node, %s", t->name, version);
-    list(t, out, "");
-    buf_format(out, ") SELECT $1, %su.* FROM unnest(", t->versioned ? "$2::bigint, " : "");
-    for (const struct column *c = t->columns; c->name; c++)
-        buf_format(out, "%s$%d::%s[]", c == t->columns ? "" : ", ", next++, array_type(c->kind));
-    buf_format(out, ") AS u ON CONFLICT (%s) DO ", t->key);
-    buf_format(out, "UPDATE SET (node, %s", version);
+    buf_format(out, " ON CONFLICT (%s) DO UPDATE SET (node, %s", t->key, version);
     list(t, out, "");
     buf_format(out, ") = ROW(excluded.node, %s", t->versioned ? "excluded.sync_version, " : "");
     list(t, out, "excluded.");
@@ -193,4 +187,28 @@ void table_upsert(const struct table *t, struct buf *out) {
         buf_text(out, " AND t.node = excluded.node");
     if (t->versioned)
         buf_text(out, " AND t.sync_version <= excluded.sync_version");
+}
+
+void table_upsert(const struct table *t, struct buf *out) {
+    int next = t->versioned ? 3 : 2;
+    buf_text(out, "WITH u (");
+    list(t, out, "");
+    buf_text(out, ") AS (SELECT * FROM unnest(");
+    for (const struct column *c = t->columns; c->name; c++)
+        buf_format(out, "%s$%d::%s[]", c == t->columns ? "" : ", ", next++, array_type(c->kind));
+    buf_text(out, "))");
+    if (t->shared)
+        buf_format(out,
+                   ", told AS (INSERT INTO genrun_told AS t (node, kind, id, digest) "
+                   "SELECT $1, '%s', u.id, md5(u::text) FROM u ON CONFLICT (node, kind, id) "
+                   "DO UPDATE SET digest = excluded.digest WHERE t.digest <> excluded.digest RETURNING t.id)",
+                   t->name);
+    buf_format(out, " INSERT INTO %s AS t (node, %s", t->name, t->versioned ? "sync_version, " : "");
+    list(t, out, "");
+    buf_format(out, ") SELECT $1, %su.* FROM u", t->versioned ? "$2::bigint, " : "");
+    if (t->shared)
+        buf_format(
+            out, " WHERE u.id IN (SELECT id FROM told) OR NOT EXISTS (SELECT 1 FROM %s x WHERE x.id = u.id)",
+            t->name);
+    write_update(t, out);
 }

@@ -32,7 +32,7 @@ struct table {
     const char *key;              // the columns that a row there is known by
     bool text_key;                // ?1 is text, not a number
     bool versioned;               // rows carry sync_version, and an older one never replaces a newer
-    bool shared;                  // rows belong to no box: the last one to change them has said so
+    bool shared; // rows belong to no box (key: id): the last one to change one has said so (genrun_told)
 };
 
 enum {

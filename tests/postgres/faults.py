@@ -88,9 +88,11 @@ def test_forgotten_under_a_runner(place):
     """Another box's `sync init` has made a table anew: a runner that stays connected brings its rows there, too."""
     with Postgres() as pg:
         ready(place, pg)
+        place.run("user", "set", "ann", "--name", "Ann")
         runner = place.start_runner("--no-http")
         wait_until(lambda: place.run("sync", "status", "--json").json["behind"] == 0, 60, "all being there")
-        pg.psql("TRUNCATE outputs; DELETE FROM genrun_nodes")
+        wait_until(lambda: pg.value("SELECT count(*) FROM profiles WHERE id = 'ann'") == "1", 60, "people, too")
+        pg.psql("TRUNCATE outputs; UPDATE profiles SET display_name = 'else'; DELETE FROM genrun_nodes")
         place.submit("one", "--model", "echo")
         wait_until(lambda: not mirror.differences(place.database, pg, "box", tables=["outputs"]), 60, "the rows being there again")
         tap.equal(runner.stop(), 0, "the runner stops")

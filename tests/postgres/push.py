@@ -155,6 +155,36 @@ def test_older_never_over_newer_and_boxes(place):
         tap.ok(not found, "the rows of both are there", "\n".join(found))
 
 
+def test_people_of_two_boxes(place):
+    schema = "people"
+    ready(place, schema)
+    pg = server()
+    names = lambda: pg.value(f"SELECT string_agg(id || ' ' || display_name, ', ' ORDER BY id) FROM {schema}.profiles")
+    count = lambda: pg.value(f"SELECT count(*) FROM {schema}.told")
+    pg.psql(f"CREATE TABLE {schema}.told (id text); CREATE FUNCTION {schema}.told() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            f"BEGIN INSERT INTO {schema}.told VALUES (NEW.id); RETURN NEW; END $$; CREATE TRIGGER told AFTER INSERT OR UPDATE "
+            f"ON {schema}.profiles FOR EACH ROW EXECUTE FUNCTION {schema}.told()")
+    place.run("user", "set", "ann", "--name", "Old")
+    tap.result(push(place, schema), 0, "one box has a person")
+    with Place() as other:
+        other.configure("")
+        other.run("user", "set", "ann", "--name", "New")
+        tap.result(push(other, schema, node="other"), 0, "another one renames that person")
+        before = count()
+        tap.result(push(place, schema), 0, "the first one connects anew, and has changed nothing")
+        tap.equal((names(), count()), ("ann New, u0 Ü", before), "what it said before does not come back")
+        place.run("user", "set", "ben", "--name", "Ben")
+        push(place, schema)
+        tap.equal(names(), "ann New, ben Ben, u0 Ü", "nor with what it has changed")
+        place.run("user", "set", "ann", "--name", "Newest")
+        push(place, schema)
+        push(other, schema, node="other")
+        tap.equal(names(), "ann Newest, ben Ben, u0 Ü", "the last one to change it has said so")
+    pg.psql(f"DELETE FROM {schema}.profiles WHERE id = 'ben'")
+    push(place, schema)
+    tap.equal(names(), "ann Newest, ben Ben, u0 Ü", "who is missing there is brought again")
+
+
 def test_poison(place):
     schema = "poison"
     ready(place, schema)

@@ -177,7 +177,9 @@ def test_while_and_after(place):
                 break
         place.submit("stays", "--param", "delay=1h", "--user", "ann")
         wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE status = 'processing'"), 10, "its start")
-        wait_until(lambda: pg.value("SELECT count(*) FROM generations WHERE status = 'processing'") == "1", 20, "its coming there")
+        # A heartbeat tells the step that lasts; until then it could change between two questions.
+        wait_until(lambda: pg.value("SELECT count(*) FROM generations WHERE status = 'processing' AND last_step = 'provider:wait'") == "1", 90,
+                   "its coming there, and its first heartbeat")
         wait_until(lambda: place.run("sync", "status", "--json").json["behind"] == 0, 60, "the push")
         tap.ok(seen > 0, "failures were seen while it was pushed")
         ask_all(place, pg, "while a runner works", copy_of(place, "during.db"))

@@ -253,9 +253,14 @@ def test_by_itself(place):
     wait_until(lambda: place.value("SELECT count(*) FROM throughput") == 1, 10, "its count")
     version = shell.commits(place)
     wrote = lambda: int([line for line in open(f"/proc/{runner.pid}/io", encoding="ascii") if line.startswith("write_bytes")][0].split()[1])
-    before = wrote()
-    time.sleep(2.0)
-    tap.equal((shell.commits(place) - version, wrote() - before), (0, 0), "idle for some runs of the job: nothing is committed, nothing written")
+    # A reader's mark in the -shm counts as a page once after the kernel has written that back, which happens in some of the
+    # times looked at; who writes at each run of the job writes in all of them.
+    written = []
+    while 0 not in written and len(written) < 5:
+        before = wrote()
+        time.sleep(2.0)
+        written.append(wrote() - before)
+    tap.equal((shell.commits(place) - version, written[-1]), (0, 0), f"idle for some runs of the job: nothing is committed, nothing written ({written})")
     place.sql("INSERT INTO locks VALUES ('account:ann:1', 'ann', 'gone', 1, 2, 'x')")
     wait_until(lambda: place.value("SELECT count(*) FROM locks") == 0, 10, "the expired lock")
     wait_until(lambda: place.value("SELECT count(*) FROM jobs") == 1, 10, "the run written down")
