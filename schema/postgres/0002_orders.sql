@@ -9,6 +9,37 @@
 -- when they were read. A box that has another row there, or has not come so far, was set back, as by a backup.
 ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS log_id bigint, ADD COLUMN IF NOT EXISTS log_digest text;
 
+-- told_at: what the box's own clock said at synced_at. every_ms: how often a runner there tells of its live work; NULL: it
+-- is told by hand.
+ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS told_at timestamptz, ADD COLUMN IF NOT EXISTS every_ms bigint;
+
+-- What hangs, as far as its box has told: of a box that is away nobody knows. Its heartbeats are by its own clock, which may
+-- be a wrong one, and are some time on the way.
+CREATE OR REPLACE VIEW stuck_generations AS
+SELECT g.id, g.status, left(g.prompt, 50) AS prompt_preview, g.model_id, g.user_id, g.session_id, g.batch_job_id,
+    g.created_at, g.started_at, floor(extract(epoch FROM coalesce(n.at, now()) - g.created_at) / 60)::bigint AS age_minutes, g.error_message,
+    (SELECT count(*) FROM outputs o WHERE o.generation_id = g.id) AS output_count,
+    g.last_step, g.last_heartbeat, g.last_progress,
+    CASE WHEN g.runner_seq IS DISTINCT FROM n.runner_seq THEN 'its runner is gone'
+         WHEN g.last_heartbeat + n.heartbeat_timeout + n.every < n.at
+            THEN 'no heartbeat for ' || floor(extract(epoch FROM n.at - g.last_heartbeat))::bigint || ' s'
+         ELSE 'no progress for ' || floor(extract(epoch FROM n.at - g.last_progress))::bigint || ' s' END AS why
+FROM generations g LEFT JOIN (
+    SELECT node, runner_seq, coalesce(told_at + (now() - synced_at), now()) AS at,
+        make_interval(secs => heartbeat_timeout_ms / 1000.0) AS heartbeat_timeout,
+        make_interval(secs => coalesce(every_ms, 0) / 1000.0) AS every
+    FROM genrun_nodes) n ON n.node = g.node
+WHERE g.status = 'processing' AND g.dismissed_at IS NULL AND (
+    g.runner_seq IS DISTINCT FROM n.runner_seq
+    OR g.last_heartbeat + n.heartbeat_timeout + n.every < n.at
+    OR g.last_progress + make_interval(secs => g.progress_limit_ms / 1000.0) + n.every < n.at);
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        ALTER VIEW stuck_generations SET (security_invoker = true);
+    END IF;
+END $$;
+
 -- What each box has said of people and places, which belong to no box: only what it has changed since may replace what
 -- others said meanwhile.
 CREATE TABLE IF NOT EXISTS genrun_told (
@@ -217,6 +248,13 @@ BEGIN
     END LOOP;
 END $$;
 
+-- A view of one table would pass a DELETE on to it.
+CREATE OR REPLACE FUNCTION genrun_refuse_item() RETURNS trigger LANGUAGE plpgsql SET search_path TO pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'an item goes with its batch job: delete on the box that owns it, with deletes = yes in [sync]';
+END $$;
+CREATE OR REPLACE TRIGGER genrun_refuse INSTEAD OF DELETE ON batch_items FOR EACH ROW EXECUTE FUNCTION genrun_refuse_item();
+
 ---------------------------------------------------------------------------------------------------
 -- Rights
 ---------------------------------------------------------------------------------------------------
@@ -236,7 +274,7 @@ BEGIN
         CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
         LEFT JOIN pg_roles r ON r.oid = a.grantee
         WHERE p.proname IN ('genrun_typed_by', 'genrun_order_generation', 'genrun_order_batch_job', 'genrun_order_item',
-            'genrun_set_back') AND a.grantee <> p.proowner AND r.rolbypassrls IS NOT TRUE
+            'genrun_refuse_item', 'genrun_set_back') AND a.grantee <> p.proowner AND r.rolbypassrls IS NOT TRUE
         UNION
         SELECT format(CASE WHEN c.relkind = 'S' THEN 'REVOKE ALL ON SEQUENCE %s FROM %s CASCADE'
             WHEN c.relname = 'genrun_orders' THEN 'REVOKE ALL ON TABLE %s FROM %s CASCADE'

@@ -272,6 +272,7 @@ int sync_thread_start(struct sync_thread **out, genrun *g) {
                                        .deletes = g->config->sync.deletes,
                                        .version = GENRUN_VERSION,
                                        .timeout_ms = g->config->sync.timeout_ms,
+                                       .every_ms = g->config->sync.every_ms,
                                        .gives_way = true,
                                        .ended = &t->ended,
                                        .pulse = &t->pulse};

@@ -26,7 +26,7 @@ struct sync {
     char *url, *schema, *node, *version;
     char id[ID_SIZE]; // its own
     bool node_is_given, deletes, gives_way;
-    int64_t timeout_ms, patience_ms;
+    int64_t timeout_ms, patience_ms, every_ms;
     const atomic_bool *ended;
     struct dial_pulse *pulse;
     struct dial *dial; // that hangs
@@ -145,6 +145,7 @@ int sync_open(struct sync **out, const struct sync_options *o, const struct sync
     s->node_is_given = o->node_is_given;
     s->deletes = o->deletes;
     s->timeout_ms = o->timeout_ms;
+    s->every_ms = o->every_ms;
     s->gives_way = o->gives_way;
     s->patience_ms = o->patience_ms;
     s->ended = o->ended;
@@ -435,7 +436,7 @@ static int fetch_orders(struct sync *s, struct sync_result *r, bool *more, struc
 
 static int note_node(struct sync *s, struct err *e) {
     int64_t runner = 0, timeout_ms = 0, now_ms = clock_monotonic_ms();
-    char version[24], seq[24], timeout[24];
+    char version[24], seq[24], timeout[24], every[24], told_at[24];
     struct pg_result *answer = NULL;
     if (s->noted_ms && s->noted_at_id == s->push.at.log_id && now_ms - s->noted_ms < NODE_EVERY_MS)
         return 0;
@@ -445,11 +446,17 @@ static int note_node(struct sync *s, struct err *e) {
     snprintf(version, sizeof version, "%lld", (long long)s->push.at.log_id);
     snprintf(seq, sizeof seq, "%lld", (long long)runner);
     snprintf(timeout, sizeof timeout, "%lld", (long long)timeout_ms);
-    const char *values[] = {s->node, version, runner ? seq : NULL, timeout_ms ? timeout : NULL};
-    result = pg_run(s->pg, &answer, e,
-                    "UPDATE genrun_nodes SET sync_version = $2::bigint, runner_seq = $3::bigint, "
-                    "heartbeat_timeout_ms = $4::bigint, synced_at = now() WHERE node = $1",
-                    4, values);
+    snprintf(every, sizeof every, "%lld", (long long)s->every_ms);
+    snprintf(told_at, sizeof told_at, "%lld", (long long)clock_wall_at());
+    const char *values[] = {
+        s->node, version, runner ? seq : NULL, timeout_ms ? timeout : NULL, s->every_ms ? every : NULL,
+        told_at};
+    result =
+        pg_run(s->pg, &answer, e,
+               "UPDATE genrun_nodes SET sync_version = $2::bigint, runner_seq = $3::bigint, "
+               "heartbeat_timeout_ms = $4::bigint, every_ms = $5::bigint, synced_at = clock_timestamp(), "
+               "told_at = to_timestamp($6::bigint / 1000.0) WHERE node = $1",
+               6, values);
     if (!result) {
         s->noted_ms = now_ms;
         s->noted_at_id = s->push.at.log_id;

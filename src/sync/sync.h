@@ -34,6 +34,7 @@ struct sync_options {
     bool deletes;       // what is deleted here is deleted there, from now on
     const char *version;
     int64_t timeout_ms;  // of a statement there; 0: 60 s
+    int64_t every_ms;    // between two passes of a runner; 0: they are by hand
     bool gives_way;      // a pass ends early for another session that waits, and the next one is after it
     int64_t patience_ms; // with another session; 0: without end
     const atomic_bool *ended; // set by another thread: whatever waits ends. NULL: never

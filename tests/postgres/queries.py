@@ -161,13 +161,34 @@ def make(place, pg):
                      ("echo", "echo-2")[i % 3 == 0], *(["--param", "fail=InvalidRequestError"] if i % 4 == 0 else []))
 
 
+def stuck_by_clocks(pg):
+    """Of one live generation of a box whose clock is wrong, and which tells of it once an hour."""
+    stuck = lambda: pg.value("SELECT string_agg(regexp_replace(why, '[0-9]+', 'N'), ', ') FROM stuck_generations")
+    move = lambda by: pg.psql(f"SET genrun.writer = 'sync'; UPDATE generations SET last_heartbeat = last_heartbeat + interval '{by}', "
+                              f"last_progress = last_progress + interval '{by}' WHERE status = 'processing'; "
+                              f"UPDATE genrun_nodes SET told_at = told_at + interval '{by}'")
+    pg.psql("UPDATE genrun_nodes SET every_ms = 3600000, synced_at = now(); "
+            "UPDATE genrun_nodes n SET told_at = (SELECT max(last_heartbeat) FROM generations WHERE status = 'processing')")
+    tap.equal(stuck(), None, "what lives is not stuck")
+    move("-1 day")
+    tap.equal(stuck(), None, "nor with a clock that is a day behind")
+    move("2 days")
+    tap.equal(stuck(), None, "or ahead")
+    pg.psql("UPDATE genrun_nodes SET synced_at = synced_at - interval '50 minutes'")
+    tap.equal(stuck(), None, "nor before the box is to tell of it again")
+    pg.psql("UPDATE genrun_nodes SET synced_at = synced_at - interval '1 hour'")
+    tap.equal(stuck(), "no heartbeat for N s", "but when it does not")
+    move("-1 day")
+
+
 def test_while_and_after(place):
     with Postgres() as pg:
         make(place, pg)
         runner = place.start_runner("--no-http")
         # While it is pushed the mirror is behind, and never wrong: what it has failed has failed here.
-        seen = 0
-        while place.value("SELECT queued + processing FROM totals"):
+        seen, batches = 0, 0
+        while True:
+            working = place.value("SELECT queued + processing FROM totals")
             failed = pg.rows("SELECT id, error_message, error_type FROM failed_generations_view")
             mine = {r[0]: r[1:] for r in texts(place.sql("SELECT id, error_message, error_type FROM failed_generations_view"))}
             wrong = [r for r in failed if mine.get(r[0]) != r[1:]]
@@ -175,6 +196,11 @@ def test_while_and_after(place):
             if wrong:
                 tap.equal(wrong, [], "what failed there has failed here")
                 break
+            if not working and (seen or batches == 20):
+                break
+            if not working:  # all was done before the first of it was there
+                batches += 1
+                work.submit_batch(place, random.Random(batches), f"more {batches}", 150, delay_ms=5)
         place.submit("stays", "--param", "delay=1h", "--user", "ann")
         wait_until(lambda: place.value("SELECT count(*) FROM generations WHERE status = 'processing'"), 10, "its start")
         # A heartbeat tells the step that lasts; until then it could change between two questions.
@@ -184,6 +210,7 @@ def test_while_and_after(place):
         tap.ok(seen > 0, "failures were seen while it was pushed")
         ask_all(place, pg, "while a runner works", copy_of(place, "during.db"))
         runner.kill()
+        stuck_by_clocks(pg)
         tap.result(place.run("sync", "push"), 0, "a push after the runner was killed")
         pg.rows("SELECT pg_sleep(1)")
         ask_all(place, pg, "after it was killed", place.database)
