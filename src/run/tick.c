@@ -48,6 +48,8 @@ int runner_count_ends(struct runner *r, int64_t now_at, struct err *e) {
 bool runner_has_work(const struct runner *r, int64_t now_ms) {
     if (r->retry_at_ms > now_ms)
         return false;
+    if (r->trouble_count > 0)
+        return true;
     bool startable = !r->recovery.patient && (r->asked || (r->claimable && runner_free_slots(r) > 0));
     if (r->ended || r->changed || r->writes.pending.first || recovery_has_work(r) || startable)
         return true;
@@ -500,7 +502,8 @@ static int commit(struct runner *r, int64_t changes, struct err *e) {
 void runner_tick(struct runner *r, int64_t now_ms) {
     struct err e = {0};
     int64_t now_at = clock_wall_at();
-    bool beating = r->live && now_ms >= r->next_beat_ms;
+    // After trouble something is written, lest a tick that has nothing to write takes the disk for well.
+    bool beating = (r->live && now_ms >= r->next_beat_ms) || (r->trouble_count > 0 && !r->trouble_is_lock);
     bool counting = now_ms >= r->next_count_ms;
     bool exclusive = r->exclusive, foreign = r->foreign;
     size_t settled = r->ended_count;
