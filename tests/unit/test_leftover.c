@@ -152,10 +152,8 @@ static void end_by_hand(const struct crowd *crowd) {
     assert_gone(crowd);
 }
 
-static void end_leftovers(const struct leftover_mark *mark) {
+static void await_end(void) {
     int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
-    struct leftover *l = leftover_open(loop, mark, 1, &listener);
-    assert_non_null(l);
     while (!gone) {
         assert_true(clock_monotonic_ms() < end_ms);
         assert_int_equal(loop_wait(loop, 1000, &error), 0);
@@ -164,13 +162,27 @@ static void end_leftovers(const struct leftover_mark *mark) {
         }
     }
     assert_int_equal(gone, 1);
-    assert_null(leftover_open(loop, mark, 1, &listener));
+}
+
+// Where anybody on this machine is in the middle of an exec it is looked again, so there may be something to wait for.
+static void assert_none_left(const struct leftover_mark *mark) {
+    int before = killed;
+    gone = 0;
+    if (leftover_open(loop, mark, 1, &listener))
+        await_end();
+    assert_int_equal(killed, before);
+}
+
+static void end_leftovers(const struct leftover_mark *mark) {
+    assert_non_null(leftover_open(loop, mark, 1, &listener));
+    await_end();
+    assert_none_left(mark);
 }
 
 static void test_none(void **state) {
     (void)state;
     assert_true(leftover_can_look());
-    assert_null(leftover_open(loop, &mine, 1, &listener));
+    assert_none_left(&mine);
     assert_int_equal(leftover_kill(&mine, 1), 0);
     assert_int_equal(killed, 0);
     leftover_close(NULL);
