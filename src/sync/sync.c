@@ -241,11 +241,14 @@ static int take_state(struct sync *s, struct sync_state *state, struct err *e) {
 }
 
 // Another database under this name would mix its rows with ours. *made: the mirror did not know this box; *noted: up to
-// where it had read the log, as is noted there.
+// where it had read the log, as is noted there. What a box said that the mirror does not know any more goes in the same
+// statement, so that no kill can come between.
 static int register_node(struct sync *s, const char *database_id, bool *made, int64_t *noted, struct err *e) {
     struct pg_result *rows = NULL;
     const char *values[] = {s->node, database_id, s->version};
     int result = pg_run(s->pg, &rows, e,
+                        "WITH forgotten AS (DELETE FROM genrun_told WHERE node = $1 AND NOT EXISTS "
+                        "(SELECT 1 FROM genrun_nodes WHERE node = $1)) "
                         "INSERT INTO genrun_nodes AS n (node, database_id, version) VALUES ($1, $2, $3) "
                         "ON CONFLICT (node) DO UPDATE SET version = excluded.version "
                         "WHERE n.database_id = excluded.database_id RETURNING (xmax = 0)::int, sync_version",
@@ -261,9 +264,7 @@ static int register_node(struct sync *s, const char *database_id, bool *made, in
                     "another name (node in [sync])",
                     s->node);
     pg_result_free(rows);
-    // Nor does it know any more what this box has said.
-    return result || !*made ? result
-                            : pg_run(s->pg, NULL, e, "DELETE FROM genrun_told WHERE node = $1", 1, values);
+    return result;
 }
 
 // A mirror that does not know this box has nothing of it: all is brought there anew.
