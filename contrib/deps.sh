@@ -18,7 +18,7 @@ build  libcjson-dev          pc:libcjson     cJSON: reads JSON
 build  libinih-dev           pc:inih         inih: reads the configuration
 build  libpq-dev             pc:libpq        libpq: the sync to Postgres; without it that is left out
 build  libmicrohttpd-dev     pc:libmicrohttpd  libmicrohttpd: the HTTP server
-build  libssl-dev            pc:libcrypto    libcrypto: hashes of API keys
+build  libssl-dev            pc:libcrypto    libcrypto: hashes of API keys, signatures of webhooks
 build  ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  checks the certificates of model servers
 run    libsqlite3-0          lib:libsqlite3.so.0  SQLite, for a program that is built
 run    libcurl4              lib:libcurl.so.4     libcurl, likewise

@@ -25,6 +25,13 @@ function simpleView(title, intro, options) {
     return {element, refresh: () => list.refresh(), close: () => list.close()};
 }
 
+const NAME = {
+    label: "Name",
+    class: "wide",
+    head: true,
+    cell: (row) => [row.name, row.reason ? h("span", {class: "below bad"}, row.reason) : null],
+};
+
 export function modelsView() {
     return simpleView("Models", "", {
         path: "/api/models",
@@ -32,12 +39,7 @@ export function modelsView() {
         empty: "No models.",
         columns: (refresh) => [
             {label: "State", class: "narrow", cell: (row) => badge(row.state)},
-            {
-                label: "Name",
-                class: "wide",
-                head: true,
-                cell: (row) => [row.name, row.reason ? h("span", {class: "below bad"}, row.reason) : null],
-            },
+            NAME,
             {label: "Provider", class: "medium some", cell: (row) => row.provider},
             {label: "Running", class: "number", cell: (row) => number(row.running)},
             {label: "Queued", class: "number", cell: (row) => number(row.queued)},
@@ -178,12 +180,7 @@ export function webhooksView() {
         empty: "No webhook is configured: a section [webhook NAME] of genrun.ini makes one.",
         columns: (refresh) => [
             {label: "State", class: "narrow", cell: (row) => badge(row.state)},
-            {
-                label: "Name",
-                class: "wide",
-                head: true,
-                cell: (row) => [row.name, row.reason ? h("span", {class: "below bad"}, row.reason) : null],
-            },
+            NAME,
             {label: "Format", class: "medium some", cell: (row) => row.format},
             {
                 label: "Pending",
