@@ -182,16 +182,21 @@ class Server:
             connection.close()
 
     def _read(self, connection, stream):
+        """The next request; None when there is none, or its client was gone before the whole of it was here."""
         line = stream.readline(65536)
-        if not line:
+        if not line.endswith(b"\n"):
             return None
         method, path, _ = line.decode("latin-1").split(" ", 2)
         headers = {}
         while True:
-            line = stream.readline(65536).decode("latin-1").strip()
+            line = stream.readline(65536)
+            if not line.endswith(b"\n"):
+                return None
+            line = line.decode("latin-1").strip()
             if not line:
                 break
             name, value = line.split(":", 1)
             headers[name.lower()] = value.strip()
-        body = stream.read(int(headers.get("content-length", "0")))
-        return Exchange(self, connection, method, path, headers, body)
+        wanted = int(headers.get("content-length", "0"))
+        body = stream.read(wanted)
+        return Exchange(self, connection, method, path, headers, body) if len(body) == wanted else None
