@@ -128,9 +128,10 @@ class Page:
         self.call("Input.dispatchKeyEvent", {"type": "keyUp", **params})
 
     def choose_file(self, selector, path):
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
-        self.call("DOM.setFileInputFiles", {"files": [path], "nodeId": node})
+        """Picks a file for an input, once it is there."""
+        self.wait(self.find(selector) + " && true", selector)
+        element = self.call("Runtime.evaluate", {"expression": self.find(selector)})["result"]
+        self.call("DOM.setFileInputFiles", {"files": [path], "objectId": element["objectId"]})
 
     def viewport(self, width, height, phone=False):
         self.call("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1, "mobile": phone})
