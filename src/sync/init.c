@@ -10,10 +10,11 @@
 #define OLDEST_SERVER 140000 // CREATE OR REPLACE TRIGGER
 #define LOCK_MS 1000         // the first wait for a table; then longer ones
 #define PATIENCE_MS 60000
+#define TABLES "generations,outputs,batch_jobs,logs,locks,profiles,sessions,projects"
+#define VIEWS                                                                                                \
+    "batch_items,batch_job_logs,failed_generations_view,failure_stats,recent_generations,stuck_generations"
 // Everything of the mirror that people may have under the same name.
-#define NAMES                                                                                                \
-    "'{generations,outputs,batch_jobs,logs,locks,profiles,sessions,projects,batch_items,batch_job_logs,"     \
-    "failed_generations_view,failure_stats,recent_generations,stuck_generations}'::text[]"
+#define NAMES "'{" TABLES "," VIEWS "}'::text[]"
 
 int init_newest(void) {
     int n = 0;
@@ -289,8 +290,7 @@ static int check_views(struct check *c, struct err *e) {
     int result =
         pg_run(c->pg, &there, e,
                "SELECT r.relname FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace "
-               "WHERE n.nspname = $1 AND r.relkind <> 'v' AND r.relname = ANY ('{batch_items,batch_job_logs,"
-               "failed_generations_view,failure_stats,recent_generations,stuck_generations}'::text[])",
+               "WHERE n.nspname = $1 AND r.relkind <> 'v' AND r.relname = ANY ('{" VIEWS "}'::text[])",
                1, values);
     for (int i = 0; !result && i < pg_rows(there); i++)
         differs(c, "%1 is no view", pg_text(there, i, 0), NULL, NULL, NULL);
@@ -337,8 +337,8 @@ static int apply(struct pg *pg, int version, struct err *e) {
 static int mend(struct pg *pg, const char *schema, struct init_report *report, struct err *e) {
     int result = ask_number(
         pg, &report->mended, e,
-        "SELECT count(*) FROM unnest('{generations,outputs,batch_jobs,logs,locks,profiles,"
-        "sessions,projects,genrun_nodes,genrun_told,genrun_orders}'::text[]) AS name WHERE NOT EXISTS "
+        "SELECT count(*) FROM unnest('{" TABLES ",genrun_nodes,genrun_told,genrun_orders}'::text[]) AS name "
+        "WHERE NOT EXISTS "
         "(SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relname = name)",
         schema, NULL);
