@@ -1,5 +1,6 @@
--- The mirror in Postgres, version 2: orders know what the row was before, and by whom they were typed; what runs with the
--- owner's rights is safe from other roles; and each box leaves a mark of how far its log had come.
+-- The mirror in Postgres, version 2: each box leaves a mark of how far its log had come, what its clock says and what it has
+-- said of people; orders know what the row was before, and by whom they were typed; items are not deleted through their view;
+-- and what runs with the owner's rights is safe from other roles.
 
 ---------------------------------------------------------------------------------------------------
 -- Boxes
@@ -7,11 +8,10 @@
 
 -- Written in one transaction with the rows: the log of the box had come to row log_id, of which log_digest is the digest,
 -- when they were read. A box that has another row there, or has not come so far, was set back, as by a backup.
-ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS log_id bigint, ADD COLUMN IF NOT EXISTS log_digest text;
-
 -- told_at: what the box's own clock said at synced_at. every_ms: how often a runner there tells of its live work; NULL: it
 -- is told by hand.
-ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS told_at timestamptz, ADD COLUMN IF NOT EXISTS every_ms bigint;
+ALTER TABLE genrun_nodes ADD COLUMN IF NOT EXISTS log_id bigint, ADD COLUMN IF NOT EXISTS log_digest text,
+    ADD COLUMN IF NOT EXISTS told_at timestamptz, ADD COLUMN IF NOT EXISTS every_ms bigint;
 
 -- What hangs, as far as its box has told: of a box that is away nobody knows. Its heartbeats are by its own clock, which may
 -- be a wrong one, and are some time on the way.
